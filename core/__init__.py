@@ -1,0 +1,1 @@
+"""What Aether talks about: values, states and rules, without I/O."""

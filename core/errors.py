@@ -1,0 +1,212 @@
+"""Every error Aether raises on purpose.
+
+AetherError
+  InvalidRequest                 400  field and reason
+    UnknownAgent                 400
+    IdempotencyConflict          422
+  Unauthenticated                401
+  Forbidden                      403
+  NotFound                       404
+    JobNotFound                  404  also for another owner's job
+  AccountExists                  409
+  JobAlreadyFinished             409
+  PayloadTooLarge                413
+  LimitExceeded                  429  retry_after_s
+    TooManyJobs                  429
+    BudgetExhausted              429
+  ServiceUnavailable             503  retry_after_s
+    StoreUnavailable             503  MongoDB
+    CoordinatorUnavailable       503  Redis
+  AttemptLost                    internal: another attempt holds the job's fence
+  ModelError                     ends in the job's error, never in an HTTP status
+    TransientModelError          may pass on a repeat: timeout, rate limit, 5xx, dropped connection
+      RateLimited                retry_after_s as the provider gave it
+      ModelTimeout
+    PermanentModelError          will not pass on a repeat: bad request, bad key, refused content
+  TurnStopped                    internal: a stop signal or the deadline ended a model call
+
+A class's docstring is its default message; `code` is stable and part of the API.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AetherError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        super().__init__(self.message)
+
+
+class InvalidRequest(AetherError):
+    """The request is not valid."""
+
+    code = "invalid_request"
+    status = 400
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownAgent(InvalidRequest):
+    """There is no agent of that name."""
+
+    code = "unknown_agent"
+
+
+class IdempotencyConflict(InvalidRequest):
+    """This Idempotency-Key was used before with another body."""
+
+    code = "idempotency_conflict"
+    status = 422
+
+
+class Unauthenticated(AetherError):
+    """A valid access token is required."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(AetherError):
+    """This account may not do that."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(AetherError):
+    """There is nothing here."""
+
+    code = "not_found"
+    status = 404
+
+
+class JobNotFound(NotFound):
+    """There is no such job."""
+
+    code = "job_not_found"
+
+
+class AccountExists(AetherError):
+    """An account with this e-mail address exists already."""
+
+    code = "account_exists"
+    status = 409
+
+
+class JobAlreadyFinished(AetherError):
+    """The job has finished already."""
+
+    code = "job_already_finished"
+    status = 409
+
+    def __init__(self, job_status: str) -> None:
+        super().__init__(f"The job has finished already: it is {job_status}.")
+        self.job_status = job_status
+
+
+class PayloadTooLarge(AetherError):
+    """The request body is too large."""
+
+    code = "payload_too_large"
+    status = 413
+
+
+class LimitExceeded(AetherError):
+    """A limit of your plan is reached."""
+
+    code = "limit_exceeded"
+    status = 429
+
+    def __init__(self, message: str | None = None, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyJobs(LimitExceeded):
+    """Too many of your jobs are unfinished; wait for one to end."""
+
+    code = "too_many_jobs"
+
+
+class BudgetExhausted(LimitExceeded):
+    """The budget of this month does not cover this job."""
+
+    code = "budget_exhausted"
+
+
+class ServiceUnavailable(AetherError):
+    """The service is not available just now."""
+
+    code = "service_unavailable"
+    status = 503
+
+    def __init__(self, message: str | None = None, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StoreUnavailable(ServiceUnavailable):
+    """The database does not answer."""
+
+    code = "store_unavailable"
+
+
+class CoordinatorUnavailable(ServiceUnavailable):
+    """The job coordinator does not answer."""
+
+    code = "coordinator_unavailable"
+
+
+class AttemptLost(AetherError):
+    """Another attempt holds this job now."""
+
+    code = "attempt_lost"
+
+
+class ModelError(AetherError):
+    """The model could not answer."""
+
+    code = "model_error"
+
+
+class TransientModelError(ModelError):
+    """The model could not answer this time."""
+
+    code = "model_unavailable"
+
+
+class RateLimited(TransientModelError):
+    """The model provider's rate limit is reached."""
+
+    code = "model_rate_limited"
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ModelTimeout(TransientModelError):
+    """The model did not answer in time."""
+
+    code = "model_timeout"
+
+
+class PermanentModelError(ModelError):
+    """The model refused the request."""
+
+    code = "model_refused"
+
+
+class TurnStopped(AetherError):
+    """The call was stopped before its end."""
+
+    code = "stopped"

@@ -1,0 +1,271 @@
+"""A chat job: what was asked, where it stands, and what came of it.
+
+Times are Unix milliseconds (`…_ms`), money is whole micro-dollars (`…_micros`); the public form
+turns them into ISO 8601 and dollars.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from msgspec import Struct, field
+
+from core import events
+from core.chat import Usage
+
+#: Users are spread over this many shards; one shard's keys share one Redis Cluster slot.
+SHARDS: Final = tuple("0123456789abcdef")
+_JOB_ID = re.compile(r"job_[0-9a-f]{32}")
+
+#: The hash tag and URL prefix of jobs.
+JOBS_PATH: Final = "/api/ai/v4/jobs"
+
+
+class JobStatus(StrEnum):
+    """Where a job stands, in the words of OpenAI's Responses API."""
+
+    #: Accepted and durable, no worker has it.
+    QUEUED = "queued"
+    #: A worker holds its lease.
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    #: Ended by its deadline or token limit, with what existed then.
+    INCOMPLETE = "incomplete"
+
+
+TERMINAL: Final = frozenset(
+    {JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.INCOMPLETE}
+)
+
+#: Which status may follow which; a lost worker's job goes back to the queue.
+NEXT_STATUS: Final[dict[JobStatus, frozenset[JobStatus]]] = {
+    JobStatus.QUEUED: frozenset({JobStatus.IN_PROGRESS}),
+    JobStatus.IN_PROGRESS: frozenset({JobStatus.QUEUED}) | TERMINAL,
+    JobStatus.COMPLETED: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.CANCELLED: frozenset(),
+    JobStatus.INCOMPLETE: frozenset(),
+}
+
+TERMINAL_EVENT: Final[dict[JobStatus, str]] = {
+    JobStatus.COMPLETED: events.JOB_COMPLETED,
+    JobStatus.FAILED: events.JOB_FAILED,
+    JobStatus.CANCELLED: events.JOB_CANCELLED,
+    JobStatus.INCOMPLETE: events.JOB_INCOMPLETE,
+}
+
+Mode = Literal["optimized", "quick", "stream"]
+
+
+def new_user_id() -> str:
+    """Return a random user id; its first digit is the user's shard."""
+    return f"usr_{secrets.token_hex(16)}"
+
+
+def new_job_id(user_id: str) -> str:
+    """Return a random job id in the shard of its user (124 random bits)."""
+    return f"job_{shard_of(user_id)}{secrets.token_hex(16)[1:]}"
+
+
+def is_job_id(value: str) -> bool:
+    return _JOB_ID.fullmatch(value) is not None
+
+
+def shard_of(identifier: str) -> str:
+    """Return the shard of a user or job id."""
+    return identifier[4]
+
+
+class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was accepted; it never changes.
+
+    Attributes:
+        agent: the persona asked for, None to let relevance decide.
+        deadline_ms: when the job ends as incomplete if it has not ended before.
+        reserved_micros: what its user's budget holds for it until it is settled.
+        request_id: of the HTTP request that submitted it, for the logs of every process.
+    """
+
+    id: str
+    user_id: str
+    mode: Mode
+    message: str
+    created_ms: int
+    deadline_ms: int
+    max_tokens: int
+    temperature: float | None = None
+    agent: str | None = None
+    conversation_id: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    reserved_micros: int = 0
+    request_id: str | None = None
+
+
+class JobError(Struct, frozen=True):
+    """Why a job or an agent did not complete; `code` is stable."""
+
+    code: str
+    message: str
+
+
+class AgentReport(Struct, frozen=True, kw_only=True):
+    """What one agent did in a job."""
+
+    name: str
+    status: Literal["completed", "failed", "cancelled", "incomplete"]
+    tier: str
+    model: str
+    reason: str
+    usage: Usage = Usage()
+    cost_micros: int = 0
+    timing_ms: dict[str, int] = field(default_factory=dict)
+    error: JobError | None = None
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """Which class of model answers, and why."""
+
+    tier: str
+    model: str
+    reason: str
+    score: float | None = None
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """The job's final text and who contributed to it."""
+
+    text: str
+    finish_reason: str
+    agents: tuple[str, ...]
+
+
+class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a job; written once, with its terminal status."""
+
+    answer: Answer | None = None
+    agents: tuple[AgentReport, ...] = ()
+    usage: Usage = Usage()
+    cost_micros: int = 0
+    saved_micros: int = 0
+    route: Route | None = None
+    timing_ms: dict[str, int] = field(default_factory=dict)
+    error: JobError | None = None
+    degraded: bool = False
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """A job as it stands; `cursor` is the number of its latest event."""
+
+    spec: JobSpec
+    status: JobStatus
+    attempt: int = 0
+    cursor: int = 0
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+#: The parts of the time from submit to end; they add up to `total`.
+TIMING_PARTS: Final = (
+    "accept",
+    "queue",
+    "route",
+    "cache",
+    "first_token",
+    "model",
+    "synthesis",
+    "persist",
+)
+
+
+def to_public(job: Job) -> dict[str, Any]:
+    """Return the job as every surface shows it: absent parts are null, money in dollars."""
+    spec, outcome = job.spec, job.outcome or Outcome()
+    self_link = f"{JOBS_PATH}/{job.id}"
+    return {
+        "id": job.id,
+        "object": "job",
+        "status": job.status.value,
+        "mode": spec.mode,
+        "created_at": iso_time(spec.created_ms),
+        "started_at": iso_time(job.started_ms),
+        "finished_at": iso_time(job.finished_ms),
+        "cursor": job.cursor,
+        "attempt": job.attempt,
+        "conversation_id": spec.conversation_id,
+        "metadata": spec.metadata,
+        "degraded": outcome.degraded,
+        "request": {
+            "message": spec.message,
+            "agents": [spec.agent] if spec.agent else None,
+            "max_tokens": spec.max_tokens,
+            "temperature": spec.temperature,
+        },
+        "answer": outcome.answer,
+        "agents": [_public_report(report) for report in outcome.agents],
+        "usage": public_usage(outcome.usage),
+        "cost": {
+            "usd": to_usd(outcome.cost_micros),
+            "reserved_usd": to_usd(spec.reserved_micros),
+            "saved_usd": to_usd(outcome.saved_micros),
+        },
+        "route": outcome.route,
+        "cache": {"status": "bypass", "layer": None, "age_s": None},
+        "timing_ms": outcome.timing_ms or None,
+        "queue": {"position": None, "estimated_start_s": None},
+        "error": outcome.error,
+        "links": {
+            "self": self_link,
+            "events": f"{self_link}/events",
+            "cancel": self_link,
+        },
+    }
+
+
+def _public_report(report: AgentReport) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "status": report.status,
+        "tier": report.tier,
+        "model": report.model,
+        "reason": report.reason,
+        "usage": public_usage(report.usage),
+        "cost_usd": to_usd(report.cost_micros),
+        "timing_ms": report.timing_ms,
+        "error": report.error,
+    }
+
+
+def public_usage(usage: Usage) -> dict[str, int]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def to_usd(micros: int) -> float:
+    return micros / 1_000_000
+
+
+def iso_time(unix_ms: int | None) -> str | None:
+    """Return UTC with milliseconds, `2026-11-23T10:00:00.000Z`; None stays None."""
+    if unix_ms is None:
+        return None
+    moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{unix_ms % 1000:03d}Z"

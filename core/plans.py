@@ -1,0 +1,28 @@
+"""What a user may use."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+PlanName = Literal["trial", "basic", "pro", "enterprise"]
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """The bounds of one plan; the budget is per calendar month (UTC)."""
+
+    name: PlanName
+    concurrent_jobs: int
+    monthly_budget_micros: int
+
+
+PLANS: Final[dict[PlanName, Plan]] = {
+    plan.name: plan
+    for plan in (
+        Plan(name="trial", concurrent_jobs=10, monthly_budget_micros=1_000_000),
+        Plan(name="basic", concurrent_jobs=20, monthly_budget_micros=20_000_000),
+        Plan(name="pro", concurrent_jobs=100, monthly_budget_micros=200_000_000),
+        Plan(name="enterprise", concurrent_jobs=1_000, monthly_budget_micros=10_000_000_000),
+    )
+}
