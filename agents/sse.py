@@ -1,0 +1,104 @@
+"""A chat completion's stream, from raw bytes to typed chunks, without I/O.
+
+Decoding the few fields that matter costs a third of the SDK's own typed chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from core.chat import Usage
+from core.errors import TransientModelError
+
+#: A line longer than this is no chunk of an answer, in bytes.
+_MAX_LINE_BYTES: Final = 1 << 20
+
+
+class _PromptDetails(Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _PromptDetails | None = None
+
+
+class _GroqExtra(Struct):
+    usage: _Usage | None = None
+    error: str | None = None
+
+
+class _Error(Struct):
+    message: str = ""
+
+
+class Delta(Struct):
+    content: str | None = None
+
+
+class Choice(Struct):
+    delta: Delta = Delta()
+    finish_reason: str | None = None
+
+
+class Chunk(Struct):
+    """One chunk; fields that do not matter are not read."""
+
+    choices: list[Choice] = []
+    usage: _Usage | None = None
+    x_groq: _GroqExtra | None = None
+    error: _Error | str | None = None
+
+    @property
+    def billed(self) -> Usage | None:
+        """Tokens used, from wherever this provider says so."""
+        found = self.usage or (self.x_groq.usage if self.x_groq else None)
+        if found is None:
+            return None
+        details = found.prompt_tokens_details
+        return Usage(
+            input_tokens=found.prompt_tokens,
+            cached_input_tokens=(details.cached_tokens or 0) if details else 0,
+            output_tokens=found.completion_tokens,
+        )
+
+    @property
+    def failure(self) -> str | None:
+        """What the provider says went wrong in the middle of the stream."""
+        if isinstance(self.error, _Error):
+            return self.error.message
+        return self.error or (self.x_groq.error if self.x_groq else None)
+
+
+_decoder = msgspec.json.Decoder(Chunk)
+
+
+def read_chunks(pieces: Iterable[bytes]) -> Iterator[Chunk]:
+    """Yield the chunks of a stream until `[DONE]`.
+
+    Raises:
+        TransientModelError: a line is not a chunk.
+    """
+    for data in _data_lines(pieces):
+        if data == b"[DONE]":
+            return
+        try:
+            yield _decoder.decode(data)
+        except msgspec.MsgspecError as error:
+            raise TransientModelError("The provider sent a chunk that is not one.") from error
+
+
+def _data_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        if len(rest) > _MAX_LINE_BYTES:
+            raise TransientModelError("The provider sent a line without an end.")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip()

@@ -1,0 +1,104 @@
+"""Celery's settings and nothing else; one module for the API, the workers, beat and Flower.
+
+The visibility timeout has to be the same wherever the broker is used, which is why there is no
+second place for any of these.
+"""
+
+from __future__ import annotations
+
+from kombu import Queue
+
+from core.settings import read_settings
+from workers import names
+
+_settings = read_settings()
+
+broker_url = _settings.celery_broker_url
+#: Results are ignored; a chord's counting needs the backend.
+result_backend = _settings.redis_url.get_secret_value()
+task_ignore_result = True
+result_expires = 3600
+result_backend_thread_safe = True
+#: The default is to retry for ever, which holds a worker's slot for as long as Redis is away.
+result_backend_always_retry = True
+result_backend_max_retries = 10
+redis_socket_timeout = 10
+redis_socket_connect_timeout = 3
+redis_socket_keepalive = True
+redis_backend_health_check_interval = 25
+
+task_serializer = "json"
+result_serializer = "json"
+event_serializer = "json"
+accept_content = ["json"]
+result_accept_content = ["json"]
+
+task_queues = [Queue(name) for name in names.QUEUES]
+task_default_queue = names.RUN_QUEUE
+#: A mistyped queue fails instead of filling where nobody reads.
+task_create_missing_queues = False
+task_routes = {
+    names.RUN_CHAT: {"queue": names.RUN_QUEUE},
+    names.SWEEP: {"queue": names.UPKEEP_QUEUE},
+    names.WRITE_RECORDS: {"queue": names.UPKEEP_QUEUE},
+}
+
+#: The second safety net behind the job's lease.
+task_acks_late = True
+task_reject_on_worker_lost = True
+worker_prefetch_multiplier = 1
+#: True loses jobs when the connection to Redis breaks.
+worker_cancel_long_running_tasks_on_connection_loss = False
+worker_consumer = "workers.consumer:GuardedConsumer"
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+worker_eta_task_limit = 1000
+worker_enable_remote_control = True
+#: Flower switches events on for as long as it runs.
+worker_send_task_events = False
+task_send_sent_event = False
+
+visibility_timeout = 300
+_redis_transport = {
+    #: At least twice a job's deadline, or a slow job is delivered a second time.
+    "visibility_timeout": visibility_timeout,
+    "socket_timeout": 15,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+    #: A repeat of a push whose answer was lost is a second message.
+    "retry_on_timeout": False,
+    "max_connections": 40,
+    #: A killed worker's messages come back after the visibility timeout plus 5 s, not plus 100 s.
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+}
+broker_transport_options = _redis_transport if broker_url.startswith("redis") else {}
+result_backend_transport_options = {
+    "visibility_timeout": visibility_timeout,
+    "retry_policy": {"timeout": 5.0, "max_retries": 3},
+}
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_pool_limit = 20
+broker_pool_acquire_timeout = 2
+#: Gives up in under a second; the job stays queued and the sweeper sends it.
+task_publish_retry_policy = {
+    "max_retries": 2,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.3,
+}
+
+beat_schedule = {
+    "sweep": {
+        "task": names.SWEEP,
+        "schedule": _settings.sweep_interval_s,
+        "options": {"expires": _settings.sweep_interval_s},
+    },
+    "write-records": {"task": names.WRITE_RECORDS, "schedule": 1.0, "options": {"expires": 5}},
+}
+beat_max_loop_interval = 1
+redbeat_redis_url = _settings.redis_url.get_secret_value()
+redbeat_key_prefix = "aether:beat:"
+redbeat_lock_timeout = 5 * beat_max_loop_interval

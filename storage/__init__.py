@@ -1,0 +1,1 @@
+"""What outlives a process: live jobs in Redis, records in MongoDB."""

@@ -1,0 +1,201 @@
+"""A worker's right to a job: claim it, keep the lease, write under the fence, end it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from core.events import NewEvent
+from core.job import (
+    TERMINAL_EVENT,
+    JobSpec,
+    JobStatus,
+    Outcome,
+    iso_time,
+    public_usage,
+    shard_of,
+    to_usd,
+)
+from storage import keys
+from storage.failures import coordinator_errors
+from storage.scripts import Script
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+#: A job that lost its worker this often fails as `worker_lost`.
+MAX_ATTEMPTS: Final = 3
+_TURNS_KEPT: Final = 20
+_CONVERSATION_TTL_S: Final = 7 * 24 * 3600
+
+_spec_decoder = msgspec.json.Decoder(JobSpec)
+_encode = msgspec.json.Encoder().encode
+
+
+class Hold(StrEnum):
+    """What a write under a fence tells its worker."""
+
+    HELD = "held"
+    #: Held, and the user wants the job to end.
+    CANCELLED = "cancelled"
+    #: Another attempt has the job; nothing was written.
+    LOST = "lost"
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """One attempt at a job; the fence makes its writes refusable."""
+
+    spec: JobSpec
+    fence: str
+    attempt: int
+    accepted_ms: int
+
+    @property
+    def job_id(self) -> str:
+        return self.spec.id
+
+
+class Turn(Struct, frozen=True):
+    """One finished exchange of a conversation."""
+
+    message: str
+    answer: str
+
+
+class Attempts:
+    """The workers' face of the job scripts; raises CoordinatorUnavailable when Redis is away."""
+
+    def __init__(self, redis: Redis, *, lease_s: int) -> None:
+        self._redis = redis
+        self._lease_ms = lease_s * 1000
+        self._claim = Script(redis, "claim")
+        self._renew = Script(redis, "renew")
+        self._append = Script(redis, "append")
+        self._finish = Script(redis, "finish")
+
+    def claim(self, job_id: str) -> Claim | None:
+        """Start a new attempt, or return None when there is nothing to do (see `claim.lua`)."""
+        fence = secrets.token_hex(8)
+        found = self._claim.run(
+            keys.of_script(job_id), [job_id, fence, self._lease_ms, _now_iso(), MAX_ATTEMPTS]
+        )
+        if found is None:
+            return None
+        spec, attempt, accepted_ms = found
+        return Claim(
+            spec=_spec_decoder.decode(spec),
+            fence=fence,
+            attempt=attempt,
+            accepted_ms=accepted_ms,
+        )
+
+    def renew(self, claims: Sequence[Claim]) -> list[Hold]:
+        """Keep the leases alive, in one round trip."""
+        answers = self._renew.run_many(
+            [
+                (keys.of_script(claim.job_id), [claim.job_id, claim.fence, self._lease_ms])
+                for claim in claims
+            ]
+        )
+        return [Hold(answer.decode()) for answer in answers]
+
+    def append(self, batches: Sequence[tuple[Claim, Sequence[NewEvent]]]) -> list[Hold]:
+        """Add events to the logs of several jobs, in one round trip; each job's are atomic."""
+        at = _now_iso()
+        answers = self._append.run_many(
+            [
+                (
+                    keys.of_script(claim.job_id)[:2],
+                    [claim.job_id, claim.fence, at, *_pairs(new_events)],
+                )
+                for claim, new_events in batches
+            ]
+        )
+        return [Hold(answer.decode()) for answer in answers]
+
+    def finish(
+        self,
+        claim: Claim,
+        status: JobStatus,
+        outcome: Outcome,
+        *,
+        last_events: Sequence[NewEvent] = (),
+    ) -> bool:
+        """End the job: last events, outcome, settlement, terminal event, record. All or nothing.
+
+        Returns:
+            False when another attempt has the job by now; then nothing was written.
+        """
+        spec = claim.spec
+        turn = _turn_of(spec, status, outcome)
+        arguments: list[Any] = [
+            spec.id,
+            claim.fence,
+            _now_iso(),
+            status.value,
+            _encode(outcome),
+            outcome.cost_micros,
+            TERMINAL_EVENT[status],
+            _encode(_terminal_data(status, outcome)),
+            turn,
+            _TURNS_KEPT,
+            _CONVERSATION_TTL_S,
+            *_pairs(last_events),
+        ]
+        return bool(self._finish.run(_finish_keys(spec), arguments))
+
+    def conversation(self, spec: JobSpec) -> list[Turn]:
+        """Return the latest finished turns of the job's conversation, oldest first."""
+        if spec.conversation_id is None:
+            return []
+        with coordinator_errors():
+            rows: Any = self._redis.lrange(
+                keys.conversation(spec.user_id, spec.conversation_id), 0, -1
+            )
+        return [msgspec.json.decode(row, type=Turn) for row in rows]
+
+
+def _finish_keys(spec: JobSpec) -> list[str]:
+    return [
+        keys.job(spec.id),
+        keys.events(spec.id),
+        keys.active(spec.user_id),
+        keys.spend(spec.user_id, spec.created_ms),
+        keys.dispatch(spec.id),
+        keys.records(shard_of(spec.id)),
+        keys.conversation(spec.user_id, spec.conversation_id)
+        if spec.conversation_id
+        else keys.job(spec.id),
+    ]
+
+
+def _pairs(new_events: Iterable[NewEvent]) -> list[str | bytes]:
+    return [part for event in new_events for part in (event.type, _encode(event.data))]
+
+
+def _turn_of(spec: JobSpec, status: JobStatus, outcome: Outcome) -> bytes:
+    """Return what the conversation remembers of the job; nothing of one that did not complete."""
+    if spec.conversation_id is None or status is not JobStatus.COMPLETED or not outcome.answer:
+        return b""
+    return _encode(Turn(spec.message, outcome.answer.text))
+
+
+def _terminal_data(status: JobStatus, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "status": status.value,
+        "finish_reason": outcome.answer.finish_reason if outcome.answer else None,
+        "usage": public_usage(outcome.usage),
+        "cost_usd": to_usd(outcome.cost_micros),
+        "timing_ms": outcome.timing_ms,
+        "error": outcome.error,
+    }
+
+
+def _now_iso() -> str | None:
+    return iso_time(int(time.time() * 1000))

@@ -1,0 +1,49 @@
+"""A job's log of events, read back: the truth behind every stream and poll."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from core.events import Event
+from storage import keys
+from storage.failures import coordinator_errors
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+class EventLog:
+    """Reads events; the job scripts are the only writers."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def read(self, job_id: str, *, after: int, limit: int | None = None) -> list[Event]:
+        """Return the events numbered above `after`, oldest first; none when the log is gone.
+
+        Raises:
+            CoordinatorUnavailable: Redis did not answer.
+        """
+        with coordinator_errors():
+            rows: Any = self._redis.xrange(
+                keys.events(job_id), min=f"{after + 1}-0", max="+", count=limit
+            )
+        return [
+            Event(
+                sequence=int(entry_id.partition(b"-")[0]),
+                type=fields[b"t"].decode(),
+                body=fields[b"b"],
+            )
+            for entry_id, fields in rows
+        ]
+
+    @staticmethod
+    def channel(job_id: str) -> str:
+        """Return the pub/sub channel that carries the job's events as they are appended."""
+        return keys.events(job_id)
+
+    @staticmethod
+    def parse_published(message: bytes) -> Event:
+        """Read `<sequence> <type> <body>`."""
+        sequence, event_type, body = message.split(b" ", 2)
+        return Event(sequence=int(sequence), type=event_type.decode(), body=body)

@@ -1,0 +1,58 @@
+"""Concurrent writers share one batch, each waiting for its own acknowledgement."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class GroupCommit(Generic[Item]):
+    """Collects items while a batch is being written and writes them together in the next.
+
+    An item that meets no batch in flight is written at once, so a lone writer waits for nothing.
+
+    Args:
+        write: stores a batch; what it raises reaches every writer of that batch.
+        max_batch: most items of one batch.
+    """
+
+    def __init__(self, write: Callable[[Sequence[Item]], None], *, max_batch: int) -> None:
+        self._write = write
+        self._max_batch = max_batch
+        self._turn = threading.Lock()
+        self._waiting: list[_Slot[Item]] = []
+
+    def commit(self, item: Item) -> None:
+        """Return once the batch with the item is stored; raise what storing it raised."""
+        slot = _Slot(item)
+        self._waiting.append(slot)
+        with self._turn:
+            # Whoever gets the turn writes for all who wait, so the item may be stored by now.
+            if not slot.is_done:
+                self._write_batch()
+        if slot.error is not None:
+            raise slot.error
+
+    def _write_batch(self) -> None:
+        batch = self._waiting[: self._max_batch]
+        del self._waiting[: self._max_batch]
+        error: Exception | None = None
+        try:
+            self._write([slot.item for slot in batch])
+        except Exception as failure:
+            error = failure
+        for slot in batch:
+            slot.error = error
+            slot.is_done = True
+
+
+class _Slot(Generic[Item]):
+    __slots__ = ("error", "is_done", "item")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.is_done = False
+        self.error: Exception | None = None

@@ -1,0 +1,53 @@
+"""The Lua scripts of `storage/lua/`, each run behind the shared prelude."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import NoScriptError
+
+from storage.failures import coordinator_errors
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_FOLDER: Final = Path(__file__).parent / "lua"
+
+
+class Script:
+    """One named script bound to a client; raises CoordinatorUnavailable when Redis is away.
+
+    redis-py's own script object asks before each pipeline whether the server knows the script, a
+    round trip that the hot path cannot afford.
+    """
+
+    def __init__(self, redis: Redis, name: str) -> None:
+        self._redis = redis
+        self._text = (_FOLDER / "prelude.lua").read_text() + (_FOLDER / f"{name}.lua").read_text()
+        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    def run(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        with coordinator_errors():
+            try:
+                return self._redis.evalsha(self._sha, len(keys), *keys, *args)
+            except NoScriptError:
+                return self._redis.eval(self._text, len(keys), *keys, *args)
+
+    def run_many(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """Run the script once per (keys, args), in one round trip."""
+        with coordinator_errors():
+            try:
+                return self._pipeline(calls)
+            except NoScriptError:
+                # An unknown script fails in every call of the pipeline, so nothing has run yet.
+                self._redis.script_load(self._text)
+                return self._pipeline(calls)
+
+    def _pipeline(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for keys, args in calls:
+                pipe.evalsha(self._sha, len(keys), *keys, *args)
+            return pipe.execute()

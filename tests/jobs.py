@@ -1,0 +1,28 @@
+"""Makes jobs for tests."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from core.job import JobSpec, new_job_id, new_user_id
+from core.plans import Plan
+
+ROOMY = Plan(name="pro", concurrent_jobs=1_000, monthly_budget_micros=1_000_000)
+
+
+def make_spec(**changes: Any) -> JobSpec:
+    """Return a valid spec of a fresh user, created now, due in two minutes."""
+    user_id = changes.pop("user_id", None) or new_user_id()
+    now_ms = int(time.time() * 1000)
+    fields: dict[str, Any] = {
+        "id": new_job_id(user_id),
+        "user_id": user_id,
+        "mode": "optimized",
+        "message": "Help me build a scalable web app",
+        "created_ms": now_ms,
+        "deadline_ms": now_ms + 120_000,
+        "max_tokens": 100,
+        "reserved_micros": 50,
+    }
+    return JobSpec(**(fields | changes))

@@ -1,0 +1,253 @@
+"""The stub upstream: a local server that speaks Groq's chat protocol, with faults on request.
+
+Not a model: it answers `token-1 token-2 …` after scripted delays. A user message may carry a
+directive such as `[[stub:429 retry_after=1]]`; `python -m tests.stub_upstream --help` lists them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+import signal
+from collections import Counter
+from dataclasses import dataclass, field
+
+DIRECTIVES = """directives, inside the last user message:
+  [[stub:tokens=50 gap_ms=20 first_ms=100]]  another answer than the command line says
+  [[stub:length]]                            finish_reason "length"
+  [[stub:429 retry_after=1]] [[stub:500]]    any status of 400 and above
+  [[stub:stall_before]] [[stub:stall_after=3]]   nothing more comes, before or after N tokens
+  [[stub:cut_after=3]]                       the connection closes after N tokens
+  [[stub:error_after=3]]                     x_groq.error after N tokens
+  [[stub:garbage_after=3]]                   a line that is not JSON after N tokens
+  [[stub:no_usage]]                          no usage anywhere
+  [[stub:once ...]]                          only the first time this message is seen
+"""
+_DIRECTIVE = re.compile(r"\[\[stub:([^\]]*)\]\]")
+_STALL_S = 600.0
+
+
+@dataclass
+class Stats:
+    """What clients did, for tests to read at /stub/stats."""
+
+    requests: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
+    completed: int = 0
+    client_closed: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Script:
+    """How one request is to be answered."""
+
+    tokens: int
+    first_ms: float
+    gap_ms: float
+    options: dict[str, str]
+
+    def after(self, fault: str) -> int | None:
+        return int(self.options[fault] or 0) if fault in self.options else None
+
+
+class StubUpstream:
+    """Answers one connection after another; every connection is kept alive."""
+
+    def __init__(self, *, first_token_ms: float, tokens: int, token_gap_ms: float) -> None:
+        self._first_token_ms = first_token_ms
+        self._tokens = tokens
+        self._token_gap_ms = token_gap_ms
+        self._seen: Counter[str] = Counter()
+        self.stats = Stats()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                method, path, _ = head.split(b"\r\n", 1)[0].split(b" ")
+                found = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+                body = await reader.readexactly(int(found[1])) if found else b""
+                if path.endswith(b"/chat/completions"):
+                    await self._chat(reader, writer, json.loads(body))
+                else:
+                    self._plain(method, path, writer)
+        writer.close()
+
+    def _plain(self, method: bytes, path: bytes, writer: asyncio.StreamWriter) -> None:
+        if path == b"/stub/stats":
+            send_json(writer, 200, vars(self.stats))
+        elif path == b"/stub/reset" and method == b"POST":
+            self.stats, self._seen = Stats(), Counter()
+            send_json(writer, 200, {})
+        elif path.endswith(b"/models"):
+            ids = ("openai/gpt-oss-20b", "openai/gpt-oss-120b")
+            send_json(writer, 200, {"object": "list", "data": [{"id": i} for i in ids]})
+        else:
+            send_json(writer, 404, {"error": {"message": "no such path"}})
+
+    def _script(self, request: dict) -> Script:
+        message = request["messages"][-1]["content"]
+        self._seen[message] += 1
+        found = _DIRECTIVE.search(message)
+        words = found[1].split() if found else []
+        if "once" in words and self._seen[message] > 1:
+            words = []
+        options = {name: value for name, _, value in (word.partition("=") for word in words)}
+        return Script(
+            tokens=min(int(options.get("tokens", self._tokens)), request["max_completion_tokens"]),
+            first_ms=float(options.get("first_ms", self._first_token_ms)),
+            gap_ms=float(options.get("gap_ms", self._token_gap_ms)),
+            options=options,
+        )
+
+    async def _chat(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: dict
+    ) -> None:
+        stats = self.stats
+        stats.requests += 1
+        stats.in_flight += 1
+        stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
+        answer = asyncio.ensure_future(self._answer(writer, request))
+        hang_up = asyncio.ensure_future(reader.read(1)) if self._may_wait(request) else None
+        try:
+            await asyncio.wait(
+                [task for task in (answer, hang_up) if task], return_when="FIRST_COMPLETED"
+            )
+            if not answer.done():
+                stats.client_closed += 1
+                answer.cancel()
+                raise ConnectionError
+            answer.result()
+            stats.completed += 1
+        finally:
+            stats.in_flight -= 1
+            if hang_up is not None and not hang_up.done():
+                hang_up.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await hang_up
+
+    def _may_wait(self, request: dict) -> bool:
+        """Say whether the answer takes long enough to watch for a client that hangs up."""
+        return self._token_gap_ms > 0 or "[[stub:" in request["messages"][-1]["content"]
+
+    async def _answer(self, writer: asyncio.StreamWriter, request: dict) -> None:
+        script = self._script(request)
+        status = next((int(word) for word in script.options if word.isdigit()), None)
+        if status is not None:
+            self.stats.faults[str(status)] += 1
+            retry_after = script.options.get("retry_after")
+            headers = {"retry-after": retry_after} if retry_after else {}
+            send_json(writer, status, {"error": {"message": f"stub says {status}"}}, headers)
+            return
+        if "stall_before" in script.options:
+            self.stats.faults["stall_before"] += 1
+            await asyncio.sleep(_STALL_S)
+        await asyncio.sleep(script.first_ms / 1000)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+            b"transfer-encoding: chunked\r\n\r\n"
+        )
+        await self._tokens_of(writer, script)
+        send_chunks(writer, *self._ending(script, request), b"data: [DONE]\n\n", b"")
+
+    async def _tokens_of(self, writer: asyncio.StreamWriter, script: Script) -> None:
+        pending: list[bytes] = []
+        for number in range(1, script.tokens + 1):
+            pending.append(to_line({"delta": {"content": f"token-{number} "}}))
+            if script.gap_ms or script.options:
+                send_chunks(writer, *pending)
+                pending = []
+                await self._fault_after(number, writer, script)
+                await asyncio.sleep(script.gap_ms / 1000)
+        send_chunks(writer, *pending)
+
+    async def _fault_after(self, number: int, writer: asyncio.StreamWriter, script: Script) -> None:
+        if script.after("stall_after") == number:
+            self.stats.faults["stall_after"] += 1
+            await asyncio.sleep(_STALL_S)
+        if script.after("cut_after") == number:
+            self.stats.faults["cut_after"] += 1
+            writer.transport.abort()
+            raise ConnectionError
+        if script.after("error_after") == number:
+            self.stats.faults["error_after"] += 1
+            send_chunks(writer, to_line({"delta": {}}, x_groq={"error": "stub says cut"}))
+        if script.after("garbage_after") == number:
+            self.stats.faults["garbage_after"] += 1
+            send_chunks(writer, b"data: {not json\n\n")
+
+    def _ending(self, script: Script, request: dict) -> list[bytes]:
+        reason = "length" if "length" in script.options else "stop"
+        end = {"delta": {}, "finish_reason": reason}
+        if "no_usage" in script.options:
+            return [to_line(end)]
+        prompt_chars = sum(len(message["content"]) for message in request["messages"])
+        usage = {
+            "prompt_tokens": prompt_chars // 4,
+            "completion_tokens": script.tokens,
+            "total_tokens": prompt_chars // 4 + script.tokens,
+        }
+        lines = [to_line(end, x_groq={"id": "req_stub", "usage": usage})]
+        if (request.get("stream_options") or {}).get("include_usage"):
+            lines.append(to_line(None, usage=usage))
+        return lines
+
+
+def to_line(choice: dict | None, **extra: object) -> bytes:
+    chunk = {
+        "id": "chatcmpl-stub",
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": "stub",
+        "choices": [] if choice is None else [{"index": 0, "finish_reason": None} | choice],
+    }
+    return b"data: " + json.dumps(chunk | extra).encode() + b"\n\n"
+
+
+def send_chunks(writer: asyncio.StreamWriter, *chunks: bytes) -> None:
+    """Write each as a chunk of the transfer encoding; an empty one ends the response."""
+    writer.write(b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks))
+
+
+def send_json(
+    writer: asyncio.StreamWriter, status: int, body: object, headers: dict | None = None
+) -> None:
+    payload = json.dumps(body).encode()
+    lines = [f"HTTP/1.1 {status} Stub", "content-type: application/json"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    lines += [f"content-length: {len(payload)}", "", ""]
+    writer.write("\r\n".join(lines).encode() + payload)
+
+
+async def serve_until_terminated(port: int, stub: StubUpstream) -> None:
+    server = await asyncio.start_server(stub.serve, "127.0.0.1", port, limit=1 << 20)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
+    server.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=DIRECTIVES, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--first-token-ms", type=float, default=20)
+    parser.add_argument("--tokens", type=int, default=10)
+    parser.add_argument("--token-gap-ms", type=float, default=0)
+    options = parser.parse_args()
+    stub = StubUpstream(
+        first_token_ms=options.first_token_ms,
+        tokens=options.tokens,
+        token_gap_ms=options.token_gap_ms,
+    )
+    asyncio.run(serve_until_terminated(options.port, stub))
+
+
+if __name__ == "__main__":
+    main()

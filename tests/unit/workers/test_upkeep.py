@@ -1,0 +1,43 @@
+"""What the sweeper decides about a job that is due."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.job import Job, JobStatus
+from storage.sweep import DueJob
+from tests.jobs import make_spec
+from workers.upkeep import Verdict, judge
+
+
+def due_job(*, status, attempt=1, lease_in_ms=None, cancel=False, deadline_in_ms=1_000):
+    spec = make_spec(deadline_ms=10_000 + deadline_in_ms)
+    return DueJob(
+        job_id=spec.id,
+        job=Job(spec=spec, status=status, attempt=attempt),
+        lease_until_ms=None if lease_in_ms is None else 10_000 + lease_in_ms,
+        cancel_requested=cancel,
+    )
+
+
+QUEUED, RUNNING = JobStatus.QUEUED, JobStatus.IN_PROGRESS
+
+
+@pytest.mark.parametrize(
+    ("due", "verdict"),
+    [
+        (DueJob(job_id="j", job=None, lease_until_ms=None, cancel_requested=False), Verdict.FORGET),
+        (due_job(status=JobStatus.COMPLETED), Verdict.FORGET),
+        (due_job(status=RUNNING, lease_in_ms=1, cancel=True), Verdict.LEAVE),
+        (due_job(status=RUNNING, lease_in_ms=0), Verdict.PUBLISH),
+        (due_job(status=RUNNING, lease_in_ms=-1, cancel=True), Verdict.CANCEL),
+        (due_job(status=RUNNING, lease_in_ms=-1, deadline_in_ms=0), Verdict.EXPIRE),
+        (due_job(status=RUNNING, lease_in_ms=-1, attempt=3), Verdict.GIVE_UP),
+        (due_job(status=QUEUED, attempt=0), Verdict.CHECK_RECORD),
+        (due_job(status=QUEUED, attempt=1), Verdict.PUBLISH),
+        (due_job(status=QUEUED, attempt=0, cancel=True), Verdict.CANCEL),
+        (due_job(status=QUEUED, attempt=0, deadline_in_ms=-1), Verdict.EXPIRE),
+    ],
+)
+def test_verdict_follows_from_what_is_known_of_a_due_job(due, verdict):
+    assert judge(due, now_ms=10_000) is verdict

@@ -1,0 +1,102 @@
+"""Taking a job in: the one way from a valid request to an accepted, durable, published job."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from core.errors import AetherError, StoreUnavailable
+from core.job import Job, JobSpec, JobStatus, Mode, new_job_id
+from storage.job_store import IdempotencyClaim
+
+if TYPE_CHECKING:
+    from storage.accounts import User
+    from web.schemas import ChatRequest
+    from web.services import WebServices
+
+#: Room for an answer when the client does not say.
+DEFAULT_MAX_TOKENS: Final = 1024
+
+
+class Submitted(Struct, frozen=True):
+    """A job that is durable; `is_repeat` when its Idempotency-Key had brought it before."""
+
+    job: Job
+    is_repeat: bool
+
+
+def submit(
+    services: WebServices,
+    user: User,
+    request: ChatRequest,
+    *,
+    mode: Mode,
+    idempotency_key: str | None,
+    request_id: str,
+) -> Submitted:
+    """Accept the job, make it durable and publish it.
+
+    Raises:
+        TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
+        StoreUnavailable, CoordinatorUnavailable: nothing is promised; what was begun is undone.
+    """
+    spec = _to_spec(services, user, request, mode, request_id)
+    idempotency = _to_claim(request, mode, idempotency_key)
+    accepted_id = services.job_store.accept(spec, user.plan, idempotency)
+    if accepted_id != spec.id:
+        return Submitted(_find(services, accepted_id, user.id), is_repeat=True)
+    job = Job(spec=spec, status=JobStatus.QUEUED, cursor=1)
+    try:
+        services.job_records.insert(job)
+    except StoreUnavailable:
+        services.job_store.undo(spec, idempotency)
+        raise
+    services.queue.submit(spec.id, is_quick=mode == "quick", request_id=request_id)
+    return Submitted(job, is_repeat=False)
+
+
+def _to_spec(
+    services: WebServices, user: User, request: ChatRequest, mode: Mode, request_id: str
+) -> JobSpec:
+    now_ms = int(time.time() * 1000)
+    max_tokens = request.max_tokens or min(DEFAULT_MAX_TOKENS, services.settings.max_output_tokens)
+    return JobSpec(
+        id=new_job_id(user.id),
+        user_id=user.id,
+        mode=mode,
+        message=request.message,
+        created_ms=now_ms,
+        deadline_ms=now_ms + services.settings.job_deadline_s * 1000,
+        max_tokens=max_tokens,
+        temperature=request.temperature,
+        agent=request.agent,
+        conversation_id=request.conversation_id,
+        metadata=request.metadata,
+        reserved_micros=services.catalogue.estimate_micros(
+            services.catalogue.for_tier("quick" if mode == "quick" else "deep"),
+            len(request.message),
+            max_tokens,
+        ),
+        request_id=request_id,
+    )
+
+
+def _to_claim(request: ChatRequest, mode: Mode, key: str | None) -> IdempotencyClaim | None:
+    if key is None:
+        return None
+    body = msgspec.json.encode([mode, request.model_dump()], order="deterministic")
+    return IdempotencyClaim(
+        digest=hashlib.sha256(key.encode()).hexdigest(),
+        fingerprint=hashlib.sha256(body).hexdigest(),
+    )
+
+
+def _find(services: WebServices, job_id: str, user_id: str) -> Job:
+    job = services.job_store.get(job_id) or services.job_records.get(job_id, user_id)
+    if job is None:
+        raise AetherError
+    return job

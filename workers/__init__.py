@@ -1,0 +1,1 @@
+"""Who does the work; the only package that knows Celery."""

@@ -1,0 +1,19 @@
+"""The Celery application; importing it connects to nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+from monitoring.logs import configure_logs
+
+from core.settings import read_settings
+
+celery_app = Celery("aether", include=["workers.tasks"])
+celery_app.config_from_object("celeryconfig")
+
+
+@setup_logging.connect
+def _configure_logs(**_: Any) -> None:
+    configure_logs(read_settings().log_level, service="worker")

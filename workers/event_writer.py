@@ -1,0 +1,138 @@
+"""Writes the events of running jobs: the first text at once, the rest in shared batches."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from typing import Final
+
+import structlog
+
+from core.chat import StopSignal
+from core.errors import CoordinatorUnavailable
+from core.events import ANSWER_DELTA, NewEvent
+from storage.attempts import Attempts, Claim
+from workers.leases import obey
+
+logger = structlog.get_logger(__name__)
+
+#: How long text is gathered before it is written, in seconds.
+FLUSH_INTERVAL_S: Final = 0.04
+#: Text that is written without waiting for the interval, in characters.
+FLUSH_CHARS: Final = 256
+
+
+class EventWriter:
+    """One thread that writes what the running jobs of the process have to tell, in one round trip."""
+
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
+        self._dirty: set[JobEvents] = set()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._is_closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._is_closed.set()
+        self._wake.set()
+        self._thread.join(timeout=2)
+
+    def open(self, claim: Claim, stop: StopSignal, agent: str) -> JobEvents:
+        """Return the pen for one attempt; `stop` is told what the log answers."""
+        return JobEvents(self, claim, stop, agent)
+
+    def mark_dirty(self, events: JobEvents) -> None:
+        with self._lock:
+            self._dirty.add(events)
+        self._wake.set()
+
+    def write(self, batch: list[JobEvents]) -> None:
+        """Write what the given jobs have pending; their locks must be held.
+
+        What Redis did not take stays pending and is tried again with the next batch.
+        """
+        pending = [(events.claim, events.pending()) for events in batch]
+        try:
+            answers = self._attempts.append(pending)
+        except CoordinatorUnavailable:
+            logger.warning("events not written; they wait", jobs=len(batch))
+            for events in batch:
+                self.mark_dirty(events)
+            return
+        for events, answer in zip(batch, answers, strict=True):
+            events.clear()
+            obey(answer, events.stop)
+
+    def _run(self) -> None:
+        while not self._is_closed.is_set():
+            self._wake.wait()
+            self._is_closed.wait(FLUSH_INTERVAL_S)
+            self._wake.clear()
+            with self._lock:
+                batch, self._dirty = list(self._dirty), set()
+            with ExitStack() as held:
+                for events in batch:
+                    held.enter_context(events.lock)
+                self.write([events for events in batch if events.has_pending])
+
+
+class JobEvents:
+    """What one attempt has to tell; its order is kept, text is merged.
+
+    The lock is held while a batch is on its way, so nothing can overtake it.
+    """
+
+    def __init__(self, writer: EventWriter, claim: Claim, stop: StopSignal, agent: str) -> None:
+        self.claim = claim
+        self.stop = stop
+        self.lock = threading.Lock()
+        self._writer = writer
+        self._agent = agent
+        self._events: list[NewEvent] = []
+        self._text: list[str] = []
+        self._has_written_text = False
+
+    @property
+    def has_pending(self) -> bool:
+        return bool(self._events or self._text)
+
+    def tell(self, event: NewEvent) -> None:
+        """Have an event written with the next batch."""
+        with self.lock:
+            self._fold_text()
+            self._events.append(event)
+        self._writer.mark_dirty(self)
+
+    def add_text(self, text: str) -> None:
+        """Have text written: the first at once, more with the next batch or when it is long."""
+        with self.lock:
+            self._text.append(text)
+            if self._has_written_text and sum(map(len, self._text)) < FLUSH_CHARS:
+                self._writer.mark_dirty(self)
+                return
+            self._has_written_text = True
+            self._writer.write([self])
+
+    def take(self) -> list[NewEvent]:
+        """Return what is still to be written and write nothing more by itself."""
+        with self.lock:
+            left = self.pending()
+            self.clear()
+            return left
+
+    def pending(self) -> list[NewEvent]:
+        self._fold_text()
+        return self._events
+
+    def clear(self) -> None:
+        self._events = []
+
+    def _fold_text(self) -> None:
+        if self._text:
+            data = {"text": "".join(self._text), "agent": self._agent}
+            self._events.append(NewEvent(ANSWER_DELTA, data))
+            self._text = []

@@ -1,0 +1,95 @@
+"""What a worker process is made of: its composition root."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from storage.connections import mongo_database, redis_client
+
+from agents.groq_model import GroqModel
+from agents.personas import load_personas
+from core.models import read_catalogue
+from core.settings import Settings, read_settings
+from storage.attempts import Attempts
+from storage.event_hub import listen_for_cancels
+from storage.event_log import EventLog
+from storage.job_records import JobRecords
+from storage.job_store import JobStore
+from storage.record_stream import RecordStream
+from storage.sweep import Sweep
+from workers.app import celery_app
+from workers.event_writer import EventWriter
+from workers.leases import CancelListener, LeaseKeeper
+from workers.queue import JobQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agents.personas import Persona
+    from core.chat import ChatModel
+    from core.models import Catalogue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """The parts of one worker process; safe to share between its threads."""
+
+    settings: Settings
+    attempts: Attempts
+    store: JobStore
+    log: EventLog
+    records: JobRecords
+    record_stream: RecordStream
+    sweep: Sweep
+    queue: JobQueue
+    keeper: LeaseKeeper
+    writer: EventWriter
+    chat_model: ChatModel
+    catalogue: Catalogue
+    personas: Mapping[str, Persona]
+
+
+_lock = threading.Lock()
+_runtime: Runtime | None = None
+
+
+def runtime() -> Runtime:
+    """Return the process's runtime, built and started by the first task that needs it."""
+    global _runtime
+    with _lock:
+        if _runtime is None:
+            _runtime = _build(read_settings())
+        return _runtime
+
+
+def _build(settings: Settings) -> Runtime:
+    redis = redis_client(settings)
+    attempts = Attempts(redis, lease_s=settings.lease_s)
+    store = JobStore(redis)
+    keeper = LeaseKeeper(attempts, renew_every_s=settings.lease_s / 3)
+    writer = EventWriter(attempts)
+    keeper.start()
+    writer.start()
+    CancelListener(partial(listen_for_cancels, redis), keeper).start()
+    return Runtime(
+        settings=settings,
+        attempts=attempts,
+        store=store,
+        log=EventLog(redis),
+        records=JobRecords(mongo_database(settings)),
+        record_stream=RecordStream(redis, store),
+        sweep=Sweep(redis, lease_s=settings.lease_s),
+        queue=JobQueue(celery_app),
+        keeper=keeper,
+        writer=writer,
+        chat_model=GroqModel(
+            settings.groq_api_key.get_secret_value(),
+            settings.llm_url,
+            max_connections=settings.worker_threads,
+        ),
+        catalogue=read_catalogue(settings.llm_provider, settings.models_file),
+        personas=load_personas(),
+    )

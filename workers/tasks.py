@@ -1,0 +1,33 @@
+"""The Celery tasks: thin shells that bind the log context and call what does the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from workers import names, upkeep
+from workers.app import celery_app
+from workers.runtime import runtime
+from workers.workflow import run_job
+
+
+@celery_app.task(name=names.RUN_CHAT, bind=True)
+def run_chat(self: Any, job_id: str) -> None:
+    """Answer one job; a redelivery, an ended or a cancelled job is done at once."""
+    request_id = getattr(self.request, names.REQUEST_ID_HEADER, None)
+    queued_ms = getattr(self.request, names.QUEUED_MS_HEADER, None)
+    with structlog.contextvars.bound_contextvars(job_id=job_id, request_id=request_id):
+        run_job(runtime(), job_id, queued_ms=queued_ms)
+
+
+@celery_app.task(name=names.SWEEP)
+def sweep() -> None:
+    """Look after jobs that nobody works on; see `workers.upkeep`."""
+    upkeep.sweep(runtime())
+
+
+@celery_app.task(name=names.WRITE_RECORDS)
+def write_records() -> None:
+    """Write ended jobs to MongoDB; see `workers.upkeep`."""
+    upkeep.write_records(runtime())

@@ -1,0 +1,165 @@
+"""What keeps promises when nobody works on a job: the sweeper, and the way to the record.
+
+Every function may run anywhere, at any time, twice at once: each step is guarded by the scripts.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from core.errors import StoreUnavailable
+from core.job import Job, JobError, JobSpec, JobStatus, Outcome
+from storage.attempts import MAX_ATTEMPTS
+from storage.job_store import Restored
+from workers.remains import remains_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from storage.sweep import DueJob
+    from workers.runtime import Runtime
+
+logger = structlog.get_logger(__name__)
+
+#: Bounds one sweep, so that a recovery is a stream and not a flood.
+_PER_SHARD: Final = 50
+#: A record this old without a job in Redis belongs to a job that Redis lost.
+_LOST_AFTER_MS: Final = 15_000
+_RECORDS_PER_SHARD: Final = 100
+
+
+class Verdict(StrEnum):
+    """What is to be done with a job that is due for a look."""
+
+    #: Its index entry has no job.
+    FORGET = "forget"
+    #: It waits or lost its worker: to the queue with it.
+    PUBLISH = "publish"
+    #: Accepted but perhaps never durable: publish it only if it has a record, else undo it.
+    CHECK_RECORD = "check_record"
+    CANCEL = "cancel"
+    #: Its deadline has passed.
+    EXPIRE = "expire"
+    #: It lost its worker too often.
+    GIVE_UP = "give_up"
+    #: A live worker has it, or it has ended.
+    LEAVE = "leave"
+
+
+def judge(due: DueJob, now_ms: int) -> Verdict:
+    """Decide on one due job by what is known of it."""
+    job = due.job
+    if job is None or job.is_terminal:
+        return Verdict.FORGET
+    if job.status is JobStatus.IN_PROGRESS and (due.lease_until_ms or 0) > now_ms:
+        return Verdict.LEAVE
+    if due.cancel_requested:
+        return Verdict.CANCEL
+    if job.spec.deadline_ms <= now_ms:
+        return Verdict.EXPIRE
+    if job.attempt >= MAX_ATTEMPTS:
+        return Verdict.GIVE_UP
+    return Verdict.CHECK_RECORD if job.attempt == 0 else Verdict.PUBLISH
+
+
+_ENDINGS: Final[dict[Verdict, tuple[JobStatus, JobError]]] = {
+    Verdict.CANCEL: (JobStatus.CANCELLED, JobError("cancelled", "The job was cancelled.")),
+    Verdict.EXPIRE: (
+        JobStatus.INCOMPLETE,
+        JobError("deadline_exceeded", "The job's deadline passed before its answer was complete."),
+    ),
+    Verdict.GIVE_UP: (
+        JobStatus.FAILED,
+        JobError("worker_lost", f"The job lost its worker {MAX_ATTEMPTS} times."),
+    ),
+}
+
+
+def sweep(runtime: Runtime) -> None:
+    """Bring every job that is due one step on; a second sweeper at the same time does nothing."""
+    if not runtime.sweep.try_lock(runtime.settings.sweep_interval_s * 0.9):
+        return
+    now_ms = int(time.time() * 1000)
+    due = runtime.sweep.due(now_ms, per_shard=_PER_SHARD)
+    verdicts = [(entry, judge(entry, now_ms)) for entry in due]
+    unsure = [entry.job_id for entry, verdict in verdicts if verdict is Verdict.CHECK_RECORD]
+    try:
+        recorded = runtime.records.existing(unsure) if unsure else set()
+        _restore_lost(runtime, now_ms)
+    except StoreUnavailable:
+        logger.warning("MongoDB is away; unrecorded and lost jobs wait for the next sweep")
+        verdicts = [row for row in verdicts if row[1] is not Verdict.CHECK_RECORD]
+        recorded = set()
+    for entry, verdict in verdicts:
+        _carry_out(runtime, entry, verdict, is_recorded=entry.job_id in recorded)
+
+
+def _carry_out(runtime: Runtime, due: DueJob, verdict: Verdict, *, is_recorded: bool) -> None:
+    if verdict is Verdict.FORGET:
+        runtime.sweep.forget(due.job_id)
+    elif verdict in _ENDINGS and due.job is not None:
+        _end(runtime, due.job, verdict)
+    elif verdict is Verdict.CHECK_RECORD and not is_recorded:
+        _undo(runtime, due)
+    elif verdict in (Verdict.PUBLISH, Verdict.CHECK_RECORD):
+        _publish(runtime, due)
+
+
+def _publish(runtime: Runtime, due: DueJob) -> None:
+    if due.job is not None and runtime.sweep.release(due.job_id):
+        logger.info("job dispatched again", job_id=due.job_id, attempt=due.job.attempt)
+        spec = due.job.spec
+        runtime.queue.submit(spec.id, is_quick=spec.mode == "quick", request_id=spec.request_id)
+
+
+def _undo(runtime: Runtime, due: DueJob) -> None:
+    if due.job is not None and runtime.store.undo(due.job.spec):
+        logger.warning("job without a record undone", job_id=due.job_id)
+
+
+def _end(runtime: Runtime, job: Job, verdict: Verdict) -> None:
+    """End a job that no worker holds, with what its last attempt had written."""
+    claim = runtime.sweep.seize(job)
+    if claim is None:
+        return
+    status, error = _ENDINGS[verdict]
+    answer, usage, cost_micros = remains_of(
+        claim.spec, runtime.log.read(job.id, after=0), runtime.catalogue
+    )
+    outcome = Outcome(answer=answer, usage=usage, cost_micros=cost_micros, error=error)
+    logger.warning("job ended by the sweeper", job_id=job.id, status=status.value)
+    runtime.attempts.finish(claim, status, outcome)
+
+
+def _restore_lost(runtime: Runtime, now_ms: int) -> None:
+    """Bring back accepted jobs that Redis no longer knows."""
+    specs = runtime.records.unfinished(before_ms=now_ms - _LOST_AFTER_MS, limit=500)
+    jobs: Sequence[Job | None] = (
+        runtime.store.get_many([spec.id for spec in specs]) if specs else []
+    )
+    for spec, job in zip(specs, jobs, strict=True):
+        if job is None:
+            _restore(runtime, spec)
+
+
+def _restore(runtime: Runtime, spec: JobSpec) -> None:
+    match runtime.store.restore(spec):
+        case Restored.UNDONE:
+            runtime.records.discard_unfinished(spec.id)
+        case Restored.RESTORED:
+            logger.warning("job restored from its record", job_id=spec.id)
+        case Restored.PRESENT:
+            pass
+
+
+def write_records(runtime: Runtime) -> None:
+    """Write ended jobs to MongoDB until none is left; what fails stays for the next run."""
+    while entries := runtime.record_stream.read(per_shard=_RECORDS_PER_SHARD):
+        jobs = [entry.job for entry in entries if entry.job is not None]
+        if jobs:
+            runtime.records.write_finished(jobs)
+        runtime.record_stream.let_go(entries)

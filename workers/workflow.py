@@ -1,0 +1,191 @@
+"""A job's way through a worker: claim, choose, answer, finish."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from agents.context import build_messages
+from agents.selection import select_agent
+from agents.turn import Turn, run_turn
+from core import events
+from core.chat import Message, StopReason, StopSignal
+from core.errors import CoordinatorUnavailable
+from core.events import NewEvent
+from core.job import Answer, JobSpec, JobStatus, Outcome, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agents.turn import Reply
+    from storage.attempts import Claim
+    from workers.runtime import Runtime
+
+logger = structlog.get_logger(__name__)
+
+#: How long an ended answer is kept in hand while Redis is away, in seconds.
+_FINISH_PATIENCE_S: Final = 60.0
+_FINISH_RETRY_S: Final = 0.5
+
+
+def run_job(runtime: Runtime, job_id: str, *, queued_ms: int | None) -> None:
+    """Answer the job if it can be claimed; otherwise there is nothing to do.
+
+    Args:
+        queued_ms: when the message was published; None when the sweeper sent it.
+
+    Raises:
+        CoordinatorUnavailable: Redis is away; the sweeper sends the job again.
+    """
+    claimed_ms = _now_ms()
+    claim = runtime.attempts.claim(job_id)
+    if claim is None:
+        logger.info("nothing to do")
+        return
+    stop = StopSignal()
+    deadline = time.monotonic() + (claim.spec.deadline_ms - claimed_ms) / 1000
+    with runtime.keeper.hold(claim, stop, deadline=deadline):
+        _answer(runtime, claim, stop, deadline, (queued_ms or claim.accepted_ms, claimed_ms))
+
+
+def _answer(
+    runtime: Runtime,
+    claim: Claim,
+    stop: StopSignal,
+    deadline: float,
+    times_ms: tuple[int, int],
+) -> None:
+    spec = claim.spec
+    route_started = time.monotonic()
+    selection = select_agent(spec.message, spec.agent, runtime.personas)
+    persona = selection.persona
+    tier = "quick" if spec.mode == "quick" else persona.tier
+    model = runtime.catalogue.for_tier(tier)
+    route = Route(tier=tier, model=model.id, reason=selection.reason)
+    messages = build_messages(
+        persona,
+        _history(runtime, claim),
+        spec.message,
+        budget_tokens=model.context_tokens - spec.max_tokens,
+    )
+    route_ms = _since_ms(route_started)
+    pen = runtime.writer.open(claim, stop, persona.name)
+    pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(route)))
+    pen.tell(NewEvent(events.AGENT_STARTED, {"agent": persona.name, "model": model.id}))
+    reply = run_turn(
+        Turn(
+            persona=persona,
+            tier=tier,
+            model=model,
+            reason=selection.reason,
+            messages=messages,
+            max_tokens=min(spec.max_tokens, model.max_output_tokens),
+            temperature=spec.temperature,
+        ),
+        runtime.chat_model,
+        runtime.catalogue,
+        deadline=deadline,
+        stop=stop,
+        on_text=pen.add_text,
+    )
+    if stop.reason is StopReason.LOST:
+        logger.warning("another attempt has the job; this one ends")
+        return
+    timing = _timing(spec, times_ms, route_ms, reply)
+    status, outcome = conclude(reply, route, timing)
+    last_events = [*pen.take(), _agent_event(reply)]
+    _finish(runtime, claim, status, outcome, last_events)
+    logger.info("job ended", status=status.value, **timing)
+
+
+def _history(runtime: Runtime, claim: Claim) -> list[Message]:
+    return [
+        message
+        for turn in runtime.attempts.conversation(claim.spec)
+        for message in (Message("user", turn.message), Message("assistant", turn.answer))
+    ]
+
+
+def conclude(reply: Reply, route: Route, timing_ms: dict[str, int]) -> tuple[JobStatus, Outcome]:
+    """Return how a job with one agent ends, by its agent's reply."""
+    report = reply.report
+    answer = (
+        Answer(text=reply.text, finish_reason=reply.finish_reason, agents=(report.name,))
+        if reply.text
+        else None
+    )
+    outcome = Outcome(
+        answer=answer,
+        agents=(report,),
+        usage=report.usage,
+        cost_micros=report.cost_micros,
+        route=route,
+        timing_ms=timing_ms,
+        error=report.error,
+    )
+    return JobStatus(report.status), outcome
+
+
+def _timing(
+    spec: JobSpec, times_ms: tuple[int, int], route_ms: int, reply: Reply
+) -> dict[str, int]:
+    """Account for the time from submit to now; all parts but `first_token` add up to `total`.
+
+    `persist` is what remains: claiming, writing events, waiting for a processor.
+    """
+    queued_ms, claimed_ms = times_ms
+    total = max(0, _now_ms() - spec.created_ms)
+    accept = max(0, queued_ms - spec.created_ms)
+    queue = max(0, claimed_ms - queued_ms)
+    model = reply.report.timing_ms["total"]
+    return {
+        "accept": accept,
+        "queue": queue,
+        "route": route_ms,
+        "cache": 0,
+        "first_token": reply.report.timing_ms["first_token"],
+        "model": model,
+        "synthesis": 0,
+        "persist": max(0, total - accept - queue - route_ms - model),
+        "total": total,
+    }
+
+
+def _agent_event(reply: Reply) -> NewEvent:
+    report = reply.report
+    is_good = report.status in ("completed", "incomplete")
+    return NewEvent(
+        events.AGENT_COMPLETED if is_good else events.AGENT_FAILED,
+        {"agent": report.name, "status": report.status, "error": msgspec.to_builtins(report.error)},
+    )
+
+
+def _finish(
+    runtime: Runtime,
+    claim: Claim,
+    status: JobStatus,
+    outcome: Outcome,
+    last_events: Sequence[NewEvent],
+) -> None:
+    """End the job, waiting for Redis to come back if need be; the fence keeps a late end harmless."""
+    give_up_at = time.monotonic() + _FINISH_PATIENCE_S
+    while True:
+        try:
+            if not runtime.attempts.finish(claim, status, outcome, last_events=last_events):
+                logger.warning("another attempt has the job; this end does not count")
+            return
+        except CoordinatorUnavailable:
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(_FINISH_RETRY_S)
+
+
+def _since_ms(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
