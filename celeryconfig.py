@@ -6,7 +6,7 @@ second place for any of these.
 
 from __future__ import annotations
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from core.settings import read_settings
 from workers import names
@@ -33,7 +33,7 @@ event_serializer = "json"
 accept_content = ["json"]
 result_accept_content = ["json"]
 
-task_queues = [Queue(name) for name in names.QUEUES]
+task_queues = [Queue(name, Exchange(name), routing_key=name) for name in names.QUEUES]
 task_default_queue = names.RUN_QUEUE
 #: A mistyped queue fails instead of filling where nobody reads.
 task_create_missing_queues = False

@@ -7,7 +7,6 @@ one, which does not know the job's deadline or its neighbours.
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ import groq
 import httpx
 import msgspec
 
+from agents.interruptible import InterruptibleTransport
 from agents.sse import Chunk, read_chunks
 from core.chat import ModelRequest, StopSignal, StreamEnd, TextDelta, Usage
 from core.errors import (
@@ -56,17 +56,15 @@ class GroqModel:
     ) -> None:
         self._idle_timeout_s = idle_timeout_s
         self._connect_timeout_s = connect_timeout_s
+        self._transport = InterruptibleTransport(
+            httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+        )
         self._client = groq.Groq(
             # The SDK insists on a key, also where the server asks for none.
             api_key=api_key or "none",
             base_url=base_url,
             max_retries=0,
-            http_client=httpx.Client(
-                limits=httpx.Limits(
-                    max_connections=max_connections, max_keepalive_connections=max_connections
-                ),
-                follow_redirects=False,
-            ),
+            http_client=httpx.Client(transport=self._transport, follow_redirects=False),
         )
 
     def close(self) -> None:
@@ -91,8 +89,9 @@ class GroqModel:
         try:
             with (
                 _model_errors(),
+                self._transport.call() as call,
+                stop.closing_with(call.interrupt),
                 self._open(request, left_s) as response,
-                stop.closing_with(lambda: _interrupt(response)),
             ):
                 yield from _items(read_chunks(response.iter_raw()), deadline)
         except (ModelError, TurnStopped):
@@ -146,15 +145,6 @@ def _items(chunks: Iterator[Chunk], deadline: float) -> Iterator[TextDelta | Str
     if finish_reason is None:
         raise TransientModelError("The provider's stream ended before the answer did.")
     yield StreamEnd(finish_reason=finish_reason, usage=usage)
-
-
-def _interrupt(response: httpx.Response) -> None:
-    """Wake the thread that reads the response; closing a socket alone does not."""
-    stream = response.extensions.get("network_stream")
-    sock = stream.get_extra_info("socket") if stream is not None else None
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

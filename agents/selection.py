@@ -9,7 +9,6 @@ from typing import Final
 from msgspec import Struct
 
 from agents.personas import Persona
-from core.errors import UnknownAgent
 
 #: Takes the questions that name nobody's skills, and breaks ties.
 _GENERALIST: Final = "sage"
@@ -27,15 +26,10 @@ class Selection(Struct, frozen=True):
 def select_agent(message: str, requested: str | None, personas: Mapping[str, Persona]) -> Selection:
     """Return the requested agent, or the one with the most distinct skill words in the message.
 
-    Raises:
-        UnknownAgent: `requested` names nobody.
+    Args:
+        requested: a name of `core.job.AGENT_NAMES`; others are refused when a job is submitted.
     """
     if requested is not None:
-        if requested not in personas:
-            known = ", ".join(personas)
-            raise UnknownAgent(
-                f"There is no agent {requested!r}; there are {known}.", field="agent"
-            )
         return Selection(personas[requested], "asked for by name")
     words = dict.fromkeys(_WORD.findall(message.lower()))
     matches = {

@@ -18,38 +18,38 @@ from core.errors import TransientModelError
 _MAX_LINE_BYTES: Final = 1 << 20
 
 
-class _PromptDetails(Struct):
+class _PromptDetails(Struct, frozen=True):
     cached_tokens: int | None = None
 
 
-class _Usage(Struct):
+class _Usage(Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     prompt_tokens_details: _PromptDetails | None = None
 
 
-class _GroqExtra(Struct):
+class _GroqExtra(Struct, frozen=True):
     usage: _Usage | None = None
     error: str | None = None
 
 
-class _Error(Struct):
+class _Error(Struct, frozen=True):
     message: str = ""
 
 
-class Delta(Struct):
+class Delta(Struct, frozen=True):
     content: str | None = None
 
 
-class Choice(Struct):
+class Choice(Struct, frozen=True):
     delta: Delta = Delta()
     finish_reason: str | None = None
 
 
-class Chunk(Struct):
+class Chunk(Struct, frozen=True):
     """One chunk; fields that do not matter are not read."""
 
-    choices: list[Choice] = []
+    choices: tuple[Choice, ...] = ()
     usage: _Usage | None = None
     x_groq: _GroqExtra | None = None
     error: _Error | str | None = None
@@ -79,14 +79,14 @@ _decoder = msgspec.json.Decoder(Chunk)
 
 
 def read_chunks(pieces: Iterable[bytes]) -> Iterator[Chunk]:
-    """Yield the chunks of a stream until `[DONE]`.
+    """Yield the chunks of a stream; reads it to its very end, so that the connection can be reused.
 
     Raises:
         TransientModelError: a line is not a chunk.
     """
     for data in _data_lines(pieces):
         if data == b"[DONE]":
-            return
+            continue
         try:
             yield _decoder.decode(data)
         except msgspec.MsgspecError as error:

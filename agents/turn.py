@@ -83,7 +83,6 @@ def run_turn(
     ending = _run(turn, chat_model, deadline, stop, take)
     text = "".join(pieces)
     usage = ending.usage or _estimate(turn.messages, text)
-    total_s = time.monotonic() - started
     report = AgentReport(
         name=turn.persona.name,
         status=ending.status,
@@ -93,8 +92,8 @@ def run_turn(
         usage=usage,
         cost_micros=catalogue.cost_micros(turn.model, usage),
         timing_ms={
-            "first_token": round((total_s if first_token_s is None else first_token_s) * 1000),
-            "total": round(total_s * 1000),
+            "first_token": None if first_token_s is None else round(first_token_s * 1000),
+            "total": round((time.monotonic() - started) * 1000),
         },
         error=ending.error,
     )

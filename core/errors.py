@@ -6,6 +6,7 @@ AetherError
     IdempotencyConflict          422
   Unauthenticated                401
   Forbidden                      403
+    DemoDisabled                 403
   NotFound                       404
     JobNotFound                  404  also for another owner's job
   AccountExists                  409
@@ -80,6 +81,12 @@ class Forbidden(AetherError):
 
     code = "forbidden"
     status = 403
+
+
+class DemoDisabled(Forbidden):
+    """This deployment has no demo accounts."""
+
+    code = "demo_disabled"
 
 
 class NotFound(AetherError):

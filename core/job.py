@@ -62,6 +62,9 @@ TERMINAL_EVENT: Final[dict[JobStatus, str]] = {
 
 Mode = Literal["optimized", "quick", "stream"]
 
+#: Whom a job may ask for; who they are is for `agents` to know.
+AGENT_NAMES: Final = ("dev", "luna", "atlas", "quinn", "sage")
+
 
 def new_user_id() -> str:
     """Return a random user id; its first digit is the user's shard."""
@@ -124,7 +127,7 @@ class AgentReport(Struct, frozen=True, kw_only=True):
     reason: str
     usage: Usage = Usage()
     cost_micros: int = 0
-    timing_ms: dict[str, int] = field(default_factory=dict)
+    timing_ms: dict[str, int | None] = field(default_factory=dict)
     error: JobError | None = None
 
 
@@ -154,7 +157,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost_micros: int = 0
     saved_micros: int = 0
     route: Route | None = None
-    timing_ms: dict[str, int] = field(default_factory=dict)
+    timing_ms: dict[str, int | None] = field(default_factory=dict)
     error: JobError | None = None
     degraded: bool = False
 
@@ -177,19 +180,6 @@ class Job(Struct, frozen=True, kw_only=True):
     @property
     def is_terminal(self) -> bool:
         return self.status in TERMINAL
-
-
-#: The parts of the time from submit to end; they add up to `total`.
-TIMING_PARTS: Final = (
-    "accept",
-    "queue",
-    "route",
-    "cache",
-    "first_token",
-    "model",
-    "synthesis",
-    "persist",
-)
 
 
 def to_public(job: Job) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     env: Literal["development", "production"] = "development"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8001
+    #: Processes that serve HTTP; each holds its own pools.
+    api_processes: Annotated[int, Field(ge=1, le=64)] = 1
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     mongo_url: SecretStr = SecretStr("mongodb://127.0.0.1:27017")
     mongo_database: str = "aether"

@@ -52,8 +52,10 @@ class EventFeed:
         while (left_s := give_up_at - time.monotonic()) > 0:
             event = listener.next(left_s)
             if listener.take_gap() or (event is not None and event.sequence > last + 1):
-                return self._log.read(job_id, after=last)
-            if event is not None and event.sequence == last + 1:
+                missed = self._log.read(job_id, after=last)
+                if missed:
+                    return missed
+            elif event is not None and event.sequence == last + 1:
                 return [event]
         # Pub/sub may have lost the very last message, after which nothing would show the gap.
         return self._log.read(job_id, after=last)

@@ -154,7 +154,7 @@ class EventHub:
             time.sleep(_RECONNECT_S)
 
     def _read_until_broken(self) -> None:
-        with self._redis.pubsub() as pubsub:
+        with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]
             with self._lock:
                 pubsub.subscribe(_IDLE_CHANNEL, *self._listeners)
                 self._pubsub = pubsub
@@ -183,7 +183,7 @@ def listen_for_cancels(redis: Redis) -> Iterator[str]:
     Raises:
         CoordinatorUnavailable: the connection broke; call again.
     """
-    with coordinator_errors(), redis.pubsub() as pubsub:
+    with coordinator_errors(), redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]
         pubsub.subscribe(keys.CANCEL_CHANNEL)
         while True:
             message = pubsub.get_message(ignore_subscribe_messages=True, timeout=10.0)

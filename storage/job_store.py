@@ -57,7 +57,7 @@ class Restored(StrEnum):
 
 
 class JobStore:
-    """The web's face of the job scripts; raises CoordinatorUnavailable when Redis does not answer."""
+    """The web's face of the job scripts; raises CoordinatorUnavailable when Redis is away."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

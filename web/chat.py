@@ -6,18 +6,20 @@ import re
 from typing import Any, Final
 
 from flask import Response, g, jsonify, request
-from flask_openapi3 import APIBlueprint, Tag
-from web.auth import current_user
-from web.schemas import ChatRequest
-from web.services import current_services
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 
 from core.errors import InvalidRequest
 from core.job import Mode, to_public
+from web.auth import current_user, require_user
 from web.jobs import wait_for_end
+from web.schemas import ChatRequest
+from web.services import current_services
 from web.stream import event_stream
 from web.submission import Submitted, submit
 
 chat_api = APIBlueprint("chat", __name__, url_prefix="/api/ai/v4/chat", abp_tags=[Tag(name="chat")])
+chat_api.before_request(require_user)
 
 #: How long a quick request waits for its answer when it does not say, in seconds.
 _QUICK_WAIT_S: Final = 10.0

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from flask import Response, request
-from flask_openapi3 import APIBlueprint, Tag
-from web.auth import current_user
-from web.schemas import JobListQuery, JobPath, JobQuery
-from web.services import current_services
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 
 from core.errors import InvalidRequest, JobNotFound
 from core.job import Job, is_job_id, to_public
+from web.auth import current_user, require_user
+from web.schemas import JobListQuery, JobPath, JobQuery
+from web.services import current_services
 from web.stream import event_stream
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from web.services import WebServices
 
 jobs_api = APIBlueprint("jobs", __name__, url_prefix="/api/ai/v4/jobs", abp_tags=[Tag(name="jobs")])
+jobs_api.before_request(require_user)
 
 #: Events that one poll returns at most; the next poll goes on from its last.
 _EVENTS_PER_POLL: Final = 1_000

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from core.errors import AetherError, StoreUnavailable
-from core.job import Job, JobSpec, JobStatus, Mode, new_job_id
+from core.errors import AetherError, StoreUnavailable, UnknownAgent
+from core.job import AGENT_NAMES, Job, JobSpec, JobStatus, Mode, new_job_id
 from storage.job_store import IdempotencyClaim
 
 if TYPE_CHECKING:
@@ -41,9 +41,14 @@ def submit(
     """Accept the job, make it durable and publish it.
 
     Raises:
-        TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
+        UnknownAgent, TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
         StoreUnavailable, CoordinatorUnavailable: nothing is promised; what was begun is undone.
     """
+    if request.agent is not None and request.agent not in AGENT_NAMES:
+        known = ", ".join(AGENT_NAMES)
+        raise UnknownAgent(
+            f"There is no agent {request.agent!r}; there are {known}.", field="agent"
+        )
     spec = _to_spec(services, user, request, mode, request_id)
     idempotency = _to_claim(request, mode, idempotency_key)
     accepted_id = services.job_store.accept(spec, user.plan, idempotency)

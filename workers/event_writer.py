@@ -23,7 +23,7 @@ FLUSH_CHARS: Final = 256
 
 
 class EventWriter:
-    """One thread that writes what the running jobs of the process have to tell, in one round trip."""
+    """One thread that writes what the running jobs have to tell, in one round trip for all."""
 
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
+from celery.signals import worker_ready
 
 from workers import names, upkeep
 from workers.app import celery_app
 from workers.runtime import runtime
 from workers.workflow import run_job
+
+
+@worker_ready.connect
+def _warm_up(**_: Any) -> None:
+    """Build the runtime before the first job needs it."""
+    runtime()
 
 
 @celery_app.task(name=names.RUN_CHAT, bind=True)

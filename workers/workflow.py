@@ -15,7 +15,7 @@ from core import events
 from core.chat import Message, StopReason, StopSignal
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
-from core.job import Answer, JobSpec, JobStatus, Outcome, Route
+from core.job import Answer, JobError, JobSpec, JobStatus, Outcome, Route
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,15 @@ def run_job(runtime: Runtime, job_id: str, *, queued_ms: int | None) -> None:
     stop = StopSignal()
     deadline = time.monotonic() + (claim.spec.deadline_ms - claimed_ms) / 1000
     with runtime.keeper.hold(claim, stop, deadline=deadline):
-        _answer(runtime, claim, stop, deadline, (queued_ms or claim.accepted_ms, claimed_ms))
+        try:
+            _answer(runtime, claim, stop, deadline, (queued_ms or claim.accepted_ms, claimed_ms))
+        except CoordinatorUnavailable:
+            raise
+        except Exception:
+            # The outermost shell of a job: a bug ends it once, instead of three times as a lost one.
+            logger.exception("job failed by a bug")
+            error = JobError("internal_error", "Something went wrong.")
+            _finish(runtime, claim, JobStatus.FAILED, Outcome(error=error), ())
 
 
 def _answer(
@@ -109,7 +117,9 @@ def _history(runtime: Runtime, claim: Claim) -> list[Message]:
     ]
 
 
-def conclude(reply: Reply, route: Route, timing_ms: dict[str, int]) -> tuple[JobStatus, Outcome]:
+def conclude(
+    reply: Reply, route: Route, timing_ms: dict[str, int | None]
+) -> tuple[JobStatus, Outcome]:
     """Return how a job with one agent ends, by its agent's reply."""
     report = reply.report
     answer = (
@@ -131,7 +141,7 @@ def conclude(reply: Reply, route: Route, timing_ms: dict[str, int]) -> tuple[Job
 
 def _timing(
     spec: JobSpec, times_ms: tuple[int, int], route_ms: int, reply: Reply
-) -> dict[str, int]:
+) -> dict[str, int | None]:
     """Account for the time from submit to now; all parts but `first_token` add up to `total`.
 
     `persist` is what remains: claiming, writing events, waiting for a processor.
@@ -140,7 +150,7 @@ def _timing(
     total = max(0, _now_ms() - spec.created_ms)
     accept = max(0, queued_ms - spec.created_ms)
     queue = max(0, claimed_ms - queued_ms)
-    model = reply.report.timing_ms["total"]
+    model = reply.report.timing_ms["total"] or 0
     return {
         "accept": accept,
         "queue": queue,
@@ -170,7 +180,7 @@ def _finish(
     outcome: Outcome,
     last_events: Sequence[NewEvent],
 ) -> None:
-    """End the job, waiting for Redis to come back if need be; the fence keeps a late end harmless."""
+    """End the job, waiting for Redis if need be; the fence keeps a late end harmless."""
     give_up_at = time.monotonic() + _FINISH_PATIENCE_S
     while True:
         try:

@@ -1,0 +1,1 @@
+"""How Aether is run: one machine's stack under supervisor, and the command that drives it."""

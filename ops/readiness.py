@@ -1,0 +1,72 @@
+"""Whether a part of the stack answers; each question gives up within two seconds."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+import httpx
+import pymongo
+from pymongo.errors import PyMongoError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+_TIMEOUT_S: Final = 2.0
+
+
+def redis_answers(url: str) -> bool:
+    client = Redis.from_url(
+        url,
+        socket_timeout=_TIMEOUT_S,
+        socket_connect_timeout=_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+    finally:
+        client.close()
+
+
+def mongo_answers(url: str) -> bool:
+    timeout_ms = int(_TIMEOUT_S * 1000)
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(
+        url, serverSelectionTimeoutMS=timeout_ms, timeoutMS=timeout_ms
+    )
+    try:
+        client.admin.command("ping")
+    except PyMongoError:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def http_answers(url: str) -> bool:
+    """Say whether a GET succeeds; 503 from /readyz is a no."""
+    try:
+        return httpx.get(url, timeout=_TIMEOUT_S, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """Return a loopback port nobody listens on; somebody else may take it before its use."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,112 @@
+"""How Aether connects to MongoDB and Redis: pools and a limit on every wait.
+
+Nothing here connects; a client does so at its first command.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pymongo
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+from redis import BlockingConnectionPool, Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from core.settings import Settings
+
+_PROBE_TIMEOUT_S: Final = 1.0
+
+
+def mongo_database(
+    settings: Settings, *, selection_timeout_s: float = 3.0
+) -> Database[dict[str, Any]]:
+    """Return the deployment's database.
+
+    Writes are acknowledged as the URL says; collections that must not lose any ask for majority.
+
+    Args:
+        selection_timeout_s: how long a call waits for a server while none is known to be up.
+    """
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        settings.mongo_url.get_secret_value(),
+        appname="aether",
+        connect=False,
+        tz_aware=True,
+        retryWrites=True,
+        maxPoolSize=100,
+        maxIdleTimeMS=60_000,
+        serverSelectionTimeoutMS=int(selection_timeout_s * 1000),
+        connectTimeoutMS=3_000,
+        waitQueueTimeoutMS=2_000,
+        timeoutMS=5_000,
+    )
+    return client[settings.mongo_database]
+
+
+def redis_client(settings: Settings, *, name: str = "aether") -> Redis:
+    """Return a client whose commands are sent once: a repeat could be a second effect.
+
+    Args:
+        name: what `CLIENT LIST` shows for its connections.
+    """
+    return _redis(settings, name, max_connections=100, answer_timeout_s=15, connect_timeout_s=3)
+
+
+def redis_probe(settings: Settings) -> Redis:
+    """Return a client for `is_redis_up`, which gives up within a second."""
+    return _redis(
+        settings,
+        "aether-probe",
+        max_connections=2,
+        answer_timeout_s=_PROBE_TIMEOUT_S,
+        connect_timeout_s=_PROBE_TIMEOUT_S,
+    )
+
+
+def _redis(
+    settings: Settings,
+    name: str,
+    *,
+    max_connections: int,
+    answer_timeout_s: float,
+    connect_timeout_s: float,
+) -> Redis:
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url.get_secret_value(),
+        client_name=name,
+        max_connections=max_connections,
+        timeout=min(2.0, connect_timeout_s),
+        socket_timeout=answer_timeout_s,
+        socket_connect_timeout=connect_timeout_s,
+        socket_keepalive=True,
+        health_check_interval=25,
+        # redis-py repeats a command three times unless told otherwise.
+        retry=Retry(NoBackoff(), 0),
+        # RESP3 brings push messages that nobody here reads, and costs no less.
+        protocol=2,
+    )
+    return Redis(connection_pool=pool)
+
+
+def is_mongo_up(database: Database[dict[str, Any]]) -> bool:
+    """Say within a second whether MongoDB answers."""
+    try:
+        with pymongo.timeout(_PROBE_TIMEOUT_S):
+            database.client.admin.command("ping")
+    except PyMongoError:
+        return False
+    return True
+
+
+def is_redis_up(probe: Redis) -> bool:
+    """Say whether Redis answers; a `redis_probe` keeps it within a second."""
+    try:
+        return bool(probe.ping())
+    except RedisError:
+        return False

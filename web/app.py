@@ -1,0 +1,108 @@
+"""The web's composition root: an application from settings."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from flask_openapi3.openapi import OpenAPI
+
+from core.models import read_catalogue
+from core.settings import Settings, read_settings
+from storage.accounts import Accounts
+from storage.attempts import Attempts
+from storage.cancellation import Cancellation
+from storage.connections import (
+    is_mongo_up,
+    is_redis_up,
+    mongo_database,
+    redis_client,
+    redis_probe,
+)
+from storage.event_feed import EventFeed
+from storage.event_hub import EventHub
+from storage.event_log import EventLog
+from storage.indexes import ensure_indexes_in_background
+from storage.job_records import JobRecords
+from storage.job_store import JobStore
+from storage.refresh_families import RefreshFamilies
+from storage.revoked_tokens import RevokedTokens
+from storage.sweep import Sweep
+from web.auth import auth_api
+from web.chat import chat_api
+from web.errors import ProblemModel, refuse_invalid, register_errors
+from web.health import health_api
+from web.jobs import jobs_api
+from web.openapi import INFO, SECURITY_SCHEMES, register_document
+from web.passwords import Passwords
+from web.request_shell import wrap_requests
+from web.services import EXTENSION, WebServices
+from web.tokens import Tokens
+from workers.app import celery_app
+from workers.queue import JobQueue
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+#: Every route there is.
+BLUEPRINTS: Final = (auth_api, chat_api, jobs_api, health_api)
+#: A submit is refused within a second while MongoDB is away.
+_MONGO_SELECTION_TIMEOUT_S: Final = 0.8
+
+
+def create_app(settings: Settings | None = None) -> OpenAPI:
+    """Build the application; nothing connects until a request needs it.
+
+    Raises:
+        ValueError: a setting that the API cannot do without is missing.
+    """
+    settings = settings or read_settings()
+    app = OpenAPI(
+        "web",
+        info=INFO,
+        security_schemes=SECURITY_SCHEMES,
+        validation_error_status=400,
+        validation_error_model=ProblemModel,
+        validation_error_callback=refuse_invalid,
+        doc_ui=False,
+        static_folder=None,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    wrap_requests(app)
+    register_errors(app)
+    app.extensions[EXTENSION] = _build_services(app, settings)
+    for blueprint in BLUEPRINTS:
+        app.register_api(blueprint)
+    register_document(app)
+    return app
+
+
+def _build_services(app: Flask, settings: Settings) -> WebServices:
+    tokens = Tokens(app, settings)
+    database = mongo_database(settings, selection_timeout_s=_MONGO_SELECTION_TIMEOUT_S)
+    redis = redis_client(settings, name="aether-api")
+    store, log = JobStore(redis), EventLog(redis)
+    return WebServices(
+        settings=settings,
+        catalogue=read_catalogue(settings.llm_provider, settings.models_file),
+        job_store=store,
+        job_records=JobRecords(database),
+        event_log=log,
+        feed=EventFeed(EventHub(redis), log),
+        cancellation=Cancellation(
+            store,
+            Sweep(redis, lease_s=settings.lease_s),
+            Attempts(redis, lease_s=settings.lease_s),
+        ),
+        queue=JobQueue(celery_app),
+        accounts=Accounts(database),
+        refresh_families=RefreshFamilies(database, life_s=settings.refresh_token_s),
+        revoked_tokens=RevokedTokens(redis),
+        passwords=Passwords(),
+        tokens=tokens,
+        dependencies={
+            "redis": partial(is_redis_up, redis_probe(settings)),
+            "mongodb": partial(is_mongo_up, database),
+        },
+        prepare=partial(ensure_indexes_in_background, database),
+    )

@@ -1,0 +1,70 @@
+"""Passwords: argon2id, beside the event loop and a few at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+from gevent import get_hub, monkey
+
+from core.errors import ServiceUnavailable
+
+Result = TypeVar("Result")
+
+#: Each hash takes a core for some 30 to 60 ms and 19 MiB.
+_AT_ONCE: Final = 2
+#: Beyond this wait a login is refused; the client is told to come back.
+_LONGEST_WAIT_S: Final = 5.0
+
+
+class Passwords:
+    """Hashes and checks passwords; raises ServiceUnavailable when too many wait for it."""
+
+    def __init__(self) -> None:
+        # OWASP's least for argon2id (Password Storage Cheat Sheet): m=19 MiB, t=2, p=1.
+        self._hasher = PasswordHasher(
+            time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID
+        )
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._of_nobody = self._hasher.hash("nobody's password")
+
+    def hash(self, password: str) -> str:
+        with self._slot():
+            return _beside_the_hub(self._hasher.hash, password)
+
+    def verify(self, password_hash: str | None, password: str) -> bool:
+        """Say whether the password is right; without a hash it works as long, for nothing."""
+        with self._slot():
+            is_right = _beside_the_hub(self._check, password_hash or self._of_nobody, password)
+        return is_right and password_hash is not None
+
+    def needs_rehash(self, password_hash: str) -> bool:
+        """Say whether the hash was made with other parameters than today's."""
+        return self._hasher.check_needs_rehash(password_hash)
+
+    def _check(self, password_hash: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(timeout=_LONGEST_WAIT_S):
+            raise ServiceUnavailable("Too many are logging in just now.")
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+
+def _beside_the_hub(work: Callable[..., Result], *args: Any) -> Result:
+    """Run the work on a native thread where greenlets would have to wait for it."""
+    if not monkey.is_module_patched("threading"):
+        return work(*args)
+    result: Result = get_hub().threadpool.apply(work, args)
+    return result

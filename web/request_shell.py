@@ -1,0 +1,106 @@
+"""What happens around every request: its id, its log line, its security headers, its JSON."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import flask
+import msgspec
+import structlog
+from flask import g, request
+from flask.json.provider import JSONProvider
+from structlog.contextvars import bind_contextvars, clear_contextvars
+from werkzeug.exceptions import UnsupportedMediaType
+
+from core.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+logger = structlog.get_logger(__name__)
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
+#: A view may say otherwise, as an event stream or a page does.
+_HEADERS: Final = (
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def wrap_requests(app: Flask) -> None:
+    """Put the shell around every request of the app."""
+    app.request_class = JsonRequest
+    app.json = MsgspecProvider(app)
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    given = request.environ.get("HTTP_X_REQUEST_ID", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    g.request_id = request_id
+    g.began = time.perf_counter()
+    # A kept-alive connection brings its next request in the same context.
+    clear_contextvars()
+    bind_contextvars(request_id=request_id)
+
+
+def _end(response: flask.Response) -> flask.Response:
+    headers = response.headers
+    headers["X-Request-ID"] = g.request_id
+    for name, value in _HEADERS:
+        headers.setdefault(name, value)
+    rule = request.url_rule
+    logger.info(
+        "request",
+        method=request.method,
+        route=rule.rule if rule else None,
+        status=response.status_code,
+        duration_ms=round((time.perf_counter() - g.began) * 1000, 2),
+    )
+    return response
+
+
+class JsonRequest(flask.Request):
+    """A request whose body, where a view wants one, is a JSON object."""
+
+    def get_json(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the object; being silent about its flaws, as callers may ask, is not an option.
+
+        Raises:
+            InvalidRequest: the body is no JSON object.
+            UnsupportedMediaType: it is not sent as JSON.
+        """
+        data = self.get_data()
+        if not data:
+            raise InvalidRequest("A JSON body is required.")
+        if not self.is_json:
+            raise UnsupportedMediaType
+        try:
+            body = _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidRequest("The body is not valid JSON.") from error
+        if not isinstance(body, dict):
+            raise InvalidRequest("The body has to be a JSON object.")
+        return body
+
+
+class MsgspecProvider(JSONProvider):
+    """JSON by msgspec, which knows Aether's structs."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return _encode(obj).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return _decode(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> flask.Response:
+        body = _encode(self._prepare_response_obj(args, kwargs))
+        return flask.Response(body, mimetype="application/json")

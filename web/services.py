@@ -1,0 +1,58 @@
+"""What the web's routes work with, put together once by `web/app.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from flask import current_app
+
+if TYPE_CHECKING:
+    from core.models import Catalogue
+    from core.settings import Settings
+    from storage.accounts import Accounts
+    from storage.cancellation import Cancellation
+    from storage.event_feed import EventFeed
+    from storage.event_log import EventLog
+    from storage.job_records import JobRecords
+    from storage.job_store import JobStore
+    from storage.refresh_families import RefreshFamilies
+    from storage.revoked_tokens import RevokedTokens
+    from web.passwords import Passwords
+    from web.tokens import Tokens
+    from workers.queue import JobQueue
+
+EXTENSION: Final = "aether"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebServices:
+    """The parts of one API process; safe to share between its requests.
+
+    Attributes:
+        dependencies: by name, what says within a second whether that server answers.
+        prepare: readies the database in the background; the server calls it once per process.
+    """
+
+    settings: Settings
+    catalogue: Catalogue
+    job_store: JobStore
+    job_records: JobRecords
+    event_log: EventLog
+    feed: EventFeed
+    cancellation: Cancellation
+    queue: JobQueue
+    accounts: Accounts
+    refresh_families: RefreshFamilies
+    revoked_tokens: RevokedTokens
+    passwords: Passwords
+    tokens: Tokens
+    dependencies: Mapping[str, Callable[[], bool]]
+    prepare: Callable[[], None]
+
+
+def current_services() -> WebServices:
+    """Return the services of the application that handles this request."""
+    services: WebServices = current_app.extensions[EXTENSION]
+    return services
