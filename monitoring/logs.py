@@ -8,15 +8,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import time
 from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, BinaryIO, Final
 
 import msgspec
 import structlog
 from structlog.typing import ExcInfo, Processor
-
-from core.job import iso_time
 
 REDACTED: Final = "[redacted]"
 _SECRET_NAMES: Final = re.compile(
@@ -40,6 +39,11 @@ _SECRETS: Final = (
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"\b(?:gsk_|ak-)[\w-]+"), REDACTED),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)*"), REDACTED),
+)
+
+#: Without any of these no pattern above can match.
+_SIGNS: Final = re.compile(
+    r"://|passw|secret|token|api[_-]?key|authorization|bearer|basic|gsk_|ak-|eyJ", re.IGNORECASE
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -76,7 +80,7 @@ def _processors(service: str) -> list[Processor]:
     def render(_logger: Any, method: str, event: MutableMapping[str, Any]) -> bytes:
         """Put the common fields first and encode; they cannot hold a secret unless scrubbed."""
         line = {
-            "ts": iso_time(time.time_ns() // 1_000_000),
+            "ts": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": _LEVELS.get(method, method),
             "event": redact_text(str(event.pop("event", ""))),
             "service": service,
@@ -96,7 +100,7 @@ def redact(name: str, value: Any) -> Any:
     """Return the value as it may be logged under that name, made of JSON's types alone."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if _SECRET_NAMES.search(name) and name not in _PLAIN_NAMES:
+    if _is_secret(name):
         return REDACTED
     if isinstance(value, str):
         return redact_text(value)
@@ -107,12 +111,18 @@ def redact(name: str, value: Any) -> Any:
     return redact_text(str(value))
 
 
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return name not in _PLAIN_NAMES and _SECRET_NAMES.search(name) is not None
+
+
 def redact_text(text: str) -> str:
     """Return the text without what looks like a key, a token, or a password."""
-    for pattern, rest in _SECRETS:
-        text = pattern.sub(rest, text)
+    if _SIGNS.search(text):
+        for pattern, rest in _SECRETS:
+            text = pattern.sub(rest, text)
     # A lone surrogate, as in a file name, is no JSON.
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 class _Bridge(logging.Handler):

@@ -44,7 +44,11 @@ def resolve(
 
 def embedded_parts(settings: Settings) -> tuple[str, ...]:
     """Return the parts that no variable of the environment replaces."""
-    replaced = {part for part, name in _URL.items() if name in settings.model_fields_set}
+    replaced = {
+        part
+        for part, name in _URL.items()
+        if name in settings.model_fields_set and getattr(settings, name)
+    }
     if settings.groq_api_key.get_secret_value():
         replaced.add("llm")
     return tuple(part for part in EMBEDDED if part not in replaced)

@@ -42,7 +42,7 @@ class Program:
     command: tuple[str, ...]
     rank: int
     stop_wait_s: int = 15
-    withheld: tuple[str, ...] = _KEY
+    withheld: tuple[str, ...] = ()
     ready: Callable[[], bool] | None = None
 
 
@@ -66,6 +66,11 @@ class Stack:
         if not self.flower:
             return ""
         return f"http://{reachable(self.settings.host)}:{self.settings.flower_port}"
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """Variables that only a worker needs; production's checks want the key everywhere."""
+        return () if self.settings.env == "production" else _KEY
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make a child's settings equal to this stack's."""
@@ -97,30 +102,16 @@ def embedded_programs(stack: Stack) -> list[Program]:
 
 def own_programs(stack: Stack) -> list[Program]:
     """Return Aether's own programs."""
-    programs = [_upkeep(), Program(name="beat", command=BEAT, rank=60)]
-    programs += [worker(number) for number in range(1, stack.workers + 1)]
-    programs.append(
-        Program(
-            name="api",
-            command=API,
-            rank=90,
-            stop_wait_s=40,
-            ready=partial(http_answers, f"{stack.api_url}/readyz"),
-        )
-    )
-    if stack.flower:
-        health = partial(http_answers, f"{stack.flower_url}/healthcheck")
-        programs.append(Program(name="flower", command=FLOWER, rank=50, ready=health))
-    return programs
+    chat = [worker(number) for number in range(1, stack.workers + 1)]
+    flower = [_flower(stack)] if stack.flower else []
+    return [*chat, _upkeep(stack), _beat(stack), _api(stack), *flower]
 
 
 def worker(number: int) -> Program:
     """Return one worker process, a group of its own: supervisor restarts a group as a whole."""
     # Supervisor fills the number of threads in, so that a worker that is added later has as many.
     command = worker_command(f"worker-{number}", "%(ENV_AETHER_WORKER_THREADS)s")
-    return Program(
-        name=f"worker-{number}", command=command, rank=80, stop_wait_s=DRAIN_S, withheld=()
-    )
+    return Program(name=f"worker-{number}", command=command, rank=80, stop_wait_s=DRAIN_S)
 
 
 def worker_command(name: str, threads: str) -> tuple[str, ...]:
@@ -140,8 +131,39 @@ def _consumer(name: str, queues: tuple[str, ...], threads: str) -> tuple[str, ..
     )
 
 
-def _upkeep() -> Program:
-    return Program(name="upkeep", command=upkeep_command(), rank=70, stop_wait_s=30)
+def _api(stack: Stack) -> Program:
+    return Program(
+        name="api",
+        command=API,
+        rank=90,
+        stop_wait_s=40,
+        withheld=stack.withheld,
+        ready=partial(http_answers, f"{stack.api_url}/readyz"),
+    )
+
+
+def _upkeep(stack: Stack) -> Program:
+    return Program(
+        name="upkeep",
+        command=upkeep_command(),
+        rank=70,
+        stop_wait_s=30,
+        withheld=stack.withheld,
+    )
+
+
+def _beat(stack: Stack) -> Program:
+    return Program(name="beat", command=BEAT, rank=60, withheld=stack.withheld)
+
+
+def _flower(stack: Stack) -> Program:
+    return Program(
+        name="flower",
+        command=FLOWER,
+        rank=50,
+        withheld=stack.withheld,
+        ready=partial(http_answers, f"{stack.flower_url}/healthcheck"),
+    )
 
 
 def _redis(stack: Stack) -> Program:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-import xmlrpc.client  # noqa: S411 - speaks only to a socket that is its owner's alone
+import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final

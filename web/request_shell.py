@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_HEADERS: Final = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
 #: A view may say otherwise, as an event stream or a page does.
-_HEADERS: Final = (
+_DEFAULT_HEADERS: Final = (
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
 )
 _encode = msgspec.json.Encoder().encode
@@ -54,9 +53,11 @@ def _begin() -> None:
 
 def _end(response: flask.Response) -> flask.Response:
     headers = response.headers
-    headers["X-Request-ID"] = g.request_id
-    for name, value in _HEADERS:
-        headers.setdefault(name, value)
+    headers.extend(_HEADERS)
+    headers.add("X-Request-ID", g.request_id)
+    for name, value in _DEFAULT_HEADERS:
+        if name not in headers:
+            headers.add(name, value)
     rule = request.url_rule
     logger.info(
         "request",

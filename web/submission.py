@@ -45,10 +45,7 @@ def submit(
         StoreUnavailable, CoordinatorUnavailable: nothing is promised; what was begun is undone.
     """
     if request.agent is not None and request.agent not in AGENT_NAMES:
-        known = ", ".join(AGENT_NAMES)
-        raise UnknownAgent(
-            f"There is no agent {request.agent!r}; there are {known}.", field="agent"
-        )
+        raise UnknownAgent(f"It has to be one of {', '.join(AGENT_NAMES)}.", field="agent")
     spec = _to_spec(services, user, request, mode, request_id)
     idempotency = _to_claim(request, mode, idempotency_key)
     accepted_id = services.job_store.accept(spec, user.plan, idempotency)

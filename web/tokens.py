@@ -69,6 +69,8 @@ class Tokens:
             JWT_ENCODE_AUDIENCE=AUDIENCE,
             JWT_DECODE_AUDIENCE=AUDIENCE,
             JWT_DECODE_LEEWAY=_LEEWAY_S,
+            # Tokens travel in a header only.
+            JWT_COOKIE_CSRF_PROTECT=False,
             JWT_ACCESS_TOKEN_EXPIRES=timedelta(seconds=settings.access_token_s),
             JWT_REFRESH_TOKEN_EXPIRES=timedelta(seconds=settings.refresh_token_s),
         )

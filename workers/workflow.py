@@ -53,7 +53,7 @@ def run_job(runtime: Runtime, job_id: str, *, queued_ms: int | None) -> None:
         except CoordinatorUnavailable:
             raise
         except Exception:
-            # The outermost shell of a job: a bug ends it once, instead of three times as a lost one.
+            # The outermost shell of a job: a bug ends it, instead of losing its worker thrice.
             logger.exception("job failed by a bug")
             error = JobError("internal_error", "Something went wrong.")
             _finish(runtime, claim, JobStatus.FAILED, Outcome(error=error), ())

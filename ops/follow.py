@@ -1,0 +1,37 @@
+"""Follows a log file across its rotation."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_POLL_S: Final = 0.3
+
+
+def follow(path: Path) -> Iterator[str]:
+    """Yield what is written to `path` from now on, without end; waits while there is nothing."""
+    file = path.open(errors="replace")
+    try:
+        file.seek(0, 2)
+        while True:
+            text = file.read()
+            if text:
+                yield text
+                continue
+            time.sleep(_POLL_S)
+            if _is_replaced(path, file.fileno()):
+                file.close()
+                file = path.open(errors="replace")
+    finally:
+        file.close()
+
+
+def _is_replaced(path: Path, open_file: int) -> bool:
+    """Say whether the name means another file now; supervisor rotates by renaming."""
+    try:
+        return not os.path.samestat(path.stat(), os.fstat(open_file))
+    except FileNotFoundError:
+        return False
