@@ -38,12 +38,11 @@ def show_sample(stack: Stack, console: Console) -> None:
 def _show_result(result: SampleResult, console: Console) -> None:
     console.print()
     if result.error:
-        _plain(console, f"The sample job ended as {result.status}: {result.error}")
+        _plain(console, f"{result.status}: {result.error}")
     _plain(
         console,
-        f"{result.status} · {result.model} · {result.total_tokens} tokens · "
-        f"${result.cost_usd:.6f} · first token {_ms(result.first_token_ms)} · "
-        f"total {_ms(result.total_ms)}",
+        f"{result.model} · {result.total_tokens} tokens · ${result.cost_usd:.6f} · "
+        f"first token {_ms(result.first_token_ms)} · total {_ms(result.total_ms)}",
     )
 
 

@@ -75,7 +75,7 @@ class StateDirectory:
     @contextmanager
     def held(self) -> Iterator[bool]:
         """Hold the directory for one `aether up`; yields False when another one holds it."""
-        with (self.root / "lock").open("a") as lock:
+        with os.fdopen(_open_private(self.root / "lock"), "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -116,9 +116,13 @@ def keep_secrets(directory: StateDirectory) -> dict[str, str]:
 def write_private(path: Path, text: str) -> None:
     """Replace `path` in one step by a file that only its owner can read."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    with os.fdopen(_open_private(draft), "w") as file:
         file.write(text)
     draft.replace(path)
+
+
+def _open_private(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ _MAIN = """\
 [supervisord]
 nodaemon=true
 silent=true
+umask=077
 logfile={logs}/supervisor.log
 logfile_maxbytes=10MB
 logfile_backups=3

@@ -110,6 +110,7 @@ def _supervisor(stack: Stack, console: Console) -> Iterator[subprocess.Popen[byt
     directory = stack.directory
     directory.socket.unlink(missing_ok=True)
     environment = os.environ | stack.environment() | {MARK: str(directory.root)}
+    os.umask(0o077)
     with (directory.supervisor / "output.log").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(directory.config)],

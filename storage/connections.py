@@ -110,3 +110,10 @@ def is_redis_up(probe: Redis) -> bool:
         return bool(probe.ping())
     except RedisError:
         return False
+
+
+def close_all(database: Database[dict[str, Any]], *clients: Redis) -> None:
+    """End every connection; a process that ends without it may wait for MongoDB's monitors."""
+    database.client.close()
+    for client in clients:
+        client.connection_pool.disconnect()

@@ -18,6 +18,7 @@ from storage.failures import store_errors
 from storage.group_commit import GroupCommit
 
 if TYPE_CHECKING:
+    from pymongo.collection import Collection
     from pymongo.database import Database
 
 _BATCH: Final = 64
@@ -38,18 +39,14 @@ class JobRecords:
         self._inserts.commit(job)
 
     def _insert_batch(self, jobs: Sequence[Job]) -> None:
+        # A driver's own repeat of a write whose answer was lost finds its document there.
         with store_errors():
-            try:
-                self._jobs.insert_many([_to_document(job) for job in jobs], ordered=False)
-            except BulkWriteError as error:
-                # A driver's own repeat of a write whose answer was lost finds its document there.
-                if any(e["code"] != _DUPLICATE_KEY for e in error.details["writeErrors"]):
-                    raise
+            _insert_missing(self._jobs, [_to_document(job) for job in jobs])
 
     def write_finished(self, jobs: Sequence[Job]) -> None:
         """Store ended jobs and their settlements; a repeat writes the same again."""
         with store_errors():
-            self._ledger.bulk_write([_replace(_to_settlement(job)) for job in jobs], ordered=False)
+            _insert_missing(self._ledger, [_to_settlement(job) for job in jobs])
             self._jobs.bulk_write([_replace(_to_document(job)) for job in jobs], ordered=False)
 
     def get(self, job_id: str, user_id: str) -> Job | None:
@@ -105,6 +102,17 @@ class JobRecords:
         """Remove the record of a job that was given up before its 202."""
         with store_errors():
             self._jobs.delete_one({"_id": job_id, "status": JobStatus.QUEUED.value})
+
+
+def _insert_missing(
+    collection: Collection[dict[str, Any]], documents: list[dict[str, Any]]
+) -> None:
+    """Insert the documents whose ids are not there yet."""
+    try:
+        collection.insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        if any(failure["code"] != _DUPLICATE_KEY for failure in error.details["writeErrors"]):
+            raise
 
 
 def _replace(document: dict[str, Any]) -> ReplaceOne[dict[str, Any]]:

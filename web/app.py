@@ -13,6 +13,7 @@ from storage.accounts import Accounts
 from storage.attempts import Attempts
 from storage.cancellation import Cancellation
 from storage.connections import (
+    close_all,
     is_mongo_up,
     is_redis_up,
     mongo_database,
@@ -81,6 +82,7 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
     tokens = Tokens(app, settings)
     database = mongo_database(settings, selection_timeout_s=_MONGO_SELECTION_TIMEOUT_S)
     redis = redis_client(settings, name="aether-api")
+    probe = redis_probe(settings)
     store, log = JobStore(redis), EventLog(redis)
     return WebServices(
         settings=settings,
@@ -101,8 +103,9 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         passwords=Passwords(),
         tokens=tokens,
         dependencies={
-            "redis": partial(is_redis_up, redis_probe(settings)),
+            "redis": partial(is_redis_up, probe),
             "mongodb": partial(is_mongo_up, database),
         },
         prepare=partial(ensure_indexes_in_background, database),
+        close=partial(close_all, database, redis, probe),
     )

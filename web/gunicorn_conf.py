@@ -49,3 +49,10 @@ logger_class = JsonLogger
 def post_worker_init(worker: Worker) -> None:
     """Ready the database as soon as the application is there."""
     worker.wsgi.extensions[EXTENSION].prepare()
+
+
+def worker_exit(_server: Any, worker: Worker) -> None:
+    """Let the process end without waiting for a database that may be away."""
+    application = getattr(worker, "wsgi", None)
+    if application is not None:
+        application.extensions[EXTENSION].close()

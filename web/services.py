@@ -33,6 +33,7 @@ class WebServices:
     Attributes:
         dependencies: by name, what says within a second whether that server answers.
         prepare: readies the database in the background; the server calls it once per process.
+        close: ends every connection; the server calls it when the process ends.
     """
 
     settings: Settings
@@ -50,6 +51,7 @@ class WebServices:
     tokens: Tokens
     dependencies: Mapping[str, Callable[[], bool]]
     prepare: Callable[[], None]
+    close: Callable[[], None]
 
 
 def current_services() -> WebServices:
