@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     max_message_chars: Annotated[int, Field(ge=1)] = 32_000
     max_output_tokens: Annotated[int, Field(ge=1)] = 4_096
     worker_threads: Annotated[int, Field(ge=1, le=100)] = 64
+    flower_host: str = "127.0.0.1"
     flower_user: str = "operator"
     flower_password: SecretStr = SecretStr("")
     flower_port: Annotated[int, Field(ge=1, le=65535)] = 5555

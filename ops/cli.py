@@ -46,6 +46,9 @@ def up_command(
             if not is_mine or Supervisor(directory.socket).is_up():
                 report.show_running(read_record(directory), directory, _console)
                 return
+            left = end_leftovers(directory)
+            if left:
+                _console.print(f"Ended {left} processes that an earlier stack had left behind.")
             stack = resolve(_settings(), directory, workers=workers, flower=flower)
             raise typer.Exit(up.run(stack, _console, sample=sample))
 

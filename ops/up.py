@@ -36,9 +36,6 @@ def run(stack: Stack, console: Console, *, sample: bool) -> int:
     Raises:
         CannotRun: a part did not get ready, or the supervisor ended by itself.
     """
-    left = end_leftovers(stack.directory)
-    if left:
-        console.print(f"Ended {left} processes that an earlier stack had left behind.")
     parts, own = embedded_programs(stack), own_programs(stack)
     write_config(stack.directory, [*parts, *own])
     write_record(stack.directory, Record(stack.ports, stack.api_url, stack.flower_url))

@@ -31,7 +31,7 @@ def mongo_database(
     Writes are acknowledged as the URL says; collections that must not lose any ask for majority.
 
     Args:
-        selection_timeout_s: how long a call waits for a server while none is known to be up.
+        selection_timeout_s: how long a call waits while no server is known to be up.
     """
     client: MongoClient[dict[str, Any]] = MongoClient(
         settings.mongo_url.get_secret_value(),
@@ -44,7 +44,9 @@ def mongo_database(
         serverSelectionTimeoutMS=int(selection_timeout_s * 1000),
         connectTimeoutMS=3_000,
         waitQueueTimeoutMS=2_000,
-        timeoutMS=5_000,
+        # The driver tries twice, so a call that a server took and does not answer ends after 5 s.
+        # Its timeoutMS would say so itself, but makes it ignore serverSelectionTimeoutMS.
+        socketTimeoutMS=2_500,
     )
     return client[settings.mongo_database]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from argon2 import PasswordHasher, Type
@@ -30,7 +32,6 @@ class Passwords:
             time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID
         )
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
-        self._of_nobody = self._hasher.hash("nobody's password")
 
     def hash(self, password: str) -> str:
         with self._slot():
@@ -39,12 +40,16 @@ class Passwords:
     def verify(self, password_hash: str | None, password: str) -> bool:
         """Say whether the password is right; without a hash it works as long, for nothing."""
         with self._slot():
-            is_right = _beside_the_hub(self._check, password_hash or self._of_nobody, password)
+            is_right = _beside_the_hub(self._check, password_hash or self._nobodys_hash, password)
         return is_right and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Say whether the hash was made with other parameters than today's."""
         return self._hasher.check_needs_rehash(password_hash)
+
+    @cached_property
+    def _nobodys_hash(self) -> str:
+        return self._hasher.hash(secrets.token_hex())
 
     def _check(self, password_hash: str, password: str) -> bool:
         try:

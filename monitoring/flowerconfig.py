@@ -1,0 +1,33 @@
+"""Flower's options: behind a password, only to look at, and blind to arguments.
+
+Flower runs this file and takes over every name that is one of its options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from core.settings import read_settings
+
+_settings = read_settings()
+_password = _settings.flower_password.get_secret_value()
+if not _password:
+    raise ValueError("AETHER_FLOWER_PASSWORD is missing; Flower's pages are open without it")
+
+address = _settings.flower_host
+port = _settings.flower_port
+basic_auth = [f"{_settings.flower_user}:{_password}"]
+#: Otherwise random at every start, which logs everyone out.
+cookie_secret = hashlib.sha256(f"flower cookies {_password}".encode()).hexdigest()
+read_only = True
+max_tasks = 10_000
+purge_offline_workers = 3_600
+tasks_columns = "name,uuid,state,received,started,runtime,worker"
+
+
+def format_task(task: Any) -> Any:
+    """Show a task without its arguments and result; Flower passes a copy."""
+    task.args = task.kwargs = "hidden"
+    task.result = None
+    return task

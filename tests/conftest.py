@@ -1,0 +1,75 @@
+"""Servers and clients that any test may ask for."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pymongo
+import pytest
+from pymongo.database import Database
+from redis import Redis
+
+from tests.services import RunningServer, start_mongo, start_redis, start_stub
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """Keep a developer's own settings, and above all keys, away from the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("AETHER_") or name == "GROQ_API_KEY":
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    server = start_redis(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    server = start_mongo(tmp_path_factory.mktemp("mongo"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def stub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The stub upstream; see `tests/stub_upstream.py` for what a message can make it do."""
+    server = start_stub(tmp_path_factory.mktemp("stub"), first_token_ms=5)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_client(redis_server: RunningServer) -> Iterator[Redis]:
+    """A client of an empty Redis; answers are bytes."""
+    client = Redis.from_url(redis_server.url, socket_timeout=10, protocol=2)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def mongo_client(mongo_server: RunningServer) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+        mongo_server.url, tz_aware=True, serverSelectionTimeoutMS=5_000, timeoutMS=10_000
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def mongo_database(
+    mongo_client: pymongo.MongoClient[dict[str, Any]],
+) -> Iterator[Database[dict[str, Any]]]:
+    """A database that is this test's alone."""
+    database = mongo_client[f"test_{uuid.uuid4().hex[:12]}"]
+    yield database
+    mongo_client.drop_database(database.name)

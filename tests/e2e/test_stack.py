@@ -1,0 +1,204 @@
+"""`aether up` and its sister commands, driven as an operator drives them."""
+
+from __future__ import annotations
+
+import stat
+
+import httpx
+import pytest
+from redis import Redis
+
+from ops.readiness import redis_answers
+from tests.services import start_redis, start_stub, wait_until
+from tests.stack import RunningStack
+
+pytestmark = pytest.mark.e2e
+
+OWN = {"api", "beat", "upkeep", "worker-1"}
+EMBEDDED = {"redis", "mongo", "llm"}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """A stack of embedded parts only, with the real model."""
+    running = RunningStack(tmp_path_factory.mktemp("stack") / "var")
+    yield running
+    running.destroy()
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Makes stacks that need not answer; ends them after the test."""
+    started = []
+
+    def start(**settings):
+        settings.setdefault("AETHER_LLM_URL", "http://127.0.0.1:9")
+        started.append(RunningStack(tmp_path / "var", "--no-sample", "--no-flower", **settings))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.destroy()
+
+
+def test_up_runs_every_part_and_prints_an_answer_of_the_embedded_model(stack):
+    assert set(stack.programs) == OWN | EMBEDDED | {"flower"}
+    assert {program.state for program in stack.programs.values()} == {"RUNNING"}
+
+    _, _, after_question = stack.output.partition("Help me build a scalable web app\n")
+    answer, _, accounts = after_question.partition("smollm2-135m-instruct · ")
+    assert len(answer.split()) > 20
+    assert "tokens · $0.000000 · first token" in accounts
+    assert f"curl -s {stack.url}/api/ai/v4/chat/optimized" in accounts
+
+
+def test_status_shows_every_program_with_its_pid(stack):
+    shown = stack.aether("status")
+
+    assert shown.returncode == 0
+    for name, program in stack.programs.items():
+        assert name in shown.stdout
+        assert str(program.pid) in shown.stdout
+
+
+def test_a_second_up_says_that_it_runs_already(stack):
+    second = stack.aether("up")
+
+    assert second.returncode == 0
+    assert "runs already" in second.stdout
+    assert stack.url in second.stdout
+
+
+def test_scale_adds_a_worker_and_drains_it(stack):
+    more = stack.aether("scale", "workers", "2")
+    assert more.returncode == 0, more.stderr
+    wait_until(lambda: stack.programs["worker-2"].state == "RUNNING", 20, "worker-2 to run")
+    first = stack.programs["worker-1"].pid
+
+    fewer = stack.aether("scale", "workers", "1")
+
+    assert fewer.returncode == 0, fewer.stderr
+    assert "worker-2" not in stack.programs
+    assert stack.programs["worker-1"].pid == first
+
+
+@pytest.mark.parametrize("name", ["redis", "api", "worker-1"])
+def test_a_killed_program_is_started_again(stack, name):
+    killed = stack.kill_program(name)
+
+    wait_until(
+        lambda: stack.programs[name].state == "RUNNING" and stack.programs[name].pid != killed,
+        30,
+        f"{name} to come back",
+    )
+    wait_until(lambda: _is_ready(stack.url), 30, "the API to be ready again")
+
+
+def test_logs_prints_the_end_of_a_programs_log(stack):
+    shown = stack.aether("logs", "mongo", "--lines", "5")
+
+    assert shown.returncode == 0
+    assert "listening on 127.0.0.1" in shown.stdout
+
+
+def test_logs_names_the_programs_when_there_is_no_such_one(stack):
+    refused = stack.aether("logs", "../secrets")
+
+    assert refused.returncode == 1
+    assert "worker-1" in refused.stderr
+
+
+def test_only_the_owner_can_read_what_the_stack_keeps(stack):
+    root = stack.directory.root
+    kept = [path for path in root.rglob("*") if path.is_file()]
+
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    assert {root / "secrets.json", root / "state.json"} <= set(kept)
+    assert [path for path in kept if path.stat().st_mode & 0o077] == []
+
+
+def test_the_configuration_of_the_supervisor_holds_no_secret(stack):
+    secrets = stack.directory.secrets.read_text()
+    written = [stack.directory.config, *stack.directory.programs.glob("*.conf")]
+
+    for secret in [line.split('"')[3] for line in secrets.splitlines() if ":" in line]:
+        assert [path for path in written if secret in path.read_text()] == []
+
+
+def test_ctrl_c_stops_everything_and_leaves_no_process(small):
+    running = small()
+    processes = running.processes
+
+    returncode = running.interrupt()
+
+    assert returncode == 0, running.output
+    assert len(processes) > len(OWN)
+    assert [process for process in processes if process.is_running()] == []
+    assert not redis_answers(f"redis://127.0.0.1:{running.ports['redis']}/0")
+
+
+def test_stop_ends_the_stack_of_another_terminal(small):
+    running = small()
+
+    stopped = running.aether("stop")
+
+    assert stopped.returncode == 0, stopped.stderr
+    assert running.wait() == 0, running.output
+    assert running.processes == []
+    assert running.aether("status").returncode == 1
+
+
+def test_up_ends_itself_and_the_rest_when_its_supervisor_dies(small):
+    running = small()
+
+    running.kill_supervisor()
+
+    assert running.wait() == 1
+    assert "The supervisor ended by itself" in running.output
+    assert running.processes == []
+
+
+def test_up_ends_what_a_crash_left_behind(small):
+    crashed = small()
+    crashed.kill_up()
+    crashed.kill_supervisor()
+    left = crashed.processes
+
+    second = small()
+
+    assert left
+    assert "an earlier stack had left behind" in second.output
+    assert [process for process in left if process.is_running()] == []
+    assert second.ports == crashed.ports
+
+
+def test_other_servers_take_the_place_of_the_embedded_ones(small, tmp_path):
+    redis, stub = start_redis(tmp_path), start_stub(tmp_path, tokens=5)
+    try:
+        running = RunningStack(
+            tmp_path / "var", "--no-flower", AETHER_REDIS_URL=redis.url, AETHER_LLM_URL=stub.url
+        )
+        try:
+            assert set(running.programs) == OWN | {"mongo"}
+            assert "token-1 token-2" in running.output
+            with Redis.from_url(redis.url, socket_timeout=5) as client:
+                assert list(client.scan_iter("aether:*:job:*"))
+        finally:
+            running.destroy()
+    finally:
+        stub.stop()
+        redis.stop()
+
+
+def test_up_names_the_setting_when_its_port_is_taken(stack, tmp_path):
+    refused = stack.aether("up", "--state", str(tmp_path / "other"))
+
+    assert refused.returncode == 1
+    assert "AETHER_PORT" in refused.stderr
+
+
+def _is_ready(url):
+    try:
+        return httpx.get(f"{url}/readyz", timeout=3, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,222 @@
+"""The groq SDK against a local server that speaks its protocol."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+
+import groq
+import httpx
+import pytest
+
+from agents.groq_model import GroqModel, _model_errors
+from core.chat import Message, ModelRequest, StopReason, StopSignal, StreamEnd, TextDelta
+from core.errors import (
+    AetherError,
+    ModelError,
+    ModelTimeout,
+    PermanentModelError,
+    RateLimited,
+    TransientModelError,
+    TurnStopped,
+)
+from tests.services import wait_until
+
+
+@pytest.fixture
+def open_model(stub_server):
+    """Makes models of the stub upstream and closes them after the test."""
+    opened = []
+
+    def open_one(key="key", url=stub_server.url, **options):
+        opened.append(GroqModel(key, url, max_connections=4, **options))
+        return opened[-1]
+
+    httpx.post(f"{stub_server.url}/stub/reset")
+    yield open_one
+    for model in opened:
+        model.close()
+
+
+@pytest.fixture
+def model(open_model):
+    return open_model()
+
+
+def request(directive=""):
+    message = f"question [[stub:{directive}]]" if directive else "question"
+    return ModelRequest(model="m", messages=(Message("user", message),), max_tokens=100)
+
+
+def ask(model, directive="", *, stop=None, within_s=5.0):
+    deadline = time.monotonic() + within_s
+    return list(model.stream(request(directive), deadline=deadline, stop=stop or StopSignal()))
+
+
+def stats(stub_server):
+    return httpx.get(f"{stub_server.url}/stub/stats").json()
+
+
+def test_text_and_usage_arrive_when_the_provider_answers(model):
+    *pieces, end = ask(model, "tokens=3")
+
+    assert pieces == [TextDelta("token-1 "), TextDelta("token-2 "), TextDelta("token-3 ")]
+    assert (end.finish_reason, end.usage.output_tokens) == ("stop", 3)
+    assert end.usage.input_tokens > 0
+
+
+def test_connection_is_reused_when_calls_follow_each_other(model):
+    for _ in range(5):
+        ask(model)
+
+    (connection,) = model._transport._pool.connections
+    assert connection.is_idle()
+
+
+def test_usage_is_absent_when_the_provider_sends_none(model):
+    assert ask(model, "no_usage")[-1] == StreamEnd(finish_reason="stop", usage=None)
+
+
+@pytest.mark.parametrize(
+    ("directive", "error"),
+    [
+        ("429 retry_after=7", RateLimited),
+        ("500", TransientModelError),
+        ("503", TransientModelError),
+        ("498", TransientModelError),
+        ("408", TransientModelError),
+        ("409", TransientModelError),
+        ("400", PermanentModelError),
+        ("401", PermanentModelError),
+        ("403", PermanentModelError),
+        ("404", PermanentModelError),
+        ("413", PermanentModelError),
+        ("422", PermanentModelError),
+        ("cut_after=3", TransientModelError),
+        ("error_after=3", TransientModelError),
+        ("garbage_after=3", TransientModelError),
+    ],
+)
+def test_failure_has_the_right_class_when_the_provider_fails(model, directive, error):
+    with pytest.raises(ModelError) as failure:
+        ask(model, directive)
+
+    assert type(failure.value) is error
+
+
+def test_wait_is_passed_on_when_the_provider_names_one(model):
+    with pytest.raises(RateLimited) as failure:
+        ask(model, "429 retry_after=7")
+
+    assert failure.value.retry_after_s == 7.0
+
+
+def test_key_is_in_no_message_when_the_provider_refuses_it(open_model):
+    model = open_model("gsk_very_secret")
+
+    with pytest.raises(PermanentModelError) as failure:
+        ask(model, "401")
+
+    assert "gsk_" not in failure.value.message
+
+
+def test_nobody_listening_is_a_passing_failure(open_model):
+    model = open_model(url="http://127.0.0.1:9")
+
+    with pytest.raises(TransientModelError):
+        ask(model)
+
+
+def test_silence_is_a_timeout_when_it_lasts_too_long(open_model):
+    model = open_model(idle_timeout_s=0.2)
+
+    with pytest.raises(ModelTimeout):
+        ask(model, "stall_after=2")
+
+
+@pytest.mark.parametrize("directive", ["stall_before", "stall_after=3"])
+def test_upstream_call_ends_within_a_second_when_it_is_stopped(model, stub_server, directive):
+    stop = StopSignal()
+    began = time.monotonic()
+    threading.Timer(0.2, stop.stop, [StopReason.CANCELLED]).start()
+
+    with pytest.raises(TurnStopped):
+        ask(model, directive, stop=stop)
+
+    assert time.monotonic() - began < 1.2
+
+    wait_until(lambda: stats(stub_server)["in_flight"] == 0, 2, "the stub to see it")
+    assert stats(stub_server)["client_closed"] == 1
+
+
+def test_nothing_is_sent_when_it_was_stopped_before(model, stub_server):
+    stop = StopSignal()
+    stop.stop(StopReason.CANCELLED)
+
+    with pytest.raises(TurnStopped):
+        ask(model, stop=stop)
+
+    assert stats(stub_server)["requests"] == 0
+
+
+def test_slow_drip_ends_when_the_deadline_passes(model):
+    with pytest.raises(TurnStopped):
+        ask(model, "tokens=100 gap_ms=50", within_s=0.3)
+
+
+def test_ids_are_listed_when_the_provider_is_asked_for_its_models(model):
+    assert "openai/gpt-oss-20b" in model.list_models(timeout_s=5)
+
+
+def sdk_errors():
+    return [
+        value
+        for _, value in inspect.getmembers(groq, inspect.isclass)
+        if issubclass(value, groq.GroqError)
+    ]
+
+
+def make(error):
+    """Build an SDK error of the class, whatever its constructor wants."""
+    asked = httpx.Request("POST", "http://127.0.0.1")
+    answered = httpx.Response(getattr(error, "status_code", 400) or 400, request=asked)
+    if issubclass(error, groq.APIStatusError):
+        return error("said", response=answered, body=None)
+    if issubclass(error, groq.APIResponseValidationError):
+        return error(answered, None)
+    if issubclass(error, groq.APITimeoutError):
+        return error(asked)
+    if issubclass(error, groq.APIConnectionError):
+        return error(request=asked)
+    if issubclass(error, groq.APIError):
+        return error("said", asked, body=None)
+    return error("said")
+
+
+@pytest.mark.parametrize("error", sdk_errors(), ids=lambda error: error.__name__)
+def test_every_error_of_the_sdk_becomes_one_of_ours(error):
+    with pytest.raises(AetherError) as failure, _model_errors():
+        raise make(error)
+
+    assert isinstance(failure.value, ModelError)
+
+
+def test_no_error_of_the_sdk_is_unheard_of():
+    """Fails when the SDK gains an error: decide on its class in `_model_errors` first."""
+    assert {error.__name__ for error in sdk_errors()} == {
+        "APIConnectionError",
+        "APIError",
+        "APIResponseValidationError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AuthenticationError",
+        "BadRequestError",
+        "ConflictError",
+        "GroqError",
+        "InternalServerError",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "UnprocessableEntityError",
+    }

@@ -1,0 +1,268 @@
+"""Accounts and sessions over HTTP, on real servers."""
+
+from __future__ import annotations
+
+import pytest
+from argon2 import PasswordHasher
+
+from core.settings import Settings
+from storage import keys
+from tests.integration.web.forgery import KINDS, forge
+from web.app import create_app
+from web.services import EXTENSION
+
+ANN = {"email": "ann@example.com", "password": "correct horse"}
+OPERATORS = [{"$ne": None}, {"$gt": ""}, {"$regex": ".*"}, ["a"], 1, True]
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def begin(client):
+    return client.post("/api/auth/demo-login").json
+
+
+def me(client, token):
+    return client.get("/api/auth/me", headers=bearer(token))
+
+
+def refresh(client, token):
+    return client.post("/api/auth/refresh", json={"refresh_token": token})
+
+
+def assert_unauthenticated(response):
+    assert response.status_code == 401
+    assert response.json["code"] == "unauthenticated"
+    assert response.json["detail"] == "A valid access token is required."
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="aether"'
+
+
+def test_session_begins_when_an_account_is_made(client, settings):
+    response = client.post("/api/auth/register", json=ANN | {"name": "Ann"})
+
+    session = response.json
+    assert response.status_code == 201
+    assert session["token_type"] == "Bearer"
+    assert session["expires_in"] == settings.access_token_s
+    assert session["user"]["email"] == "ann@example.com"
+    assert session["user"]["name"] == "Ann"
+    assert session["user"]["plan"] == "trial"
+    assert session["user"]["trial_ends_at"] > session["user"]["created_at"]
+    assert me(client, session["access_token"]).json == session["user"]
+
+
+def test_account_is_not_made_when_the_address_is_taken(client):
+    client.post("/api/auth/register", json=ANN)
+
+    response = client.post("/api/auth/register", json=ANN | {"email": "ANN@example.com"})
+
+    assert (response.status_code, response.json["code"]) == (409, "account_exists")
+
+
+def test_session_begins_when_the_password_is_right(client):
+    user = client.post("/api/auth/register", json=ANN).json["user"]
+
+    response = client.post("/api/auth/login", json=ANN)
+
+    assert response.status_code == 200
+    assert response.json["user"] == user
+
+
+def test_answers_are_alike_when_the_address_or_the_password_is_wrong(client):
+    client.post("/api/auth/register", json=ANN)
+
+    wrong = client.post("/api/auth/login", json=ANN | {"password": "wrong horse"})
+    unknown = client.post("/api/auth/login", json=ANN | {"email": "bob@example.com"})
+
+    assert wrong.status_code == unknown.status_code == 401
+    assert wrong.json | {"request_id": ""} == unknown.json | {"request_id": ""}
+
+
+def test_hash_is_renewed_when_it_was_made_with_other_parameters(client, mongo_database):
+    client.post("/api/auth/register", json=ANN)
+    users = mongo_database["users"]
+    weaker = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(ANN["password"])
+    users.update_one({"email": ANN["email"]}, {"$set": {"password_hash": weaker}})
+
+    response = client.post("/api/auth/login", json=ANN)
+
+    assert response.status_code == 200
+    assert "m=19456,t=2,p=1" in users.find_one({"email": ANN["email"]})["password_hash"]
+
+
+@pytest.mark.parametrize("options", [{}, {"json": {}}], ids=["no body", "an empty object"])
+def test_fresh_trial_user_comes_when_a_demo_is_asked_for(client, options):
+    first = client.post("/api/auth/demo-login", **options)
+    second = client.post("/api/auth/demo-login", **options)
+
+    assert first.status_code == second.status_code == 200
+    assert first.json["user"]["plan"] == "trial"
+    assert first.json["user"]["id"] != second.json["user"]["id"]
+    assert me(client, first.json["access_token"]).status_code == 200
+
+
+def test_no_demo_is_given_when_the_deployment_has_none(settings):
+    app = create_app(Settings(**settings.model_dump() | {"demo_login": False}))
+
+    response = app.test_client().post("/api/auth/demo-login")
+
+    app.extensions[EXTENSION].close()
+    assert (response.status_code, response.json["code"]) == (403, "demo_disabled")
+
+
+def test_tokens_are_new_when_a_session_is_refreshed(client):
+    first = begin(client)
+
+    second = refresh(client, first["refresh_token"]).json
+
+    assert second["user"] == first["user"]
+    assert second["refresh_token"] != first["refresh_token"]
+    assert me(client, second["access_token"]).status_code == 200
+    assert refresh(client, second["refresh_token"]).status_code == 200
+
+
+def test_whole_session_ends_when_a_refresh_token_is_used_twice(client):
+    first = begin(client)
+    second = refresh(client, first["refresh_token"]).json
+
+    assert_unauthenticated(refresh(client, first["refresh_token"]))
+
+    assert_unauthenticated(refresh(client, second["refresh_token"]))
+    assert_unauthenticated(me(client, first["access_token"]))
+    assert_unauthenticated(me(client, second["access_token"]))
+
+
+def test_session_is_over_at_once_when_the_user_logs_out(client):
+    session, other = begin(client), begin(client)
+
+    response = client.post("/api/auth/logout", headers=bearer(session["access_token"]))
+
+    assert response.status_code == 204
+    assert_unauthenticated(me(client, session["access_token"]))
+    assert_unauthenticated(refresh(client, session["refresh_token"]))
+    assert me(client, other["access_token"]).status_code == 200
+
+
+def test_session_is_over_in_every_process_when_the_user_logs_out(client, settings):
+    session, other_process = begin(client), create_app(settings)
+    other = other_process.test_client()
+    assert me(other, session["access_token"]).status_code == 200
+
+    client.post("/api/auth/logout", headers=bearer(session["access_token"]))
+
+    assert_unauthenticated(me(other, session["access_token"]))
+    other_process.extensions[EXTENSION].close()
+
+
+def test_every_session_is_over_when_the_user_logs_out_everywhere(client):
+    first = client.post("/api/auth/register", json=ANN).json
+    second = client.post("/api/auth/login", json=ANN).json
+
+    client.post(
+        "/api/auth/logout", json={"everywhere": True}, headers=bearer(first["access_token"])
+    )
+
+    for session in (first, second):
+        assert_unauthenticated(me(client, session["access_token"]))
+        assert_unauthenticated(refresh(client, session["refresh_token"]))
+    assert client.post("/api/auth/login", json=ANN).status_code == 200
+
+
+def test_session_stays_over_when_redis_has_lost_what_was_revoked(client, redis_client):
+    session = begin(client)
+    client.post("/api/auth/logout", headers=bearer(session["access_token"]))
+
+    for key in redis_client.scan_iter(keys.revoked_token("*", "*").replace("{", "[{]")):
+        redis_client.delete(key)
+
+    assert_unauthenticated(refresh(client, session["refresh_token"]))
+
+
+def test_token_is_refused_when_its_account_is_gone(client, app, settings, mongo_database):
+    session = begin(client)
+    mongo_database["users"].delete_many({})
+    fresh_process = create_app(settings)
+
+    response = me(fresh_process.test_client(), session["access_token"])
+
+    fresh_process.extensions[EXTENSION].close()
+    assert_unauthenticated(response)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_access_token_is_refused_when_it_is(client, settings, kind):
+    good = begin(client)["access_token"]
+
+    forged = forge(kind, good, settings.jwt_secret.get_secret_value())
+
+    assert_unauthenticated(me(client, forged))
+    assert me(client, good).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer", "Bearer ", "Basic YTpi", "Token {}", "{}", "Bearer {} {}", "Bearer {}é"],
+)
+def test_access_token_is_refused_when_its_header_is_odd(client, header):
+    token = begin(client)["access_token"]
+
+    response = client.get("/api/auth/me", headers={"Authorization": header.replace("{}", token)})
+
+    assert_unauthenticated(response)
+
+
+def test_token_is_refused_when_it_is_anywhere_but_in_its_header(client):
+    token = begin(client)["access_token"]
+    client.set_cookie("access_token_cookie", token)
+
+    assert_unauthenticated(client.get(f"/api/auth/me?jwt={token}"))
+
+
+def test_token_is_refused_when_it_is_of_the_other_kind(client):
+    session = begin(client)
+
+    assert_unauthenticated(me(client, session["refresh_token"]))
+    assert_unauthenticated(refresh(client, session["access_token"]))
+
+
+@pytest.mark.parametrize("value", OPERATORS, ids=str)
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("register", "email"),
+        ("register", "password"),
+        ("register", "name"),
+        ("login", "email"),
+        ("login", "password"),
+        ("refresh", "refresh_token"),
+    ],
+)
+def test_text_is_asked_for_when_an_operator_is_sent(client, mongo_database, path, field, value):
+    body = {"refresh_token": "x"} if path == "refresh" else dict(ANN)
+
+    response = client.post(f"/api/auth/{path}", json=body | {field: value})
+
+    assert response.status_code == 400
+    assert (response.json["code"], response.json["field"]) == ("invalid_request", field)
+    assert mongo_database["users"].count_documents({}) == 0
+
+
+@pytest.mark.parametrize("extra", ["plan", "role", "token_version", "trial_ends_at", "$set", "_id"])
+@pytest.mark.parametrize("path", ["register", "login", "refresh", "demo-login"])
+def test_field_is_named_when_there_is_no_such(client, mongo_database, path, extra):
+    body = {"register": ANN, "login": ANN, "refresh": {"refresh_token": "x"}}.get(path, {})
+
+    response = client.post(f"/api/auth/{path}", json=body | {extra: "enterprise"})
+
+    assert response.status_code == 400
+    assert response.json["field"] == extra
+    assert response.json["detail"] == "There is no such field."
+    assert mongo_database["users"].count_documents({}) == 0
+
+
+def test_servers_are_named_when_all_of_them_answer(client):
+    response = client.get("/readyz")
+
+    assert response.status_code == 200
+    assert response.json == {"status": "ok", "dependencies": {"redis": "ok", "mongodb": "ok"}}

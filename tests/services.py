@@ -1,0 +1,112 @@
+"""Real servers for tests: child processes on free ports, ended by their own pid."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ops import embedded
+from ops.readiness import free_port, http_answers, mongo_answers, redis_answers
+from ops.state import ROOT, CannotRun
+
+_READY_WITHIN_S = 20.0
+_STOPPED_WITHIN_S = 20.0
+
+
+@dataclass
+class RunningServer:
+    """A server that answers; `restart` brings it back on the same port with the same data."""
+
+    url: str
+    command: tuple[str, ...]
+    answers: Callable[[], bool]
+    log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        try:
+            wait_until(
+                self.answers, _READY_WITHIN_S, f"{self.command[0]} to answer; see {self.log}"
+            )
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """End it as an operator would; a repeat does nothing."""
+        self.process.terminate()
+        try:
+            self.process.wait(_STOPPED_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it as a crash would; a repeat does nothing."""
+        self.process.kill()
+        self.process.wait(_STOPPED_WITHIN_S)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+
+def start_redis(directory: Path) -> RunningServer:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    command = _or_skip(lambda: embedded.redis_command(port, directory))
+    return RunningServer(url, command, lambda: redis_answers(url), directory / "redis.log")
+
+
+def start_mongo(directory: Path) -> RunningServer:
+    port = free_port()
+    url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    command = _or_skip(lambda: embedded.mongo_command(port, directory / "data"))
+    return RunningServer(url, command, lambda: mongo_answers(url), directory / "mongo.log")
+
+
+def start_stub(
+    directory: Path, *, first_token_ms: float = 20, tokens: int = 10, token_gap_ms: float = 0
+) -> RunningServer:
+    """Start the stub upstream; `url` is what `AETHER_LLM_URL` takes."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = (
+        *(sys.executable, "-m", "tests.stub_upstream", "--port", str(port)),
+        *("--first-token-ms", str(first_token_ms), "--tokens", str(tokens)),
+        *("--token-gap-ms", str(token_gap_ms)),
+    )
+    models = f"{url}/openai/v1/models"
+    return RunningServer(url, command, lambda: http_answers(models), directory / "stub.log")
+
+
+def wait_until(holds: Callable[[], object], timeout_s: float, what: str) -> None:
+    """Poll until `holds()` is true; fails the test after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail(f"Waited {timeout_s:g} s for {what}.")
+        time.sleep(0.05)
+
+
+def _or_skip(find: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+    """Skip on a laptop that lacks the program; in CI nothing may be skipped."""
+    try:
+        return find()
+    except CannotRun as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))

@@ -1,0 +1,91 @@
+"""Settings: what production refuses, and that no secret is shown."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+from pydantic import ValidationError
+
+from core.settings import Settings
+
+STRONG = "Wq7vN2xK9mT4bZ8rL5cJ1hY6fD3gP0sA"
+PRODUCTION = {
+    "env": "production",
+    "jwt_secret": STRONG,
+    "flower_password": STRONG[::-1],
+    "groq_api_key": "gsk_canary",
+}
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch):
+    for name in ("AETHER_ENV", "AETHER_JWT_SECRET", "AETHER_FLOWER_PASSWORD", "GROQ_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_production_starts_when_every_secret_is_strong():
+    settings = Settings(**PRODUCTION)
+
+    assert settings.env == "production"
+
+
+@pytest.mark.parametrize("name", ["jwt_secret", "flower_password"])
+@pytest.mark.parametrize(
+    ("weak", "reason"),
+    [
+        ("", "is missing"),
+        ("Wq7vN2xK9mT4bZ8r", "is shorter than 32 characters"),
+        ("a" * 40, "is a well-known value"),
+        ("changeme" * 5, "is a well-known value"),
+        ("secretsecretsecretsecret-aether-1", "is a well-known value"),
+    ],
+)
+def test_production_refuses_to_start_when_a_secret_is_weak(name, weak, reason):
+    values = PRODUCTION | {name: weak}
+
+    with pytest.raises(ValidationError) as refusal:
+        Settings(**values)
+
+    assert f"AETHER_{name.upper()} {reason}" in str(refusal.value)
+    assert not weak or weak not in str(refusal.value)
+
+
+def test_production_refuses_to_start_when_groq_is_to_answer_without_a_key():
+    values = PRODUCTION | {"groq_api_key": ""}
+
+    with pytest.raises(ValidationError) as refusal:
+        Settings(**values)
+
+    assert "GROQ_API_KEY is missing" in str(refusal.value)
+
+
+def test_production_needs_no_key_when_another_server_answers():
+    values = PRODUCTION | {"groq_api_key": "", "llm_url": "http://127.0.0.1:8080"}
+
+    settings = Settings(**values)
+
+    assert settings.groq_api_key.get_secret_value() == ""
+
+
+def test_settings_show_no_secret_when_they_are_printed():
+    canary = secrets.token_urlsafe(32)
+    settings = Settings(
+        jwt_secret=canary,
+        groq_api_key=canary,
+        flower_password=canary,
+        redis_url=f"redis://:{canary}@127.0.0.1",
+        mongo_url=f"mongodb://user:{canary}@127.0.0.1",
+        broker_url=f"amqp://user:{canary}@127.0.0.1",
+    )
+
+    printed = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+
+    assert canary not in printed
+
+
+def test_settings_cannot_change_when_they_are_read():
+    settings = Settings()
+
+    with pytest.raises(ValidationError):
+        settings.port = 1

@@ -1,0 +1,33 @@
+"""An application whose servers are nowhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.settings import Settings
+from web.app import create_app
+from web.services import EXTENSION
+
+
+@pytest.fixture
+def settings():
+    return Settings(
+        jwt_secret="Wq7vN2xK9mT4bZ8rL5cJ1hY6fD3gP0sA",
+        redis_url="redis://127.0.0.1:1/0",
+        mongo_url="mongodb://127.0.0.1:1",
+        max_body_bytes=2_048,
+        max_message_chars=100,
+        max_output_tokens=50,
+    )
+
+
+@pytest.fixture
+def app(settings):
+    app = create_app(settings)
+    yield app
+    app.extensions[EXTENSION].close()
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()

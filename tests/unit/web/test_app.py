@@ -1,0 +1,105 @@
+"""The application as a whole: what it needs, what it says about itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.settings import Settings
+from web.app import create_app
+
+PUBLIC = {
+    "/healthz",
+    "/readyz",
+    "/api/auth/register",
+    "/api/auth/login",
+    "/api/auth/demo-login",
+    "/api/auth/refresh",
+}
+
+
+def test_application_refuses_to_start_when_there_is_no_secret_to_sign_with():
+    settings = Settings(jwt_secret="")
+
+    with pytest.raises(ValueError, match="AETHER_JWT_SECRET"):
+        create_app(settings)
+
+
+def test_document_tells_of_every_route_when_it_is_asked_for(app, client):
+    document = client.get("/openapi.json").json
+
+    routes = {
+        (rule.rule.replace("<string:", "{").replace(">", "}"), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    told = {(path, method) for path, methods in document["paths"].items() for method in methods}
+    assert document["openapi"].startswith("3.1")
+    assert told == routes - {("/openapi.json", "get")}
+
+
+def test_document_asks_for_a_token_when_a_route_is_not_public(client):
+    document = client.get("/openapi.json").json
+
+    public = {
+        path
+        for path, methods in document["paths"].items()
+        for operation in methods.values()
+        if operation.get("security") == [{}]
+    }
+    assert document["security"] == [{"token": []}]
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert public == PUBLIC
+
+
+def test_every_reference_leads_somewhere_when_the_document_is_read(client):
+    document = client.get("/openapi.json").json
+    unseen, references = [document], set()
+    while unseen:
+        part = unseen.pop()
+        if isinstance(part, dict):
+            references |= {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
+            unseen += part.values()
+        elif isinstance(part, list):
+            unseen += part
+
+    for reference in references:
+        target = document
+        for name in reference.removeprefix("#/").split("/"):
+            target = target[name]
+
+
+@pytest.mark.parametrize("path", ["/openapi/", "/openapi/swagger", "/openapi/openapi.json"])
+def test_no_viewer_is_served_when_its_usual_path_is_tried(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_every_route_needs_a_token_when_it_is_not_public(app, client):
+    answered = {}
+    for rule in app.url_map.iter_rules():
+        path = rule.rule.replace("<string:job_id>", "job_" + "0" * 32)
+        for method in rule.methods - {"HEAD", "OPTIONS"}:
+            body = {"message": "hello"} if "/chat/" in path else None
+            answered[rule.rule, method] = client.open(path, method=method, json=body).status_code
+
+    assert {path for (path, _), status in answered.items() if status != 401} == PUBLIC | {
+        "/openapi.json"
+    }
+
+
+def test_process_is_alive_when_no_server_is(client):
+    assert client.get("/healthz").status_code == 200
+
+
+def test_process_is_not_ready_when_no_server_is(client):
+    response = client.get("/readyz")
+
+    assert response.status_code == 503
+    assert response.json["detail"] == "Not answering: redis, mongodb."
+    assert response.headers["Retry-After"] == "5"
+
+
+def test_login_is_unavailable_when_no_server_is(client):
+    response = client.post("/api/auth/login", json={"email": "a@b.io", "password": "x"})
+
+    assert (response.status_code, response.json["code"]) == (503, "store_unavailable")
+    assert b"127.0.0.1" not in response.data

@@ -1,0 +1,103 @@
+"""What every answer carries, and what a body has to be."""
+
+from __future__ import annotations
+
+import pytest
+from structlog.testing import capture_logs
+
+LOGIN = "/api/auth/login"
+
+
+def test_request_id_is_echoed_when_the_client_sends_a_fitting_one(client):
+    response = client.get("/healthz", headers={"X-Request-ID": "client.id_0-1"})
+
+    assert response.headers["X-Request-ID"] == "client.id_0-1"
+
+
+@pytest.mark.parametrize(
+    "given", ["short", "x" * 65, 'quo"te-12345', "späßchen-1234", "a b c d e f"]
+)
+def test_request_id_is_replaced_when_the_client_sends_an_odd_one(client, given):
+    response = client.get("/healthz", headers={"X-Request-ID": given})
+
+    assert response.headers["X-Request-ID"] != given
+    assert len(response.headers["X-Request-ID"]) == 32
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/missing", "/openapi.json", "/api/auth/me"])
+def test_security_headers_are_set_when_anything_is_answered(client, path):
+    response = client.get(path)
+
+    assert {
+        name: response.headers.getlist(name)
+        for name in (
+            "Content-Security-Policy",
+            "X-Content-Type-Options",
+            "Referrer-Policy",
+            "Cache-Control",
+        )
+    } == {
+        "Content-Security-Policy": ["default-src 'none'; frame-ancestors 'none'"],
+        "X-Content-Type-Options": ["nosniff"],
+        "Referrer-Policy": ["no-referrer"],
+        "Cache-Control": ["no-store"],
+    }
+
+
+def test_one_line_is_logged_when_a_request_ends(client):
+    with capture_logs() as lines:
+        client.get("/healthz?token=canary")
+
+    (line,) = lines
+    assert line.pop("duration_ms") >= 0
+    assert line == {
+        "event": "request",
+        "log_level": "info",
+        "method": "GET",
+        "route": "/healthz",
+        "status": 200,
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"\xff",
+        b'{"email": NaN}',
+        b'{"email": "\\ud800"}',
+        b"[" * 1_500,
+        b"[]",
+        b"null",
+        b'"text"',
+        b'"{\\"email\\": \\"a@b.io\\", \\"password\\": \\"x\\"}"',
+    ],
+)
+def test_body_is_refused_when_it_is_no_json_object(client, body):
+    response = client.post(LOGIN, data=body, content_type="application/json")
+
+    assert response.status_code == 400
+    assert response.json["code"] == "invalid_request"
+
+
+def test_body_is_required_when_a_route_has_one(client):
+    response = client.post(LOGIN)
+
+    assert response.status_code == 400
+    assert response.json["detail"] == "A JSON body is required."
+
+
+def test_body_is_refused_when_it_is_not_sent_as_json(client):
+    response = client.post(LOGIN, data={"email": "a@b.io", "password": "x"})
+
+    assert response.status_code == 415
+    assert response.json["code"] == "unsupported_media_type"
+
+
+def test_body_is_refused_unread_when_it_is_too_large(client, settings):
+    response = client.post(
+        LOGIN, data=b"{" * (settings.max_body_bytes + 1), content_type="application/json"
+    )
+
+    assert response.status_code == 413
+    assert response.json["code"] == "payload_too_large"

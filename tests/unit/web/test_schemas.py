@@ -1,0 +1,139 @@
+"""What requests may contain."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from web.errors import to_invalid_request
+from web.schemas import ChatRequest, JobListQuery, JobQuery, RegisterRequest
+
+OPERATORS = [{"$ne": None}, {"$gt": ""}, {"$regex": ".*"}, ["a"], [], 1, 1.5, True]
+
+
+@pytest.fixture(autouse=True)
+def _within_application(app):
+    with app.app_context():
+        yield
+
+
+def refused_field(model, values):
+    with pytest.raises(ValidationError) as refusal:
+        model.model_validate(values)
+    return to_invalid_request(refusal.value).field
+
+
+def test_message_is_all_a_chat_request_needs():
+    request = ChatRequest.model_validate({"message": "  Help me build a scalable web app\n"})
+
+    assert request.message == "Help me build a scalable web app"
+    assert request.metadata == {}
+    assert request.agent is request.max_tokens is request.temperature is None
+
+
+def test_bounds_are_allowed_when_a_chat_request_reaches_them():
+    request = ChatRequest.model_validate(
+        {
+            "message": " " + "m" * 100 + " ",
+            "conversation_id": "c" * 64,
+            "max_tokens": 50,
+            "temperature": 2,
+            "metadata": {f"key.{n}": "v" * 512 for n in range(16)},
+        }
+    )
+
+    assert len(request.message) == 100
+    assert len(request.metadata) == 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"message": ""}, "message"),
+        ({"message": " \n\t "}, "message"),
+        ({"message": "m" * 101}, "message"),
+        ({"conversation_id": "a/b"}, "conversation_id"),
+        ({"conversation_id": "c" * 65}, "conversation_id"),
+        ({"conversation_id": "c\n"}, "conversation_id"),
+        ({"agent": ""}, "agent"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 51}, "max_tokens"),
+        ({"max_tokens": "5"}, "max_tokens"),
+        ({"max_tokens": 5.0}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"temperature": 2.01}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": "1"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"metadata": {str(n): "" for n in range(17)}}, "metadata"),
+        ({"metadata": {"key": "v" * 513}}, "metadata.key"),
+        ({"metadata": {"key": 1}}, "metadata.key"),
+        ({"metadata": {"$where": "1"}}, "metadata.$where"),
+        ({"metadata": {"": "1"}}, "metadata."),
+        ({"user_id": "usr_1"}, "user_id"),
+        ({"plan": "enterprise"}, "plan"),
+    ],
+)
+def test_field_is_named_when_a_chat_request_is_wrong(changes, field):
+    assert refused_field(ChatRequest, {"message": "hello"} | changes) == field
+
+
+@pytest.mark.parametrize("value", OPERATORS, ids=str)
+@pytest.mark.parametrize("field", ["message", "conversation_id", "agent"])
+def test_text_is_asked_for_when_an_operator_is_sent(field, value):
+    assert refused_field(ChatRequest, {"message": "hello"} | {field: value}) == field
+
+
+@pytest.mark.parametrize("after", ["-1", "1.0", "+1", " 1", "1_0", "1" * 16, "x", "", "٣"])
+def test_cursor_is_refused_when_it_is_no_plain_number(after):
+    assert refused_field(JobQuery, {"after": after}) == "after"
+
+
+def test_query_is_read_when_its_numbers_are_text():
+    query = JobQuery.model_validate({"after": "7", "wait": "2.5"})
+
+    assert (query.after, query.wait) == (7, 2.5)
+
+
+@pytest.mark.parametrize("wait", ["61", "-1", "nan", "inf", "x"])
+def test_wait_is_refused_when_it_is_out_of_range(wait):
+    assert refused_field(JobQuery, {"wait": wait}) == "wait"
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"limit": "0"}, "limit"),
+        ({"limit": "101"}, "limit"),
+        ({"status": "done"}, "status"),
+        ({"cursor": ""}, "cursor"),
+        ({"owner": "usr_1"}, "owner"),
+    ],
+)
+def test_field_is_named_when_a_list_query_is_wrong(values, field):
+    assert refused_field(JobListQuery, values) == field
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["short", "p" * 129, "password", "PASSWORD", "aaaaaaaabbbb", "ann@example.com", "12345678"],
+)
+def test_password_is_refused_when_it_is_trivial(password):
+    values = {"email": "ann@example.com", "password": password}
+
+    assert refused_field(RegisterRequest, values) == "password"
+
+
+@pytest.mark.parametrize(
+    "email", ["", "ann", "ann@", "@b.io", "a b@c.io", "ann@localhost", "ann@b.io\n.x", "a@b@c.io"]
+)
+def test_address_is_refused_when_it_is_none(email):
+    values = {"email": email, "password": "correct horse"}
+
+    assert refused_field(RegisterRequest, values) == "email"
+
+
+def test_password_is_not_shown_when_a_request_is_printed():
+    request = RegisterRequest.model_validate({"email": "a@b.io", "password": "canary horse"})
+
+    assert "canary" not in repr(request)
