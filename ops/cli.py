@@ -34,7 +34,7 @@ _console = Console()
 @app.command("up")
 def up_command(
     state: State = DEFAULT_STATE,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
     sample: Annotated[bool, typer.Option(help="Submit one chat job when ready.")] = True,
     flower: Annotated[bool, typer.Option(help="Run Flower, the page on queues.")] = True,
 ) -> None:

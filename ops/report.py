@@ -48,17 +48,18 @@ def _show_result(result: SampleResult, console: Console) -> None:
 
 def show_addresses(stack: Stack, console: Console) -> None:
     """Show where everything is and a request to try."""
-    settings, directory = stack.settings, stack.directory
-    table = Table.grid(padding=(0, 2))
-    table.add_row("API", stack.api_url)
-    table.add_row("API docs", f"{stack.api_url}/openapi.json")
+    directory = stack.directory
+    rows = [("API", stack.api_url), ("API docs", f"{stack.api_url}/openapi.json")]
     if stack.flower:
-        table.add_row("Flower", f"{stack.flower_url}  user {settings.flower_user}")
-        table.add_row("", f"password: flower_password in {directory.secrets}")
-    table.add_row("Logs", f"{directory.logs}/NAME.log, or ./aether logs NAME")
-    table.add_row("Stop", "Ctrl-C here, or ./aether stop")
+        where = f"password: flower_password in {directory.secrets}"
+        rows += [("Flower", f"{stack.flower_url}  user {stack.settings.flower_user}"), ("", where)]
+    rows += [
+        ("Logs", f"{directory.logs}/NAME.log, or ./aether logs NAME"),
+        ("Stop", "Ctrl-C here, or ./aether stop"),
+    ]
     console.print()
-    console.print(table, soft_wrap=True, highlight=False)
+    for label, value in rows:
+        _plain(console, f"{label:<9} {value}")
     _plain(console, "\n" + curl_example(stack.api_url))
 
 

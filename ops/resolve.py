@@ -73,9 +73,9 @@ def _addresses(part: str, port: int) -> dict[str, Any]:
 
 
 def _check_fixed_ports(settings: Settings, *, flower: bool) -> None:
-    wanted = [("AETHER_PORT", settings.port)]
+    wanted = [("AETHER_PORT", settings.host, settings.port)]
     if flower:
-        wanted.append(("AETHER_FLOWER_PORT", settings.flower_port))
-    for variable, port in wanted:
-        if not port_is_free(port, settings.host):
+        wanted.append(("AETHER_FLOWER_PORT", settings.flower_host, settings.flower_port))
+    for variable, host, port in wanted:
+        if not port_is_free(port, host):
             raise CannotRun(f"Port {port} is taken by another program; set {variable}.")

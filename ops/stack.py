@@ -65,7 +65,7 @@ class Stack:
     def flower_url(self) -> str:
         if not self.flower:
             return ""
-        return f"http://{reachable(self.settings.host)}:{self.settings.flower_port}"
+        return f"http://{reachable(self.settings.flower_host)}:{self.settings.flower_port}"
 
     @property
     def withheld(self) -> tuple[str, ...]:

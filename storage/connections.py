@@ -51,13 +51,21 @@ def mongo_database(
     return client[settings.mongo_database]
 
 
-def redis_client(settings: Settings, *, name: str = "aether") -> Redis:
+def redis_client(
+    settings: Settings, *, name: str = "aether", answer_timeout_s: float = 15.0
+) -> Redis:
     """Return a client whose commands are sent once: a repeat could be a second effect.
 
     Args:
         name: what `CLIENT LIST` shows for its connections.
     """
-    return _redis(settings, name, max_connections=100, answer_timeout_s=15, connect_timeout_s=3)
+    return _redis(
+        settings,
+        name,
+        max_connections=100,
+        answer_timeout_s=answer_timeout_s,
+        connect_timeout_s=min(3.0, answer_timeout_s),
+    )
 
 
 def redis_probe(settings: Settings) -> Redis:

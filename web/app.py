@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 BLUEPRINTS: Final = (auth_api, chat_api, jobs_api, health_api)
 #: A submit is refused within a second while MongoDB is away; the driver looks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
+#: A request is refused soon while Redis hangs; one that is away is noticed at once.
+_REDIS_ANSWER_TIMEOUT_S: Final = 2.0
 
 
 def create_app(settings: Settings | None = None) -> OpenAPI:
@@ -81,7 +83,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
 def _build_services(app: Flask, settings: Settings) -> WebServices:
     tokens = Tokens(app, settings)
     database = mongo_database(settings, selection_timeout_s=_MONGO_SELECTION_TIMEOUT_S)
-    redis = redis_client(settings, name="aether-api")
+    redis = redis_client(settings, name="aether-api", answer_timeout_s=_REDIS_ANSWER_TIMEOUT_S)
     probe = redis_probe(settings)
     store, log = JobStore(redis), EventLog(redis)
     return WebServices(

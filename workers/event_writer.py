@@ -18,6 +18,8 @@ logger = structlog.get_logger(__name__)
 
 #: How long text is gathered before it is written, in seconds.
 FLUSH_INTERVAL_S: Final = 0.04
+#: How long a batch that Redis did not take waits, in seconds.
+RETRY_S: Final = 0.5
 #: Text that is written without waiting for the interval, in characters.
 FLUSH_CHARS: Final = 256
 
@@ -50,10 +52,13 @@ class EventWriter:
             self._dirty.add(events)
         self._wake.set()
 
-    def write(self, batch: list[JobEvents]) -> None:
+    def write(self, batch: list[JobEvents]) -> bool:
         """Write what the given jobs have pending; their locks must be held.
 
         What Redis did not take stays pending and is tried again with the next batch.
+
+        Returns:
+            False when Redis did not take it.
         """
         pending = [(events.claim, events.pending()) for events in batch]
         try:
@@ -62,10 +67,11 @@ class EventWriter:
             logger.warning("events not written; they wait", jobs=len(batch))
             for events in batch:
                 self.mark_dirty(events)
-            return
+            return False
         for events, answer in zip(batch, answers, strict=True):
             events.clear()
             obey(answer, events.stop)
+        return True
 
     def _run(self) -> None:
         while not self._is_closed.is_set():
@@ -77,7 +83,10 @@ class EventWriter:
             with ExitStack() as held:
                 for events in batch:
                     held.enter_context(events.lock)
-                self.write([events for events in batch if events.has_pending])
+                pending = [events for events in batch if events.has_pending]
+                is_written = not pending or self.write(pending)
+            if not is_written:
+                self._is_closed.wait(RETRY_S)
 
 
 class JobEvents:

@@ -1,0 +1,104 @@
+"""docker-compose.yml, ops/stack.py and the settings say the same."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+import yaml
+
+from ops import stack
+from ops.state import ROOT
+from tests.repo.tree import setting_names
+from workers.names import QUEUES
+
+COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
+SERVICES = yaml.safe_load(COMPOSE_TEXT)["services"]
+OWN = ("api", "worker", "upkeep", "beat", "flower")
+IN_STACK = {
+    "api": stack.API,
+    "worker": stack.worker_command("worker", "64"),
+    "upkeep": stack.upkeep_command(),
+    "beat": stack.BEAT,
+    "flower": stack.FLOWER,
+}
+
+
+def command_of(service):
+    """Return a command's words, with Compose's defaults filled in."""
+    command = SERVICES[service]["command"]
+    words = command if isinstance(command, list) else shlex.split(command)
+    return tuple(re.sub(r"\$\{\w+:-(\w*)\}", r"\1", word) for word in words)
+
+
+def queues_of(commands):
+    return {
+        queue
+        for command in commands
+        if "-Q" in command
+        for queue in command[command.index("-Q") + 1].split(",")
+    }
+
+
+@pytest.mark.parametrize("service", OWN)
+def test_compose_runs_the_commands_of_the_local_stack(service):
+    assert command_of(service) == IN_STACK[service]
+
+
+def test_every_queue_has_a_worker_in_compose():
+    assert queues_of(map(command_of, OWN)) == set(QUEUES)
+
+
+def test_every_queue_has_a_worker_in_the_local_stack():
+    assert queues_of(IN_STACK.values()) == set(QUEUES)
+
+
+@pytest.mark.parametrize("service", OWN)
+def test_every_service_gets_every_setting_and_nothing_that_is_none(service):
+    assert set(SERVICES[service]["environment"]) == setting_names()
+
+
+def test_compose_asks_the_shell_for_settings_only():
+    asked = set(re.findall(r"\$\{(AETHER_\w+)", COMPOSE_TEXT))
+
+    assert asked <= setting_names()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_has_a_health_check_and_comes_back(service):
+    assert SERVICES[service]["healthcheck"]["test"]
+    assert SERVICES[service]["restart"] == "unless-stopped"
+
+
+def test_only_the_proxy_is_published_and_flower_to_this_host_alone():
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+
+    assert set(published) == {"nginx", "flower"}
+    assert all(port.startswith("127.0.0.1:") for port in published["flower"])
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["GROQ_API_KEY", "REDIS_PASSWORD", "AETHER_JWT_SECRET", "AETHER_FLOWER_PASSWORD"],
+)
+def test_compose_refuses_to_start_without_a_secret(variable):
+    assert re.search(rf"\$\{{{variable}:\?.+\}}", COMPOSE_TEXT)
+
+
+def test_the_image_holds_every_package():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    ignore = (ROOT / ".dockerignore").read_text()
+
+    copied = set(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE))
+    assert copied == {"core", "agents", "storage", "monitoring", "workers", "web", "ops"}
+    assert copied <= set(re.findall(r"^!(\w+)$", ignore, re.MULTILINE))
+
+
+def test_the_proxy_passes_event_streams_as_they_come():
+    conf = (ROOT / "deploy" / "nginx.conf").read_text()
+
+    assert "proxy_buffering off;" in conf
+    silence = re.search(r"proxy_read_timeout (\d+)s;", conf)
+    assert silence
+    assert int(silence[1]) > 30

@@ -1,0 +1,47 @@
+"""What the tests of the repository look at."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from core.settings import Settings
+from ops.state import ROOT
+
+PACKAGES = ("core", "agents", "storage", "monitoring", "workers", "web", "ops")
+
+
+def modules() -> list[Path]:
+    """Return the modules of the product, in the order of their names."""
+    found = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return [ROOT / "celeryconfig.py", *found]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def tracked_texts() -> dict[str, str]:
+    """Return every text file that is, or is about to be, part of the repository, by its name."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    texts = {}
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file():
+            texts[name] = path.read_bytes().decode("utf-8", errors="replace")
+    return texts
+
+
+def setting_names() -> set[str]:
+    """Return the variable of each setting."""
+    return {
+        str(field.validation_alias or f"AETHER_{name.upper()}")
+        for name, field in Settings.model_fields.items()
+    }
