@@ -7,6 +7,7 @@ one, which does not know the job's deadline or its neighbours.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ from agents.sse import Chunk, read_chunks
 from core.chat import ModelRequest, StopSignal, StreamEnd, TextDelta, Usage
 from core.errors import (
     ModelError,
+    ModelMissing,
     ModelTimeout,
     PermanentModelError,
     RateLimited,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Longest message of a provider's error that is passed on, in characters.
 _MESSAGE_CHARS: Final = 300
+#: More text than this is no answer: three times what 65,536 tokens of prose take, in characters.
+_MAX_ANSWER_CHARS: Final = 1_000_000
 #: Statuses worth a repeat; 498 is Groq's "no flex capacity".
 _TRANSIENT_STATUSES: Final = frozenset({408, 409, 498})
 
@@ -64,6 +68,8 @@ class GroqModel:
             api_key=api_key or "none",
             base_url=base_url,
             max_retries=0,
+            # The stream is read as it comes off the wire, so it must come uncompressed.
+            default_headers={"accept-encoding": "identity"},
             http_client=httpx.Client(transport=self._transport, follow_redirects=False),
         )
 
@@ -93,10 +99,12 @@ class GroqModel:
                 stop.closing_with(call.interrupt),
                 self._open(request, left_s) as response,
             ):
-                yield from _items(read_chunks(response.iter_raw()), deadline)
-        except (ModelError, TurnStopped):
-            if stop.reason is not None:
-                raise TurnStopped from None
+                yield from _items(read_chunks(response.iter_raw()), deadline, stop)
+        except ModelError as error:
+            # A closed connection and a read cut to the time left are how a stop looks from here.
+            is_late = isinstance(error, ModelTimeout) and time.monotonic() >= deadline
+            if stop.reason is not None or is_late:
+                raise TurnStopped from error
             raise
 
     @contextlib.contextmanager
@@ -124,7 +132,9 @@ def _to_wire(request: ModelRequest) -> list[ChatCompletionMessageParam]:
     return wire
 
 
-def _items(chunks: Iterator[Chunk], deadline: float) -> Iterator[TextDelta | StreamEnd]:
+def _items(
+    chunks: Iterator[Chunk], deadline: float, stop: StopSignal
+) -> Iterator[TextDelta | StreamEnd]:
     """Yield the text of the chunks and their end; a stream without an end was cut.
 
     Raises:
@@ -132,8 +142,10 @@ def _items(chunks: Iterator[Chunk], deadline: float) -> Iterator[TextDelta | Str
     """
     finish_reason: str | None = None
     usage: Usage | None = None
+    answer_chars = 0
     for chunk in chunks:
-        if time.monotonic() >= deadline:
+        # A stop that came before there was a connection to close shows here first.
+        if stop.reason is not None or time.monotonic() >= deadline:
             raise TurnStopped
         if chunk.failure is not None:
             raise TransientModelError(f"The provider broke off: {chunk.failure[:_MESSAGE_CHARS]}")
@@ -141,6 +153,9 @@ def _items(chunks: Iterator[Chunk], deadline: float) -> Iterator[TextDelta | Str
         for choice in chunk.choices:
             finish_reason = choice.finish_reason or finish_reason
             if choice.delta.content:
+                answer_chars += len(choice.delta.content)
+                if answer_chars > _MAX_ANSWER_CHARS:
+                    raise TransientModelError("The provider sent more than an answer can be.")
                 yield TextDelta(choice.delta.content)
     if finish_reason is None:
         raise TransientModelError("The provider's stream ended before the answer did.")
@@ -170,11 +185,12 @@ def _of_status(error: groq.APIStatusError) -> ModelError:
         return RateLimited(message, retry_after_s=_retry_after_s(error.response))
     if error.status_code >= 500 or error.status_code in _TRANSIENT_STATUSES:
         return TransientModelError(message)
-    return PermanentModelError(message)
+    return ModelMissing(message) if error.status_code == 404 else PermanentModelError(message)
 
 
 def _provider_message(error: groq.APIStatusError) -> str:
-    body = error.body
+    # Some servers repeat the key that they refuse.
+    body = None if error.status_code == 401 else error.body
     inner = body.get("error") if isinstance(body, dict) else None
     said = inner.get("message") if isinstance(inner, dict) else None
     return said[:_MESSAGE_CHARS] if isinstance(said, str) else error.response.reason_phrase
@@ -182,6 +198,7 @@ def _provider_message(error: groq.APIStatusError) -> str:
 
 def _retry_after_s(response: httpx.Response) -> float | None:
     try:
-        return max(0.0, float(response.headers["retry-after"]))
+        wait_s = float(response.headers["retry-after"])
     except (KeyError, ValueError):
         return None
+    return max(0.0, wait_s) if math.isfinite(wait_s) else None

@@ -9,8 +9,9 @@ from typing import Final
 from msgspec import Struct
 
 from agents.personas import Persona
+from core.errors import UnknownAgent
 
-#: Takes the questions that name nobody's skills, and breaks ties.
+#: Takes the questions that name nobody's skills, or several agents' alike.
 _GENERALIST: Final = "sage"
 _WORD = re.compile(r"[a-z]+")
 _WORDS_IN_REASON: Final = 4
@@ -26,18 +27,24 @@ class Selection(Struct, frozen=True):
 def select_agent(message: str, requested: str | None, personas: Mapping[str, Persona]) -> Selection:
     """Return the requested agent, or the one with the most distinct skill words in the message.
 
-    Args:
-        requested: a name of `core.job.AGENT_NAMES`; others are refused when a job is submitted.
+    Raises:
+        UnknownAgent: the requested one is none of the personas.
     """
     if requested is not None:
+        if requested not in personas:
+            raise UnknownAgent(field="agent")
         return Selection(personas[requested], "asked for by name")
     words = dict.fromkeys(_WORD.findall(message.lower()))
     matches = {
         name: [word for word in words if word in persona.skills]
         for name, persona in personas.items()
     }
-    best = max(matches, key=lambda name: (len(matches[name]), name == _GENERALIST))
-    if not matches[best]:
+    most = max(map(len, matches.values()))
+    if not most:
         return Selection(personas[_GENERALIST], "nothing in the message names a speciality")
-    named = ", ".join(matches[best][:_WORDS_IN_REASON])
-    return Selection(personas[best], f"the message names: {named}")
+    nearest = [name for name, named in matches.items() if len(named) == most]
+    if len(nearest) > 1:
+        reason = f"the message is as near to {' as to '.join(nearest)}"
+        return Selection(personas[_GENERALIST], reason)
+    words_in_reason = ", ".join(matches[nearest[0]][:_WORDS_IN_REASON])
+    return Selection(personas[nearest[0]], f"the message names: {words_in_reason}")

@@ -78,6 +78,7 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._is_set = threading.Event()
         self._reason: StopReason | None = None
         self._close: Callable[[], None] | None = None
 
@@ -91,9 +92,14 @@ class StopSignal:
             if self._reason is not None:
                 return
             self._reason = reason
+            self._is_set.set()
             close = self._close
         if close is not None:
             close()
+
+    def wait(self, timeout_s: float) -> None:
+        """Return after `timeout_s`, or at once when the signal comes."""
+        self._is_set.wait(timeout_s)
 
     @contextmanager
     def closing_with(self, close: Callable[[], None]) -> Iterator[None]:

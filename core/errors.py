@@ -24,6 +24,7 @@ AetherError
       RateLimited                retry_after_s as the provider gave it
       ModelTimeout
     PermanentModelError          will not pass on a repeat: bad request, bad key, refused content
+      ModelMissing               the provider does not serve this model (any more)
   TurnStopped                    internal: a stop signal or the deadline ended a model call
 
 A class's docstring is its default message; `code` is stable and part of the API.
@@ -211,6 +212,12 @@ class PermanentModelError(ModelError):
     """The model refused the request."""
 
     code = "model_refused"
+
+
+class ModelMissing(PermanentModelError):
+    """The provider does not serve this model."""
+
+    code = "model_missing"
 
 
 class TurnStopped(AetherError):

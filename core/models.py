@@ -6,14 +6,17 @@ import math
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from core.chat import Usage
 
 Tier = Literal["quick", "standard", "deep"]
+Tokens = Annotated[int, Meta(gt=0)]
+#: The upper bound keeps what is not a number, or not finite, out of what users are billed.
+Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 _SHIPPED: Final = Path(__file__).with_name("models.toml")
 #: Characters of English text per token, on the low side, so that estimates err upwards.
@@ -26,11 +29,11 @@ class Model(Struct, frozen=True, kw_only=True):
     """One model; prices are dollars per million tokens, `fallback` answers in its place."""
 
     id: str
-    context_tokens: int
-    max_output_tokens: int
-    input_usd: float
-    cached_input_usd: float
-    output_usd: float
+    context_tokens: Tokens
+    max_output_tokens: Tokens
+    input_usd: Usd
+    cached_input_usd: Usd
+    output_usd: Usd
     fallback: str | None = None
 
 
@@ -70,8 +73,11 @@ class Catalogue(Struct, frozen=True, kw_only=True):
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate how many tokens a text is; for where no provider has counted."""
-    return math.ceil(len(text) / _CHARS_PER_TOKEN)
+    """Estimate how many tokens a text is; for where no provider has counted.
+
+    Counts bytes of UTF-8: one per English character, three per Chinese one, which is a token.
+    """
+    return math.ceil(len(text.encode(errors="replace")) / _CHARS_PER_TOKEN)
 
 
 def read_catalogue(provider: str, path: Path | None = None) -> Catalogue:
@@ -83,7 +89,7 @@ def read_catalogue(provider: str, path: Path | None = None) -> Catalogue:
     source = path or _SHIPPED
     try:
         sections = tomllib.loads(source.read_text())
-        return _to_catalogue(sections[provider])
+        return _to_catalogue(msgspec.convert(sections[provider], dict[str, Any]))
     except KeyError:
         raise ValueError(f"{source} has no models of the provider {provider!r}") from None
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
@@ -91,7 +97,8 @@ def read_catalogue(provider: str, path: Path | None = None) -> Catalogue:
 
 
 def _to_catalogue(section: dict[str, Any]) -> Catalogue:
-    named = {name: {"id": name, **fields} for name, fields in section["models"].items()}
+    models = msgspec.convert(section.get("models"), dict[str, dict[str, Any]])
+    named = {name: {**fields, "id": name} for name, fields in models.items()}
     catalogue = msgspec.convert(section | {"models": named}, Catalogue, strict=False)
     wanted = {*catalogue.tiers.values()} | {
         model.fallback for model in catalogue.models.values() if model.fallback

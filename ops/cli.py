@@ -133,7 +133,15 @@ def _settings() -> Settings:
     try:
         return read_settings()
     except ValidationError as error:
-        raise CannotRun(str(error)) from error
+        problems = [_problem(details["loc"], details["msg"]) for details in error.errors()]
+        raise CannotRun("\n".join(problems)) from error
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    if not location:
+        return message.removeprefix("Value error, ")
+    name = str(location[0])
+    return f"{name if name.isupper() else f'AETHER_{name.upper()}'}: {message}"
 
 
 def _worker_numbers(supervisor: Supervisor) -> set[int]:

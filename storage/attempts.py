@@ -78,6 +78,7 @@ class Attempts:
         self._renew = Script(redis, "renew")
         self._append = Script(redis, "append")
         self._finish = Script(redis, "finish")
+        self._defer = Script(redis, "defer")
 
     def claim(self, job_id: str) -> Claim | None:
         """Start a new attempt, or return None when there is nothing to do (see `claim.lua`)."""
@@ -149,6 +150,25 @@ class Attempts:
             *_pairs(last_events),
         ]
         return bool(self._finish.run(_finish_keys(spec), arguments))
+
+    def defer(
+        self, claim: Claim, wait_s: float, *, reason: str, last_events: Sequence[NewEvent] = ()
+    ) -> bool:
+        """Give the job back to the queue for `wait_s`; the attempt does not count.
+
+        Returns:
+            False when another attempt has the job by now; then nothing was written.
+        """
+        data = {"attempt": claim.attempt, "reason": reason, "retry_after_s": wait_s}
+        arguments = [
+            claim.job_id,
+            claim.fence,
+            _now_iso(),
+            int(wait_s * 1000),
+            _encode(data),
+            *_pairs(last_events),
+        ]
+        return bool(self._defer.run(keys.of_script(claim.job_id), arguments))
 
     def conversation(self, spec: JobSpec) -> list[Turn]:
         """Return the latest finished turns of the job's conversation, oldest first."""

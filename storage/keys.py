@@ -14,6 +14,7 @@ stays within one Redis Cluster slot.
 | aether:{s}:dispatch | sorted set, job id by the ms when it is due for a look | members until their job ends | job scripts | sweeper |
 | aether:{s}:records | stream of finished job ids | entries until written to MongoDB | finish | upkeep |
 | aether:{s}:revoked:<jti> | string | rest of the token's life | logout | every request |
+| aether:breaker:<model> | hash: counts, open_until, probe_until | 3 min | workers | workers |
 | aether:sweep | string, a lock | one sweep at most | sweeper | sweeper |
 
 Pub/sub channels: the name of a job's events key carries its events as `<sequence> <type> <body>`;
@@ -72,6 +73,10 @@ def of_script(job_id: str) -> list[str]:
 
 def records(shard: str) -> str:
     return f"aether:{{{shard}}}:records"
+
+
+def breaker(model_id: str) -> str:
+    return f"aether:breaker:{model_id}"
 
 
 def revoked_token(shard: str, jti: str) -> str:

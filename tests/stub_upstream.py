@@ -19,12 +19,13 @@ DIRECTIVES = """directives, inside the last user message:
   [[stub:tokens=50 gap_ms=20 first_ms=100]]  another answer than the command line says
   [[stub:length]]                            finish_reason "length"
   [[stub:429 retry_after=1]] [[stub:500]]    any status of 400 and above
-  [[stub:stall_before]] [[stub:stall_after=3]]   nothing more comes, before or after N tokens
+  [[stub:stall_before=30]]                   nothing comes for so many seconds; without, for ever
+  [[stub:stall_after=3]]                     nothing more comes after N tokens
   [[stub:cut_after=3]]                       the connection closes after N tokens
   [[stub:error_after=3]]                     x_groq.error after N tokens
   [[stub:garbage_after=3]]                   a line that is not JSON after N tokens
   [[stub:no_usage]]                          no usage anywhere
-  [[stub:once ...]]                          only the first time this message is seen
+  [[stub:once ...]] [[stub:once:500]]        only the first time this message is seen
 """
 _DIRECTIVE = re.compile(r"\[\[stub:([^\]]*)\]\]")
 _STALL_S = 600.0
@@ -66,7 +67,9 @@ class StubUpstream:
         self.stats = Stats()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        # Cancelled when the server ends while a client keeps its connection.
+        gone = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
+        with contextlib.suppress(*gone):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, path, _ = head.split(b"\r\n", 1)[0].split(b" ")
@@ -94,7 +97,7 @@ class StubUpstream:
         message = request["messages"][-1]["content"]
         self._seen[message] += 1
         found = _DIRECTIVE.search(message)
-        words = found[1].split() if found else []
+        words = found[1].replace("once:", "once ").split() if found else []
         if "once" in words and self._seen[message] > 1:
             words = []
         options = {name: value for name, _, value in (word.partition("=") for word in words)}
@@ -133,7 +136,8 @@ class StubUpstream:
 
     def _may_wait(self, request: dict) -> bool:
         """Say whether the answer takes long enough to watch for a client that hangs up."""
-        return self._token_gap_ms > 0 or "[[stub:" in request["messages"][-1]["content"]
+        waits = self._first_token_ms > 0 or self._token_gap_ms > 0
+        return waits or "[[stub:" in request["messages"][-1]["content"]
 
     async def _answer(self, writer: asyncio.StreamWriter, request: dict) -> None:
         script = self._script(request)
@@ -146,7 +150,7 @@ class StubUpstream:
             return
         if "stall_before" in script.options:
             self.stats.faults["stall_before"] += 1
-            await asyncio.sleep(_STALL_S)
+            await asyncio.sleep(float(script.options["stall_before"] or _STALL_S))
         await asyncio.sleep(script.first_ms / 1000)
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"

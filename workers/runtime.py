@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from storage.connections import mongo_database, redis_client
-
 from agents.groq_model import GroqModel
 from agents.personas import load_personas
+from agents.turn import TurnRunner
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
 from storage.attempts import Attempts
+from storage.breaker import SharedBreaker
+from storage.connections import mongo_database, redis_client
 from storage.event_hub import listen_for_cancels
 from storage.event_log import EventLog
 from storage.job_records import JobRecords
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agents.personas import Persona
-    from core.chat import ChatModel
     from core.models import Catalogue
 
 
@@ -47,7 +47,7 @@ class Runtime:
     queue: JobQueue
     keeper: LeaseKeeper
     writer: EventWriter
-    chat_model: ChatModel
+    turns: TurnRunner
     catalogue: Catalogue
     personas: Mapping[str, Persona]
 
@@ -69,6 +69,7 @@ def _build(settings: Settings) -> Runtime:
     redis = redis_client(settings)
     attempts = Attempts(redis, lease_s=settings.lease_s)
     store = JobStore(redis)
+    catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     keeper = LeaseKeeper(attempts, renew_every_s=settings.lease_s / 3)
     writer = EventWriter(attempts)
     keeper.start()
@@ -85,11 +86,15 @@ def _build(settings: Settings) -> Runtime:
         queue=JobQueue(celery_app),
         keeper=keeper,
         writer=writer,
-        chat_model=GroqModel(
-            settings.groq_api_key.get_secret_value(),
-            settings.llm_url,
-            max_connections=settings.worker_threads,
+        turns=TurnRunner(
+            GroqModel(
+                settings.groq_api_key.get_secret_value(),
+                settings.llm_url,
+                max_connections=settings.worker_threads,
+            ),
+            catalogue,
+            SharedBreaker(redis),
         ),
-        catalogue=read_catalogue(settings.llm_provider, settings.models_file),
+        catalogue=catalogue,
         personas=load_personas(),
     )

@@ -10,7 +10,7 @@ import structlog
 
 from agents.context import build_messages
 from agents.selection import select_agent
-from agents.turn import Turn, run_turn
+from agents.turn import Listener, Turn, fallbacks_of
 from core import events
 from core.chat import Message, StopReason, StopSignal
 from core.errors import CoordinatorUnavailable
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agents.turn import Reply
+    from core.models import Model
     from storage.attempts import Claim
+    from workers.event_writer import JobEvents
     from workers.runtime import Runtime
 
 logger = structlog.get_logger(__name__)
@@ -83,30 +85,52 @@ def _answer(
     pen = runtime.writer.open(claim, stop, persona.name)
     pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(route)))
     pen.tell(NewEvent(events.AGENT_STARTED, {"agent": persona.name, "model": model.id}))
-    reply = run_turn(
+    reply = runtime.turns.run(
         Turn(
             persona=persona,
             tier=tier,
-            model=model,
+            models=tuple(fallbacks_of(model, runtime.catalogue)),
             reason=selection.reason,
             messages=messages,
-            max_tokens=min(spec.max_tokens, model.max_output_tokens),
+            max_tokens=spec.max_tokens,
             temperature=spec.temperature,
         ),
-        runtime.chat_model,
-        runtime.catalogue,
         deadline=deadline,
         stop=stop,
-        on_text=pen.add_text,
+        listener=_listener(pen, claim, route),
     )
     if stop.reason is StopReason.LOST:
         logger.warning("another attempt has the job; this one ends")
+        return
+    if reply.retry_in_s is not None and reply.report.error is not None:
+        _defer(runtime, claim, reply.retry_in_s, reply.report.error.code, pen.take())
         return
     timing = _timing(spec, times_ms, route_ms, reply)
     status, outcome = conclude(reply, route, timing)
     last_events = [*pen.take(), _agent_event(reply)]
     _finish(runtime, claim, status, outcome, last_events)
     logger.info("job ended", status=status.value, **timing)
+
+
+def _listener(pen: JobEvents, claim: Claim, route: Route) -> Listener:
+    """Return who tells the job's readers of the answer and of every new beginning."""
+
+    def on_restart(reason: str) -> None:
+        pen.tell(NewEvent(events.JOB_RETRYING, {"attempt": claim.attempt, "reason": reason}))
+
+    def on_fallback(model: Model, reason: str) -> None:
+        another = msgspec.structs.replace(route, model=model.id, reason=f"fallback: {reason}")
+        pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(another)))
+
+    return Listener(pen.add_text, on_restart, on_fallback)
+
+
+def _defer(
+    runtime: Runtime, claim: Claim, wait_s: float, reason: str, last_events: Sequence[NewEvent]
+) -> None:
+    """Free this slot until the provider wants to be asked again; the sweeper sends the job."""
+    logger.info("job deferred", wait_s=wait_s, reason=reason)
+    runtime.attempts.defer(claim, wait_s, reason=reason, last_events=last_events)
 
 
 def _history(runtime: Runtime, claim: Claim) -> list[Message]:
@@ -122,6 +146,10 @@ def conclude(
 ) -> tuple[JobStatus, Outcome]:
     """Return how a job with one agent ends, by its agent's reply."""
     report = reply.report
+    if report.model != route.model:
+        route = msgspec.structs.replace(
+            route, model=report.model, reason=f"{route.reason}; fallback from {route.model}"
+        )
     answer = (
         Answer(text=reply.text, finish_reason=reply.finish_reason, agents=(report.name,))
         if reply.text

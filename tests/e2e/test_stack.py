@@ -21,19 +21,27 @@ EMBEDDED = {"redis", "mongo", "llm"}
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
     """A stack of embedded parts only, with the real model."""
-    running = RunningStack(tmp_path_factory.mktemp("stack") / "var")
+    running = RunningStack(tmp_path_factory.mktemp("stack") / "var", "--workers", "1")
     yield running
     running.destroy()
 
 
 @pytest.fixture
-def small(tmp_path):
+def root(tmp_path_factory):
+    """A state directory whose path is short enough for a Unix socket."""
+    return tmp_path_factory.mktemp("s") / "var"
+
+
+@pytest.fixture
+def small(root):
     """Makes stacks that need not answer; ends them after the test."""
     started = []
 
     def start(**settings):
         settings.setdefault("AETHER_LLM_URL", "http://127.0.0.1:9")
-        started.append(RunningStack(tmp_path / "var", "--no-sample", "--no-flower", **settings))
+        started.append(
+            RunningStack(root, "--workers", "1", "--no-sample", "--no-flower", **settings)
+        )
         return started[-1]
 
     yield start
@@ -172,11 +180,16 @@ def test_up_ends_what_a_crash_left_behind(small):
     assert second.ports == crashed.ports
 
 
-def test_other_servers_take_the_place_of_the_embedded_ones(small, tmp_path):
+def test_other_servers_take_the_place_of_the_embedded_ones(root, tmp_path):
     redis, stub = start_redis(tmp_path), start_stub(tmp_path, tokens=5)
     try:
         running = RunningStack(
-            tmp_path / "var", "--no-flower", AETHER_REDIS_URL=redis.url, AETHER_LLM_URL=stub.url
+            root,
+            "--workers",
+            "1",
+            "--no-flower",
+            AETHER_REDIS_URL=redis.url,
+            AETHER_LLM_URL=stub.url,
         )
         try:
             assert set(running.programs) == OWN | {"mongo"}

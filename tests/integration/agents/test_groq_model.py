@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import socket
 import threading
 import time
 
 import groq
 import httpx
+import msgspec
 import pytest
 
 from agents.groq_model import GroqModel, _model_errors
@@ -15,6 +18,7 @@ from core.chat import Message, ModelRequest, StopReason, StopSignal, StreamEnd, 
 from core.errors import (
     AetherError,
     ModelError,
+    ModelMissing,
     ModelTimeout,
     PermanentModelError,
     RateLimited,
@@ -58,6 +62,36 @@ def stats(stub_server):
     return httpx.get(f"{stub_server.url}/stub/stats").json()
 
 
+@pytest.fixture
+def answer_with(open_model):
+    """Makes a model whose server answers one request with the given bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        heads = []
+
+        def answer(raw):
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                heads.append(connection.recv(65_536))
+                connection.sendall(raw)
+                connection.shutdown(socket.SHUT_WR)
+                # Closing on what was not read would take the answer back.
+                while connection.recv(65_536):
+                    pass
+
+        def make(raw, **options):
+            threading.Thread(target=answer, args=[raw], daemon=True).start()
+            model = open_model(url=f"http://127.0.0.1:{listener.getsockname()[1]}", **options)
+            model.heads = heads
+            return model
+
+        yield make
+
+
+def response(status, body, *headers):
+    lines = [f"HTTP/1.1 {status} Said", *headers, f"content-length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
 def test_text_and_usage_arrive_when_the_provider_answers(model):
     *pieces, end = ask(model, "tokens=3")
 
@@ -90,7 +124,7 @@ def test_usage_is_absent_when_the_provider_sends_none(model):
         ("400", PermanentModelError),
         ("401", PermanentModelError),
         ("403", PermanentModelError),
-        ("404", PermanentModelError),
+        ("404", ModelMissing),
         ("413", PermanentModelError),
         ("422", PermanentModelError),
         ("cut_after=3", TransientModelError),
@@ -119,6 +153,52 @@ def test_key_is_in_no_message_when_the_provider_refuses_it(open_model):
         ask(model, "401")
 
     assert "gsk_" not in failure.value.message
+
+
+def test_key_is_in_no_message_when_the_provider_repeats_it(answer_with):
+    body = b'{"error":{"message":"Incorrect API key provided: gsk_very_secret"}}'
+    model = answer_with(
+        response(401, body, "content-type: application/json"), key="gsk_very_secret"
+    )
+
+    with pytest.raises(PermanentModelError) as failure:
+        ask(model)
+
+    assert "gsk_" not in failure.value.message
+
+
+@pytest.mark.parametrize("wait", ["inf", "nan", "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_wait_is_unknown_when_the_provider_names_no_number(answer_with, wait):
+    model = answer_with(response(429, b"{}", f"retry-after: {wait}"))
+
+    with pytest.raises(RateLimited) as failure:
+        ask(model)
+
+    assert failure.value.retry_after_s is None
+
+
+def test_stream_is_asked_for_uncompressed(answer_with):
+    body = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    model = answer_with(response(200, body))
+
+    ask(model)
+
+    assert b"accept-encoding: identity\r\n" in model.heads[0].lower()
+
+
+def test_answer_is_given_up_when_it_does_not_end(answer_with):
+    line = b'data: {"choices":[{"delta":{"content":"' + b"x" * 600_000 + b'"}}]}\n\n'
+    model = answer_with(response(200, line * 2))
+
+    with pytest.raises(TransientModelError, match="more than an answer"):
+        ask(model)
+
+
+def test_redirect_is_not_followed(answer_with):
+    model = answer_with(response(307, b"", "location: http://127.0.0.1:9/"))
+
+    with pytest.raises(PermanentModelError):
+        ask(model)
 
 
 def test_nobody_listening_is_a_passing_failure(open_model):
@@ -150,6 +230,31 @@ def test_upstream_call_ends_within_a_second_when_it_is_stopped(model, stub_serve
     assert stats(stub_server)["client_closed"] == 1
 
 
+def test_no_more_text_comes_when_it_is_stopped_between_two_pieces(model):
+    stop = StopSignal()
+    items = model.stream(request(), deadline=time.monotonic() + 5, stop=stop)
+    next(items)
+
+    stop.stop(StopReason.CANCELLED)
+
+    with pytest.raises(TurnStopped):
+        next(items)
+
+
+def test_stub_sees_it_when_a_client_hangs_up_before_the_first_token(stub_server):
+    body = msgspec.json.encode(
+        {"messages": [{"role": "user", "content": "q"}], "max_completion_tokens": 1}
+    )
+    host, port = stub_server.url.removeprefix("http://").split(":")
+    httpx.post(f"{stub_server.url}/stub/reset")
+
+    with socket.create_connection((host, int(port))) as client:
+        head = f"POST /openai/v1/chat/completions HTTP/1.1\r\ncontent-length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+
+    wait_until(lambda: stats(stub_server)["client_closed"] == 1, 2, "the stub to see it")
+
+
 def test_nothing_is_sent_when_it_was_stopped_before(model, stub_server):
     stop = StopSignal()
     stop.stop(StopReason.CANCELLED)
@@ -163,6 +268,11 @@ def test_nothing_is_sent_when_it_was_stopped_before(model, stub_server):
 def test_slow_drip_ends_when_the_deadline_passes(model):
     with pytest.raises(TurnStopped):
         ask(model, "tokens=100 gap_ms=50", within_s=0.3)
+
+
+def test_silence_is_a_stop_when_the_deadline_passes_in_it(model):
+    with pytest.raises(TurnStopped):
+        ask(model, "stall_after=2", within_s=0.3)
 
 
 def test_ids_are_listed_when_the_provider_is_asked_for_its_models(model):

@@ -6,6 +6,7 @@ import pytest
 
 from agents.personas import load_personas
 from agents.selection import select_agent
+from core.errors import UnknownAgent
 from core.job import AGENT_NAMES
 
 PERSONAS = load_personas()
@@ -42,6 +43,22 @@ def test_reason_names_the_words_that_decided():
     assert select_agent("a python script", None, PERSONAS).reason == (
         "the message names: python, script"
     )
+
+
+def test_sage_answers_when_two_are_equally_near():
+    selection = select_agent("debug the database", None, PERSONAS)
+
+    assert (selection.persona.name, selection.reason) == (
+        "sage",
+        "the message is as near to dev as to atlas",
+    )
+
+
+def test_unknown_agent_is_refused_by_the_name_of_its_field():
+    with pytest.raises(UnknownAgent) as failure:
+        select_agent("Hello!", "bob", PERSONAS)
+
+    assert failure.value.field == "agent"
 
 
 def test_parts_of_words_decide_nothing():

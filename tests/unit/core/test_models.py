@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.chat import Usage
-from core.models import read_catalogue
+from core.models import estimate_tokens, read_catalogue
 
 CATALOGUE = read_catalogue("groq")
 
@@ -46,6 +46,15 @@ def test_reservation_covers_the_longest_answer():
     [
         "",
         "[groq",
+        "groq = 5",
+        "[groq]\nmodels = 3",
+        "[groq]\nmodels = { a = 3 }",
+        "[groq]\nprices_as_of = 2026-01-01\ntiers = { quick = 'a', standard = 'a', deep = 'a' }\n"
+        "[groq.models.a]\ncontext_tokens = 1\nmax_output_tokens = 1\ninput_usd = -1.0\n"
+        "cached_input_usd = 1.0\noutput_usd = 1.0",
+        "[groq]\nprices_as_of = 2026-01-01\ntiers = { quick = 'a', standard = 'a', deep = 'a' }\n"
+        "[groq.models.a]\ncontext_tokens = 1\nmax_output_tokens = 1\ninput_usd = 1.0\n"
+        "cached_input_usd = 1.0\noutput_usd = nan",
         "[groq]\nprices_as_of = 2026-01-01\ntiers = { quick = 'a' }\n[groq.models.a]",
         "[groq]\nprices_as_of = 2026-01-01\ntiers = { quick = 'a', standard = 'b', deep = 'a' }\n"
         "[groq.models.a]\ncontext_tokens = 1\nmax_output_tokens = 1\ninput_usd = 1.0\n"
@@ -58,6 +67,13 @@ def test_file_that_is_no_catalogue_is_refused_by_name(text, tmp_path):
 
     with pytest.raises(ValueError, match=r"models\.toml"):
         read_catalogue("groq", file)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 0), ("a" * 35, 10), ("问题" * 35, 60), ("\ud800", 1)]
+)
+def test_tokens_are_estimated_by_how_much_is_written(text, tokens):
+    assert estimate_tokens(text) == tokens
 
 
 def test_missing_file_is_refused_by_name(tmp_path):

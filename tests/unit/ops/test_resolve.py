@@ -1,0 +1,133 @@
+"""What a stack embeds, and on which ports."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+
+import pytest
+
+from core.settings import read_settings
+from ops.readiness import free_port
+from ops.resolve import choose_ports, embedded_parts, resolve
+from ops.state import CannotRun, Record, StateDirectory, read_record, write_record
+
+
+@pytest.fixture
+def directory(tmp_path):
+    directory = StateDirectory(tmp_path / "var")
+    directory.create()
+    return directory
+
+
+@pytest.fixture
+def on_free_ports(monkeypatch):
+    monkeypatch.setenv("AETHER_PORT", str(free_port()))
+    monkeypatch.setenv("AETHER_FLOWER_PORT", str(free_port()))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "left"),
+    [
+        ("AETHER_REDIS_URL", "redis://elsewhere/0", ("mongo", "llm")),
+        ("AETHER_MONGO_URL", "mongodb://elsewhere", ("redis", "llm")),
+        ("AETHER_LLM_URL", "http://elsewhere", ("redis", "mongo")),
+        ("GROQ_API_KEY", "a key", ("redis", "mongo")),
+        ("GROQ_API_KEY", "", ("redis", "mongo", "llm")),
+        ("AETHER_REDIS_URL", "", ("redis", "mongo", "llm")),
+    ],
+)
+def test_a_variable_replaces_its_part_when_it_is_not_empty(monkeypatch, variable, value, left):
+    monkeypatch.setenv(variable, value)
+
+    assert embedded_parts(read_settings()) == left
+
+
+def test_an_embedded_model_brings_its_section_of_the_catalogue(on_free_ports, directory):
+    stack = resolve(read_settings(), directory)
+
+    assert stack.settings.llm_provider == "embedded"
+    assert stack.settings.llm_url == f"http://127.0.0.1:{stack.ports['llm']}"
+    assert stack.environment()["GROQ_API_KEY"] == ""
+
+
+def test_another_model_server_keeps_the_provider_that_was_set(
+    monkeypatch, on_free_ports, directory
+):
+    monkeypatch.setenv("AETHER_LLM_URL", "http://elsewhere")
+
+    stack = resolve(read_settings(), directory)
+
+    assert stack.environment()["AETHER_LLM_PROVIDER"] == "groq"
+    assert "GROQ_API_KEY" not in stack.environment()
+
+
+def test_secrets_are_generated_once_and_for_the_owner_alone(on_free_ports, directory):
+    first = resolve(read_settings(), directory).environment()
+    second = resolve(read_settings(), directory).environment()
+
+    assert first["AETHER_JWT_SECRET"] == second["AETHER_JWT_SECRET"]
+    assert len(first["AETHER_JWT_SECRET"]) >= 32
+    assert first["AETHER_JWT_SECRET"] != first["AETHER_FLOWER_PASSWORD"]
+    assert stat.S_IMODE(directory.secrets.stat().st_mode) == 0o600
+
+
+def test_a_secret_of_the_environment_is_used_and_not_stored(monkeypatch, on_free_ports, directory):
+    monkeypatch.setenv("AETHER_JWT_SECRET", "of the environment")
+
+    stack = resolve(read_settings(), directory)
+
+    assert stack.environment()["AETHER_JWT_SECRET"] == "of the environment"
+    assert "of the environment" not in json.loads(directory.secrets.read_text()).values()
+
+
+def test_a_part_keeps_its_port_unless_it_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken, kept = other.getsockname()[1], free_port()
+
+        ports = choose_ports(("redis", "mongo", "llm"), {"redis": taken, "mongo": kept})
+
+    assert ports["mongo"] == kept
+    assert ports["redis"] != taken
+    assert len(set(ports.values())) == 3
+
+
+@pytest.mark.parametrize("variable", ["AETHER_PORT", "AETHER_FLOWER_PORT"])
+def test_a_taken_port_is_named_by_its_setting(monkeypatch, on_free_ports, directory, variable):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv(variable, str(other.getsockname()[1]))
+
+        with pytest.raises(CannotRun, match=rf"set {variable}\."):
+            resolve(read_settings(), directory)
+
+
+def test_a_record_is_read_as_it_was_written(directory):
+    record = Record({"redis": 1}, "http://api", "http://flower")
+    before = read_record(directory)
+
+    write_record(directory, record)
+
+    assert before == Record()
+    assert read_record(directory) == record
+
+
+def test_a_record_that_is_no_json_is_named(directory):
+    directory.record.write_text("{")
+
+    with pytest.raises(CannotRun, match=r"state\.json"):
+        read_record(directory)
+
+
+def test_a_path_too_long_for_a_socket_is_refused(tmp_path):
+    with pytest.raises(CannotRun, match="--state"):
+        StateDirectory(tmp_path / ("x" * 100)).create()
+
+
+def test_a_directory_is_held_by_one_at_a_time(directory):
+    with directory.held() as first, directory.held() as second:
+        assert first
+        assert not second
+
+    with directory.held() as third:
+        assert third
