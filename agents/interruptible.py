@@ -22,9 +22,11 @@ class Call:
 
     def __init__(self) -> None:
         self.stream: httpcore.NetworkStream | None = None
+        self.is_interrupted = False
 
     def interrupt(self) -> None:
         """Make whatever read the call waits in return; safe at any moment, from any thread."""
+        self.is_interrupted = True
         sock = self.stream.get_extra_info("socket") if self.stream is not None else None
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -77,6 +79,9 @@ class _Stream(httpcore.NetworkStream):
         if call is not None:
             call.stream = self._inner
         self._inner.write(buffer, timeout)
+        # An interrupt that came while it connected found nothing to shut down.
+        if call is not None and call.is_interrupted:
+            call.interrupt()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._inner.read(max_bytes, timeout)

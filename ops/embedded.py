@@ -82,6 +82,8 @@ def redis_command(port: int, data: Path) -> tuple[str, ...]:
         *(str(redis_server()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
         *("--maxmemory-policy", "noeviction", "--loglevel", "warning"),
+        # A process title overwrites the environment by which leftovers are known.
+        *("--set-proc-title", "no"),
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +30,8 @@ logger = structlog.get_logger(__name__)
 _QUEUE_EVENTS: Final = 256
 _CONFIRM_TIMEOUT_S: Final = 3.0
 _RECONNECT_S: Final = 0.5
+#: How long one wait for a message lasts, and so how soon a close is noticed, in seconds.
+_TURN_S: Final = 1.0
 #: Keeps the connection subscribed to something, so that reading it is possible from the start.
 _IDLE_CHANNEL: Final = "aether:hub"
 
@@ -106,7 +107,10 @@ class EventHub:
             self._remove(channel, listener)
 
     def close(self) -> None:
+        """End the subscription; has to come before its connection pool is closed."""
         self._is_closed.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2 * _TURN_S)
 
     def _start(self) -> None:
         # Not before the first use: a thread started before the server forks is not in its child.
@@ -151,7 +155,7 @@ class EventHub:
                 logger.warning("event hub lost its connection; it reconnects")
             with self._lock:
                 self._pubsub = None
-            time.sleep(_RECONNECT_S)
+            self._is_closed.wait(_RECONNECT_S)
 
     def _read_until_broken(self) -> None:
         with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]
@@ -162,7 +166,7 @@ class EventHub:
                     for listener in listeners:
                         listener.drop()
             while not self._is_closed.is_set() and self._pubsub is pubsub:
-                message = pubsub.get_message(timeout=10.0)
+                message = pubsub.get_message(timeout=_TURN_S)
                 if message is not None:
                     self._deliver(message)
 

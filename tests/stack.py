@@ -63,6 +63,11 @@ class RunningStack:
         return read_record(self.directory).ports
 
     @property
+    def processes_of_programs(self) -> dict[str, psutil.Process]:
+        """The processes that the supervisor started, which know whether they still run."""
+        return {name: psutil.Process(program.pid) for name, program in self.programs.items()}
+
+    @property
     def processes(self) -> list[psutil.Process]:
         return stack_processes(self.directory)
 

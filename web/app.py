@@ -85,14 +85,19 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
     database = mongo_database(settings, selection_timeout_s=_MONGO_SELECTION_TIMEOUT_S)
     redis = redis_client(settings, name="aether-api", answer_timeout_s=_REDIS_ANSWER_TIMEOUT_S)
     probe = redis_probe(settings)
-    store, log = JobStore(redis), EventLog(redis)
+    store, log, hub = JobStore(redis), EventLog(redis), EventHub(redis)
+
+    def close() -> None:
+        hub.close()
+        close_all(database, redis, probe)
+
     return WebServices(
         settings=settings,
         catalogue=read_catalogue(settings.llm_provider, settings.models_file),
         job_store=store,
         job_records=JobRecords(database),
         event_log=log,
-        feed=EventFeed(EventHub(redis), log),
+        feed=EventFeed(hub, log),
         cancellation=Cancellation(
             store,
             Sweep(redis, lease_s=settings.lease_s),
@@ -109,5 +114,5 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
             "mongodb": partial(is_mongo_up, database),
         },
         prepare=partial(ensure_indexes_in_background, database),
-        close=partial(close_all, database, redis, probe),
+        close=close,
     )

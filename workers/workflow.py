@@ -68,36 +68,15 @@ def _answer(
     deadline: float,
     times_ms: tuple[int, int],
 ) -> None:
-    spec = claim.spec
-    route_started = time.monotonic()
-    selection = select_agent(spec.message, spec.agent, runtime.personas)
-    persona = selection.persona
-    tier = "quick" if spec.mode == "quick" else persona.tier
-    model = runtime.catalogue.for_tier(tier)
-    route = Route(tier=tier, model=model.id, reason=selection.reason)
-    messages = build_messages(
-        persona,
-        _history(runtime, claim),
-        spec.message,
-        budget_tokens=model.context_tokens - spec.max_tokens,
-    )
-    route_ms = _since_ms(route_started)
-    pen = runtime.writer.open(claim, stop, persona.name)
+    began = time.monotonic()
+    turn = _prepare(runtime, claim)
+    route = Route(tier=turn.tier, model=turn.models[0].id, reason=turn.reason)
+    route_ms = _since_ms(began)
+    pen = runtime.writer.open(claim, stop, turn.persona.name)
     pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(route)))
-    pen.tell(NewEvent(events.AGENT_STARTED, {"agent": persona.name, "model": model.id}))
+    pen.tell(NewEvent(events.AGENT_STARTED, {"agent": turn.persona.name, "model": route.model}))
     reply = runtime.turns.run(
-        Turn(
-            persona=persona,
-            tier=tier,
-            models=tuple(fallbacks_of(model, runtime.catalogue)),
-            reason=selection.reason,
-            messages=messages,
-            max_tokens=spec.max_tokens,
-            temperature=spec.temperature,
-        ),
-        deadline=deadline,
-        stop=stop,
-        listener=_listener(pen, claim, route),
+        turn, deadline=deadline, stop=stop, listener=_listener(pen, claim, route)
     )
     if stop.reason is StopReason.LOST:
         logger.warning("another attempt has the job; this one ends")
@@ -105,11 +84,32 @@ def _answer(
     if reply.retry_in_s is not None and reply.report.error is not None:
         _defer(runtime, claim, reply.retry_in_s, reply.report.error.code, pen.take())
         return
-    timing = _timing(spec, times_ms, route_ms, reply)
+    timing = _timing(claim.spec, times_ms, route_ms, reply)
     status, outcome = conclude(reply, route, timing)
-    last_events = [*pen.take(), _agent_event(reply)]
-    _finish(runtime, claim, status, outcome, last_events)
+    _finish(runtime, claim, status, outcome, [*pen.take(), _agent_event(reply)])
     logger.info("job ended", status=status.value, **timing)
+
+
+def _prepare(runtime: Runtime, claim: Claim) -> Turn:
+    """Choose who answers with which model, and what it is shown."""
+    spec = claim.spec
+    selection = select_agent(spec.message, spec.agent, runtime.personas)
+    tier = "quick" if spec.mode == "quick" else selection.persona.tier
+    model = runtime.catalogue.for_tier(tier)
+    return Turn(
+        persona=selection.persona,
+        tier=tier,
+        models=tuple(fallbacks_of(model, runtime.catalogue)),
+        reason=selection.reason,
+        messages=build_messages(
+            selection.persona,
+            _history(runtime, claim),
+            spec.message,
+            budget_tokens=model.context_tokens - spec.max_tokens,
+        ),
+        max_tokens=spec.max_tokens,
+        temperature=spec.temperature,
+    )
 
 
 def _listener(pen: JobEvents, claim: Claim, route: Route) -> Listener:

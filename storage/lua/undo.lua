@@ -7,7 +7,7 @@ local state = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'reserved')
 if state[1] ~= 'queued' or state[2] ~= '0' then
   return 0
 end
-redis.call('HINCRBY', KEYS[4], 'reserved', -tonumber(state[3]))
+redis.call('HINCRBY', KEYS[4], 'reserved', 0 - tonumber(state[3]))
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[6])

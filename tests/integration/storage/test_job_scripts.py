@@ -205,6 +205,18 @@ def test_job_is_settled_once_when_it_is_finished_twice(store, attempts, redis_cl
     assert store.get(spec.id).outcome == DONE
 
 
+def test_free_job_ends_and_is_undone_like_any_other(store, attempts, redis_client):
+    ended, undone = make_spec(reserved_micros=0), make_spec(reserved_micros=0)
+    for spec in (ended, undone):
+        store.accept(spec, ROOMY, None)
+
+    assert attempts.finish(attempts.claim(ended.id), JobStatus.COMPLETED, Outcome())
+    assert store.undo(undone)
+
+    assert spend_of(redis_client, ended) == {"reserved": 0, "spent": 0}
+    assert spend_of(redis_client, undone) == {"reserved": 0}
+
+
 def test_turn_is_remembered_when_a_job_of_a_conversation_completes(store, attempts):
     spec = make_spec(conversation_id="plans")
     store.accept(spec, ROOMY, None)

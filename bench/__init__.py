@@ -1,0 +1,1 @@
+"""Load and side-by-side benchmarks; nothing here is a test."""

@@ -1,0 +1,92 @@
+"""A load client that costs little: keep-alive HTTP/1.1 on plain asyncio streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+_READ_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server on this machine; load goes nowhere else."""
+
+    port: int
+    host: str = "127.0.0.1"
+
+
+@dataclass
+class Measured:
+    """What one scenario's requests took, in seconds, and how long it measured."""
+
+    seconds: list[float] = field(default_factory=list)
+    elapsed_s: float = 0.0
+
+    @property
+    def per_second(self) -> float:
+        return len(self.seconds) / self.elapsed_s
+
+    def percentile_ms(self, share: float) -> float:
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
+
+
+class Connection:
+    """One kept-alive connection, for one request at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, target: Target) -> Connection:
+        return cls(*await asyncio.open_connection(target.host, target.port, limit=1 << 20))
+
+    def close(self) -> None:
+        self._writer.close()
+
+    async def post(self, path: str, body: Any, headers: dict[str, str]) -> bytes:
+        """Return the answer's body; anything but success raises."""
+        self._send(path, body, headers)
+        async with asyncio.timeout(_READ_TIMEOUT_S):
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            return await self._reader.readexactly(_content_length(head))
+
+    async def first_text_s(
+        self, path: str, body: Any, headers: dict[str, str], mark: bytes
+    ) -> float:
+        """Return how long the first `mark` of a streamed answer took; reads it to its end."""
+        began = time.perf_counter()
+        self._send(path, body, headers)
+        first: float | None = None
+        seen = b""
+        async with asyncio.timeout(_READ_TIMEOUT_S):
+            while not seen.endswith(b"0\r\n\r\n"):
+                piece = await self._reader.read(65536)
+                if not piece:
+                    break
+                seen += piece
+                if first is None and mark in seen:
+                    first = time.perf_counter() - began
+        if first is None:
+            raise RuntimeError(f"no {mark!r} in {seen[:300]!r}")
+        return first
+
+    def _send(self, path: str, body: Any, headers: dict[str, str]) -> None:
+        payload = json.dumps(body).encode()
+        lines = [f"POST {path} HTTP/1.1", "Host: bench", "Content-Type: application/json"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"Content-Length: {len(payload)}", "", ""]
+        self._writer.write("\r\n".join(lines).encode() + payload)
+
+
+def _content_length(head: bytes) -> int:
+    status = int(head.split(b" ", 2)[1])
+    if status >= 300:
+        raise RuntimeError(f"the server answered {head.decode()}")
+    start = head.lower().index(b"content-length:") + len(b"content-length:")
+    return int(head[start : head.index(b"\r\n", start)])
