@@ -23,6 +23,8 @@ class EventFeed:
     def follow(self, job_id: str, *, after: int, heartbeat_s: float) -> Iterator[Event | None]:
         """Yield the events numbered above `after`, in order, up to the terminal one.
 
+        Ends early, after whatever it has yielded, when the process is about to end.
+
         Subscribes before it reads the log, so nothing falls between the two. None is a sign of life
         whenever `heartbeat_s` pass without an event.
 
@@ -36,7 +38,7 @@ class EventFeed:
                 yield event
                 if event.is_terminal:
                     return
-            while True:
+            while not self._hub.is_draining:
                 batch = self._next(listener, job_id, last, heartbeat_s)
                 if not batch:
                     yield None
@@ -49,7 +51,7 @@ class EventFeed:
     def _next(self, listener: Listener, job_id: str, last: int, heartbeat_s: float) -> list[Event]:
         """Return what comes next within `heartbeat_s`: one event heard, or all missed ones."""
         give_up_at = time.monotonic() + heartbeat_s
-        while (left_s := give_up_at - time.monotonic()) > 0:
+        while (left_s := give_up_at - time.monotonic()) > 0 and not self._hub.is_draining:
             event = listener.next(left_s)
             if listener.take_gap() or (event is not None and event.sequence > last + 1):
                 missed = self._log.read(job_id, after=last)

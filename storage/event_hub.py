@@ -82,6 +82,7 @@ class EventHub:
         self._lock = threading.Lock()
         self._pubsub: PubSub | None = None
         self._is_closed = threading.Event()
+        self._is_draining = False
         self._thread: threading.Thread | None = None
 
     @contextmanager
@@ -105,6 +106,18 @@ class EventHub:
             yield listener
         finally:
             self._remove(channel, listener)
+
+    @property
+    def is_draining(self) -> bool:
+        return self._is_draining
+
+    def drain(self) -> None:
+        """Have every reader end where it stands; it goes on elsewhere by its last number."""
+        self._is_draining = True
+        with self._lock:
+            for listeners in self._listeners.values():
+                for listener in listeners:
+                    listener.drop()
 
     def close(self) -> None:
         """End the subscription; has to come before its connection pool is closed."""

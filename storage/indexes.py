@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from msgspec import Struct
 from pymongo import ASCENDING, DESCENDING, IndexModel
-from pymongo.errors import CollectionInvalid
+from pymongo.errors import CollectionInvalid, OperationFailure
 
 from core.errors import StoreUnavailable
 from core.job import JobStatus
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 logger = structlog.get_logger(__name__)
+
+
+#: What MongoDB answers when another process has just made the collection.
+_NAMESPACE_EXISTS: Final = 48
 
 
 class CollectionPlan(Struct, frozen=True, kw_only=True):
@@ -139,7 +143,9 @@ def _ensure_schema(database: Database[dict[str, Any]], plan: CollectionPlan) -> 
     }
     try:
         database.create_collection(plan.name, **options)
-    except CollectionInvalid:
+    except (CollectionInvalid, OperationFailure) as error:
+        if isinstance(error, OperationFailure) and error.code != _NAMESPACE_EXISTS:
+            raise
         database.command("collMod", plan.name, **options)
 
 

@@ -114,5 +114,6 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
             "mongodb": partial(is_mongo_up, database),
         },
         prepare=partial(ensure_indexes_in_background, database),
+        drain=hub.drain,
         close=close,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gevent
 from gevent import monkey
 
 monkey.patch_all()
@@ -17,6 +18,8 @@ from web.services import EXTENSION  # noqa: E402
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
+
+    from web.services import WebServices
 
 _settings = read_settings()
 
@@ -47,8 +50,17 @@ logger_class = JsonLogger
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Ready the database as soon as the application is there."""
-    worker.wsgi.extensions[EXTENSION].prepare()
+    """Ready the database as soon as the application is there, and watch for the end."""
+    services = worker.wsgi.extensions[EXTENSION]
+    services.prepare()
+    gevent.spawn(_drain_when_stopping, worker, services)
+
+
+def _drain_when_stopping(worker: Worker, services: WebServices) -> None:
+    """End open streams as soon as the worker is told to stop, which has no hook of its own."""
+    while worker.alive:
+        gevent.sleep(0.2)
+    services.drain()
 
 
 def worker_exit(_server: Any, worker: Worker) -> None:

@@ -47,8 +47,8 @@ def wait_for_end(services: WebServices, job: Job, wait_s: float) -> Job:
     if job.is_terminal or wait_s <= 0:
         return job
     give_up_at = time.monotonic() + wait_s
-    for event in services.feed.follow(job.id, after=job.cursor, heartbeat_s=min(wait_s, 1.0)):
-        if event is None and time.monotonic() >= give_up_at:
+    for _ in services.feed.follow(job.id, after=job.cursor, heartbeat_s=min(wait_s, 1.0)):
+        if time.monotonic() >= give_up_at:
             break
     return services.job_store.get(job.id) or job
 
@@ -71,7 +71,7 @@ def get_job(path: JobPath, query: JobQuery) -> Any:
 def _wait_for_news(services: WebServices, job: Job, wait_s: float) -> Job:
     if job.is_terminal or wait_s <= 0:
         return job
-    next(services.feed.follow(job.id, after=job.cursor, heartbeat_s=wait_s))
+    next(services.feed.follow(job.id, after=job.cursor, heartbeat_s=wait_s), None)
     return services.job_store.get(job.id) or job
 
 

@@ -33,6 +33,7 @@ class WebServices:
     Attributes:
         dependencies: by name, what says within a second whether that server answers.
         prepare: readies the database in the background; the server calls it once per process.
+        drain: ends open streams and waits; the server calls it when it is told to stop.
         close: ends every connection; the server calls it when the process ends.
     """
 
@@ -51,6 +52,7 @@ class WebServices:
     tokens: Tokens
     dependencies: Mapping[str, Callable[[], bool]]
     prepare: Callable[[], None]
+    drain: Callable[[], None]
     close: Callable[[], None]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+import structlog
 from flask import Response
 
 from core.errors import CoordinatorUnavailable
@@ -16,9 +17,13 @@ from core.job import Job, iso_time, to_public
 if TYPE_CHECKING:
     from web.services import WebServices
 
+logger = structlog.get_logger(__name__)
+
 HEARTBEAT_S: Final = 10.0
 #: The client is told to come back after this long; it resumes by its last number.
 _LONGEST_S: Final = 600.0
+#: Tells the client to come back; it resumes by its last number.
+_RESUME: Final = b"retry: 200\n: the server ends this connection, resume elsewhere\n\n"
 _HEADERS: Final = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
@@ -50,11 +55,14 @@ def _live_frames(services: WebServices, job: Job, after: int) -> Iterator[bytes]
     try:
         for event in services.feed.follow(job.id, after=after, heartbeat_s=HEARTBEAT_S):
             yield b": alive\n\n" if event is None else to_frame(event)
-            if time.monotonic() >= give_up_at:
+            if event is not None and event.is_terminal:
                 return
+            if time.monotonic() >= give_up_at:
+                break
     except CoordinatorUnavailable:
-        # The status line is long gone; the client resumes by its last number.
-        yield b": interrupted\n\n"
+        logger.warning("stream broke off", job_id=job.id)
+    # Told to end, out of time or without Redis; the status line is long gone.
+    yield _RESUME
 
 
 def to_frame(event: Event) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -85,6 +87,38 @@ def test_stream_goes_on_without_a_gap_when_it_is_dropped_again_and_again(api):
 
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
     assert text_of(events) == api.job(job_id)["answer"]["text"]
+
+
+def test_stream_ends_at_once_and_goes_on_elsewhere_when_the_server_is_told_to_stop(api, stack):
+    job_id = api.submit("[[stub:tokens=80 gap_ms=50]]").json()["id"]
+    events = api.events(job_id, stop_after=3)
+
+    os.kill(stack.programs["api"].pid, signal.SIGTERM)
+    began = time.monotonic()
+    events += api.events(job_id, after=3)
+    took_s = time.monotonic() - began
+    assert took_s < 3
+
+    def goes_on():
+        try:
+            events.extend(api.events(job_id, after=len(events)))
+        except httpx.TransportError:
+            return False
+        return events[-1]["type"] == "job.completed"
+
+    wait_until(goes_on, 20, "the end of the job")
+    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert text_of(events) == api.job(job_id)["answer"]["text"]
+
+
+def test_wait_ends_in_time_when_the_job_keeps_talking(api):
+    job_id = api.submit("[[stub:tokens=60 gap_ms=50]]").json()["id"]
+
+    began = time.monotonic()
+    job = api.job(job_id, wait=1)
+
+    assert job["status"] == "in_progress"
+    assert time.monotonic() - began < 2.5
 
 
 def test_stream_of_an_ended_job_tells_all_of_it_again(api):
