@@ -1,4 +1,4 @@
-"""What is measured, one function a figure."""
+"""What is measured: one function for each load, once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from itertools import count
 
 import redis
 
+from bench import load
 from bench.client import Connection, Measured, Target
+from bench.cpu import Parts, Sample
 from bench.stack import Bench
 
 _MESSAGE = {"message": "Help me build a scalable web app"}
 _OPTIMIZED = "/api/ai/v4/chat/optimized"
 _STREAM = "/api/ai/v4/chat/stream"
 _COMPLETIONS = "/openai/v1/chat/completions"
+#: Has the stub write its tokens one by one.
+_SLOW_MESSAGE = {"message": f"{_MESSAGE['message']} [[stub:gap_ms=20]]"}
 #: A demo account may have ten unfinished jobs.
 _CLIENTS_PER_USER = 5
-_WARM_UP_S = 2.0
+_ANSWER_WITHIN_S = 30
 
 
 async def sign_in(target: Target, users: int) -> list[dict[str, str]]:
@@ -29,20 +33,32 @@ async def sign_in(target: Target, users: int) -> list[dict[str, str]]:
     return [{"Authorization": f"Bearer {json.loads(a)['access_token']}"} for a in answers]
 
 
+async def _job(connection: Connection, user: dict[str, str]) -> None:
+    headers = user | {"Prefer": f"wait={_ANSWER_WITHIN_S}"}
+    answer = await connection.post(_OPTIMIZED, _MESSAGE, headers)
+    if b'"status":"completed"' not in answer or b"token-10" not in answer:
+        raise RuntimeError(f"a job did not complete: {answer[:500]!r}")
+
+
+async def jobs_in_turn(bench: Bench, *, requests: int) -> Measured:
+    """One job at a time, each submitted with `Prefer: wait`, its answer in hand."""
+    (user,) = await sign_in(bench.api, 1)
+    return await load.in_turn(bench.api, lambda c, _: _job(c, user), requests=requests)
+
+
 async def jobs(bench: Bench, *, concurrency: int, seconds: float) -> Measured:
     """Keep `concurrency` jobs in flight, each submitted with `Prefer: wait`; answers in hand."""
-    users = await sign_in(bench.api, max(1, concurrency // _CLIENTS_PER_USER))
+    users = await sign_in(bench.api, -(-concurrency // _CLIENTS_PER_USER))
+    return await load.closed_loop(
+        bench.api,
+        lambda connection, number: _job(connection, users[number % len(users)]),
+        concurrency=concurrency,
+        seconds=seconds,
+        parts=bench.parts(),
+    )
 
-    async def one(connection: Connection, number: int) -> None:
-        headers = users[number % len(users)] | {"Prefer": "wait=30"}
-        answer = await connection.post(_OPTIMIZED, _MESSAGE, headers)
-        if b'"status":"completed"' not in answer:
-            raise RuntimeError(f"a job did not complete: {answer[:500]!r}")
 
-    return await closed_loop(bench.api, one, concurrency=concurrency, seconds=seconds)
-
-
-async def proxy(target: Target, *, concurrency: int, seconds: float) -> Measured:
+async def proxy(target: Target, *, concurrency: int, seconds: float, parts: Parts) -> Measured:
     """Keep `concurrency` plain completions in flight through a proxy that stores nothing."""
     body = {"model": "bench", "messages": [{"role": "user", "content": _MESSAGE["message"]}]}
 
@@ -51,53 +67,37 @@ async def proxy(target: Target, *, concurrency: int, seconds: float) -> Measured
         if b"token-10" not in answer:
             raise RuntimeError(f"no answer: {answer[:500]!r}")
 
-    return await closed_loop(target, one, concurrency=concurrency, seconds=seconds)
-
-
-async def closed_loop(target: Target, one, *, concurrency: int, seconds: float) -> Measured:
-    """Run `one` over and over on each connection; what began in the warm-up does not count."""
-    measured = Measured(elapsed_s=seconds)
-    begin = time.monotonic() + _WARM_UP_S
-    end = begin + seconds
-
-    async def client(number: int) -> None:
-        connection = await Connection.open(target)
-        while time.monotonic() < end:
-            began = time.perf_counter()
-            await one(connection, number)
-            if begin <= time.monotonic() < end:
-                measured.seconds.append(time.perf_counter() - began)
-        connection.close()
-
-    await asyncio.gather(*(client(number) for number in range(concurrency)))
-    return measured
+    return await load.closed_loop(
+        target, one, concurrency=concurrency, seconds=seconds, parts=parts
+    )
 
 
 async def first_tokens(bench: Bench, *, concurrency: int, rounds: int) -> tuple[Measured, Measured]:
     """Return the time to the first text through Aether, and from the upstream itself."""
-    users = await sign_in(bench.api, max(1, concurrency // _CLIENTS_PER_USER))
+    users = await sign_in(bench.api, -(-concurrency // _CLIENTS_PER_USER))
     ours, direct = Measured(), Measured()
-    body = {
+    upstream_body = {
         "model": "bench",
         "stream": True,
         "max_completion_tokens": 1024,
-        "messages": [{"role": "user", "content": _MESSAGE["message"]}],
+        "messages": [{"role": "user", "content": _SLOW_MESSAGE["message"]}],
     }
 
     async def through_aether(number: int) -> None:
         connection = await Connection.open(bench.api)
-        headers = users[number % len(users)]
+        user, mark = users[number % len(users)], b"event: answer.delta"
         for _ in range(rounds):
-            mark = b"event: answer.delta"
-            ours.seconds.append(await connection.first_text_s(_STREAM, _MESSAGE, headers, mark))
+            first_s = await connection.first_text_s(_STREAM, _SLOW_MESSAGE, user, mark)
+            ours.seconds.append(first_s)
         connection.close()
 
     async def from_upstream() -> None:
         connection = await Connection.open(bench.stub)
         for _ in range(rounds):
-            direct.seconds.append(
-                await connection.first_text_s(_COMPLETIONS, body, {}, b'"content": "')
+            first_s = await connection.first_text_s(
+                _COMPLETIONS, upstream_body, {}, b'"content": "'
             )
+            direct.seconds.append(first_s)
         connection.close()
 
     await asyncio.gather(*(from_upstream() for _ in range(concurrency)))
@@ -105,8 +105,8 @@ async def first_tokens(bench: Bench, *, concurrency: int, rounds: int) -> tuple[
     return ours, direct
 
 
-def floor(bench: Bench, *, concurrency: int, seconds: float) -> float:
-    """Return the floor's jobs a second, with `concurrency` tasks in flight."""
+def floor(bench: Bench, parts: Parts, *, concurrency: int, seconds: float) -> Measured:
+    """Keep `concurrency` of the floor's tasks in flight."""
     from bench.floor_tasks import DONE_KEY, app  # reads its environment when imported
 
     app.conf.broker_url = bench.redis_url
@@ -114,16 +114,24 @@ def floor(bench: Bench, *, concurrency: int, seconds: float) -> float:
     client.delete(DONE_KEY)
     numbers = count()
     publish = app.tasks["floor.answer"].apply_async
+    measured = Measured()
+
+    def one_done_one_more(until_s: float) -> None:
+        while time.monotonic() < until_s:
+            if client.brpop([DONE_KEY], timeout=_ANSWER_WITHIN_S) is None:
+                raise RuntimeError("the floor's worker does not answer")
+            measured.requests += 1
+            publish((next(numbers),))
+
     for _ in range(concurrency):
         publish((next(numbers),))
-    begin = time.monotonic() + _WARM_UP_S
-    done = 0
-    while (now := time.monotonic()) < begin + seconds:
-        if client.brpop([DONE_KEY], timeout=30) is None:
-            raise RuntimeError("the floor's worker does not answer")
-        done += now >= begin
-        publish((next(numbers),))
+    # The first mark says that the worker is there; only then does the warm-up begin.
+    one_done_one_more(time.monotonic() + 0.001)
+    one_done_one_more(time.monotonic() + load.WARM_UP_S)
+    measured.requests, before = 0, Sample.take(parts)
+    one_done_one_more(time.monotonic() + seconds)
+    load.complete(measured, before, Sample.take(parts))
     for _ in range(concurrency):
-        client.brpop([DONE_KEY], timeout=30)
+        client.brpop([DONE_KEY], timeout=_ANSWER_WITHIN_S)
     client.close()
-    return done / seconds
+    return measured

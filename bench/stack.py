@@ -16,81 +16,88 @@ from pathlib import Path
 import psutil
 
 from bench.client import Target
+from bench.cpu import Parts
+from ops.leftovers import stack_processes
 from ops.readiness import free_port, http_answers
 from ops.state import ROOT, StateDirectory, read_record
 from ops.supervise import Supervisor
 
 _READY_WITHIN_S = 120.0
 _STOPPED_WITHIN_S = 120.0
+_TAIL_CHARS = 2_000
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything that runs during a measurement."""
+    """Everything that runs during a measurement; `parts` looks the processes up anew."""
 
     api: Target
     stub: Target
     redis_url: str
-    processes: Callable[[], dict[str, list[psutil.Process]]]
-
-    def cpu_seconds(self) -> dict[str, float]:
-        """Return the processor time each part has used so far."""
-        return {
-            name: sum(sum(process.cpu_times()[:2]) for process in processes)
-            for name, processes in self.processes().items()
-        }
+    parts: Callable[[], Parts]
 
 
 @contextmanager
-def running(*, workers: int, first_token_ms: float, tokens: int, gap_ms: float) -> Iterator[Bench]:
-    """Run `aether up` against a stub upstream for the block."""
+def running(*, workers: int, api_processes: int) -> Iterator[Bench]:
+    """Run `aether up` against a stub upstream of 20 ms and 10 tokens for the block."""
     folder = Path(tempfile.mkdtemp(prefix="bench"))
-    stub = Target(free_port())
-    stub_command = [sys.executable, "-m", _stub_module(), "--port", str(stub.port)]
-    stub_command += ["--first-token-ms", str(first_token_ms), "--tokens", str(tokens)]
-    stub_command += ["--token-gap-ms", str(gap_ms)]
-    state = StateDirectory(folder / "v")
-    api = Target(free_port())
+    state, api, stub = StateDirectory(folder / "v"), Target(free_port()), Target(free_port())
+    stub_command = [sys.executable, "-m", "tests.stub_upstream", "--port", str(stub.port)]
+    stub_command += ["--first-token-ms", "20", "--tokens", "10", "--token-gap-ms", "0"]
     settings = {
         "AETHER_LLM_URL": f"http://127.0.0.1:{stub.port}",
         "AETHER_PORT": str(api.port),
+        "AETHER_API_PROCESSES": str(api_processes),
         "AETHER_LOG_LEVEL": "warning",
     }
     up = [sys.executable, "-m", "ops.cli", "up", "--state", str(state.root), "--no-sample"]
     up += ["--no-flower", "--workers", str(workers)]
+    log = folder / "output.log"
     try:
-        with _child(stub_command) as stub_process, _child(up, **settings):
-            _await(lambda: http_answers(f"http://127.0.0.1:{api.port}/readyz"), state)
+        with _child(stub_command, log) as stub_process, _child(up, log, **settings) as up_process:
+            ready_url = f"http://127.0.0.1:{api.port}/readyz"
+            _await(lambda: http_answers(ready_url), up_process, log)
             redis_url = f"redis://127.0.0.1:{read_record(state).ports['redis']}/1"
-            yield Bench(api, stub, redis_url, lambda: _processes(state, stub_process.pid))
+            yield Bench(api, stub, redis_url, lambda: _parts(state, stub_process.pid))
     finally:
+        # Nothing is left unless `aether up` itself had to be killed.
+        for process in stack_processes(state):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def floor_worker(bench: Bench) -> Iterator[None]:
-    """Run the floor's one worker for the block."""
+def floor_worker(bench: Bench) -> Iterator[Parts]:
+    """Run the floor's one worker for the block, beside the idle stack whose Redis it uses."""
     command = [str(Path(sys.executable).with_name("celery")), "-A", "bench.floor_tasks:app"]
     command += ["worker", "-P", "threads", "-c", "64", "--without-gossip", "--without-mingle"]
     environment = {
         "BENCH_REDIS_URL": bench.redis_url,
         "BENCH_LLM_URL": f"http://127.0.0.1:{bench.stub.port}",
     }
-    with _child([*command, "-l", "ERROR"], **environment):
-        yield
+    with _child([*command, "-l", "ERROR"], Path(os.devnull), **environment) as process:
+        worker = {"floor's worker": [psutil.Process(process.pid)]}
+        yield {f"{name} (idle)" if _is_aether(name) else name: found
+               for name, found in bench.parts().items()} | worker
 
 
 @contextmanager
-def _child(command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def _child(
+    command: list[str], log: Path, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AETHER_")}
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=kept | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    # Neither a real key nor a proxy may be used, whatever the environment holds.
+    stubbed = {"GROQ_API_KEY": "stub", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=kept | stubbed | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
     try:
         yield process
     finally:
@@ -102,28 +109,24 @@ def _child(command: list[str], **environment: str) -> Iterator[subprocess.Popen[
             process.wait()
 
 
-def _await(is_ready: Callable[[], bool], state: StateDirectory) -> None:
+def _await(is_ready: Callable[[], bool], up: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _READY_WITHIN_S
     while not is_ready():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the stack did not get ready; see {state.logs}")
+        if up.poll() is not None or time.monotonic() > deadline:
+            tail = log.read_text(errors="replace")[-_TAIL_CHARS:]
+            raise RuntimeError(f"the stack did not get ready; it said:\n{tail}")
         time.sleep(0.2)
 
 
-def _processes(state: StateDirectory, stub_pid: int) -> dict[str, list[psutil.Process]]:
-    found: dict[str, list[psutil.Process]] = {
-        "stub": [psutil.Process(stub_pid)],
-        "client": [psutil.Process()],
-    }
+def _parts(state: StateDirectory, stub_pid: int) -> Parts:
+    found: Parts = {"stub": [psutil.Process(stub_pid)], "client": [psutil.Process()]}
     for program in Supervisor(state.socket).processes():
-        name = "worker" if program.name.startswith("worker-") else program.name
+        name = "workers" if program.name.startswith("worker-") else program.name
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(program.pid)
             found.setdefault(name, []).extend([process, *process.children(recursive=True)])
     return found
 
 
-def _stub_module() -> str:
-    return (
-        "ops.stub_upstream" if (ROOT / "ops/stub_upstream.py").exists() else "tests.stub_upstream"
-    )
+def _is_aether(name: str) -> bool:
+    return name in {"api", "workers", "upkeep", "beat", "mongo"}

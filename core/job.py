@@ -117,6 +117,10 @@ class JobError(Struct, frozen=True):
     message: str
 
 
+#: The error code of a job whose workers died on it too often: a dead letter.
+WORKER_LOST: Final = "worker_lost"
+
+
 class AgentReport(Struct, frozen=True, kw_only=True):
     """What one agent did in a job."""
 

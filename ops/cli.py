@@ -16,9 +16,10 @@ from rich.console import Console
 
 from core.settings import Settings, read_settings
 from ops import report, up
+from ops.dead_letters import DeadLetters
 from ops.follow import follow
 from ops.leftovers import end_leftovers, stack_processes
-from ops.resolve import resolve
+from ops.resolve import resolve, running_settings
 from ops.stack import DRAIN_S, worker
 from ops.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
 from ops.supervise import Supervisor
@@ -117,6 +118,28 @@ def logs(
         for text in follow(path):
             sys.stdout.write(text)
             sys.stdout.flush()
+
+
+@app.command("dead-letters")
+def dead_letters(
+    state: State = DEFAULT_STATE,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+) -> None:
+    """List the jobs that lost their worker too often."""
+    with _sentences():
+        settings = running_settings(_settings(), StateDirectory(state.resolve()))
+        report.show_dead_letters(DeadLetters(settings).list(limit=limit), _console)
+
+
+@app.command()
+def requeue(
+    job_id: Annotated[str, typer.Argument(help="A dead letter, as `dead-letters` lists it.")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Submit a dead letter's request again; its user sees a new job."""
+    with _sentences():
+        settings = running_settings(_settings(), StateDirectory(state.resolve()))
+        _console.print(f"Requeued as {DeadLetters(settings).requeue(job_id)}.")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from core.job import iso_time
 from ops.sample import MESSAGE, SampleFailed, SampleResult, run_sample
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from core.job import Job
     from ops.stack import Stack
     from ops.state import Record, StateDirectory
     from ops.supervise import ProcessStatus
@@ -107,3 +109,16 @@ def _plain(console: Console, text: str, end: str = "\n") -> None:
 
 def _ms(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.0f} ms"
+
+
+def show_dead_letters(jobs: list[Job], console: Console) -> None:
+    """Show whose they are, how often they were tried and when; never what was asked."""
+    if not jobs:
+        console.print("No dead letters.")
+        return
+    table = Table("job", "user", "attempts", "submitted")
+    for job in jobs:
+        table.add_row(
+            job.id, job.spec.user_id, str(job.attempt), iso_time(job.spec.created_ms) or ""
+        )
+    console.print(table)

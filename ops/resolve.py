@@ -42,6 +42,17 @@ def resolve(
     )
 
 
+def running_settings(settings: Settings, directory: StateDirectory) -> Settings:
+    """Return the settings with the addresses of the stack that runs on this state directory."""
+    ports = read_record(directory).ports
+    chosen: dict[str, Any] = {}
+    for part in embedded_parts(settings):
+        if part not in ports:
+            raise CannotRun(f"No stack has run on {directory.root}, and {_URL[part]} is not set.")
+        chosen |= _addresses(part, ports[part])
+    return settings.model_copy(update=chosen)
+
+
 def embedded_parts(settings: Settings) -> tuple[str, ...]:
     """Return the parts that no variable of the environment replaces."""
     replaced = {

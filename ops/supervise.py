@@ -57,8 +57,8 @@ class Supervisor:
         self._call("addProcessGroup", name)
         self.start(name)
 
-    def drain(self, name: str, timeout_s: float) -> None:
-        """Ask a program to end what it does, wait until it has, and forget it.
+    def stop(self, name: str, timeout_s: float) -> None:
+        """Ask a program to end what it does and wait until it has; it stays known.
 
         Raises:
             CannotRun: it did not end within `timeout_s`.
@@ -69,6 +69,14 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise CannotRun(f"{name} did not end within {timeout_s:.0f} s.")
             time.sleep(_POLL_S)
+
+    def drain(self, name: str, timeout_s: float) -> None:
+        """Stop a program and forget it.
+
+        Raises:
+            CannotRun: it did not end within `timeout_s`.
+        """
+        self.stop(name, timeout_s)
         self._call("removeProcessGroup", name)
 
     def shut_down(self) -> None:

@@ -12,7 +12,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from core.errors import StoreUnavailable
-from core.job import JobStatus
+from core.job import WORKER_LOST, JobStatus
 from core.plans import PLANS
 from storage.failures import store_errors
 
@@ -97,6 +97,11 @@ _JOBS: Final = CollectionPlan(
                 ("_id", DESCENDING),
             ],
             name="list_by_status",
+        ),
+        IndexModel(
+            [("outcome.error.code", ASCENDING), ("created_at", DESCENDING)],
+            name="dead_letters",
+            partialFilterExpression={"outcome.error.code": WORKER_LOST},
         ),
         # The sweeper's: what was accepted and has no recorded end.
         IndexModel([("status", ASCENDING), ("created_at", ASCENDING)], name="unfinished"),

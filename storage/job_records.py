@@ -13,7 +13,7 @@ import msgspec
 from pymongo import ReplaceOne, WriteConcern
 from pymongo.errors import BulkWriteError
 
-from core.job import Job, JobSpec, JobStatus, Outcome
+from core.job import WORKER_LOST, Job, JobSpec, JobStatus, Outcome
 from storage.failures import store_errors
 from storage.group_commit import GroupCommit
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 64
 _DUPLICATE_KEY: Final = 11000
+#: What a dead letter looks like.
+_DEAD: Final = {"status": JobStatus.FAILED.value, "outcome.error.code": WORKER_LOST}
 
 
 class JobRecords:
@@ -89,6 +91,18 @@ class JobRecords:
                 .limit(limit)
             )
             return [msgspec.convert(document["spec"], JobSpec) for document in found]
+
+    def dead_letters(self, *, limit: int) -> list[Job]:
+        """Return the jobs that lost their worker too often, newest first."""
+        with store_errors():
+            found = self._jobs.find(_DEAD).sort("created_at", -1).limit(limit)
+            return [_from_document(document) for document in found]
+
+    def dead_letter(self, job_id: str) -> Job | None:
+        """Return one of them, None if there is no such."""
+        with store_errors():
+            found = self._jobs.find_one({"_id": job_id, **_DEAD})
+        return None if found is None else _from_document(found)
 
     def existing(self, job_ids: Iterable[str]) -> set[str]:
         """Return which of the ids have a record."""

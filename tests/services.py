@@ -85,7 +85,7 @@ def start_stub(
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = (
-        *(sys.executable, "-m", "tests.stub_upstream", "--port", str(port)),
+        *(sys.executable, "-m", "ops.stub_upstream", "--port", str(port)),
         *("--first-token-ms", str(first_token_ms), "--tokens", str(tokens)),
         *("--token-gap-ms", str(token_gap_ms)),
     )

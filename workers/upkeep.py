@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from core.errors import StoreUnavailable
-from core.job import Job, JobError, JobSpec, JobStatus, Outcome
+from core.job import WORKER_LOST, Job, JobError, JobSpec, JobStatus, Outcome
 from storage.attempts import MAX_ATTEMPTS
 from storage.job_store import Restored
 from workers.remains import remains_of
@@ -74,7 +74,7 @@ _ENDINGS: Final[dict[Verdict, tuple[JobStatus, JobError]]] = {
     ),
     Verdict.GIVE_UP: (
         JobStatus.FAILED,
-        JobError("worker_lost", f"The job lost its worker {MAX_ATTEMPTS} times."),
+        JobError(WORKER_LOST, f"The job lost its worker {MAX_ATTEMPTS} times."),
     ),
 }
 

@@ -1,7 +1,7 @@
 """The stub upstream: a local server that speaks Groq's chat protocol, with faults on request.
 
 Not a model: it answers `token-1 token-2 …` after scripted delays. A user message may carry a
-directive such as `[[stub:429 retry_after=1]]`; `python -m tests.stub_upstream --help` lists them.
+directive such as `[[stub:429 retry_after=1]]`; `python -m ops.stub_upstream --help` lists them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import re
 import signal
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any, Final
 
-DIRECTIVES = """directives, inside the last user message:
+DIRECTIVES: Final = """directives, inside the last user message:
   [[stub:tokens=50 gap_ms=20 first_ms=100]]  another answer than the command line says
   [[stub:length]]                            finish_reason "length"
   [[stub:429 retry_after=1]] [[stub:500]]    any status of 400 and above
@@ -28,12 +29,12 @@ DIRECTIVES = """directives, inside the last user message:
   [[stub:once ...]] [[stub:once:500]]        only the first time this message is seen
 """
 _DIRECTIVE = re.compile(r"\[\[stub:([^\]]*)\]\]")
-_STALL_S = 600.0
+_STALL_S: Final = 600.0
 
 
 @dataclass
 class Stats:
-    """What clients did, for tests to read at /stub/stats."""
+    """What clients did, to be read at /stub/stats."""
 
     requests: int = 0
     in_flight: int = 0
@@ -93,7 +94,7 @@ class StubUpstream:
         else:
             send_json(writer, 404, {"error": {"message": "no such path"}})
 
-    def _script(self, request: dict) -> Script:
+    def _script(self, request: dict[str, Any]) -> Script:
         message = request["messages"][-1]["content"]
         self._seen[message] += 1
         found = _DIRECTIVE.search(message)
@@ -109,7 +110,7 @@ class StubUpstream:
         )
 
     async def _chat(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: dict
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: dict[str, Any]
     ) -> None:
         stats = self.stats
         stats.requests += 1
@@ -134,12 +135,12 @@ class StubUpstream:
                 with contextlib.suppress(asyncio.CancelledError):
                     await hang_up
 
-    def _may_wait(self, request: dict) -> bool:
+    def _may_wait(self, request: dict[str, Any]) -> bool:
         """Say whether the answer takes long enough to watch for a client that hangs up."""
         waits = self._first_token_ms > 0 or self._token_gap_ms > 0
         return waits or "[[stub:" in request["messages"][-1]["content"]
 
-    async def _answer(self, writer: asyncio.StreamWriter, request: dict) -> None:
+    async def _answer(self, writer: asyncio.StreamWriter, request: dict[str, Any]) -> None:
         script = self._script(request)
         status = next((int(word) for word in script.options if word.isdigit()), None)
         if status is not None:
@@ -185,7 +186,7 @@ class StubUpstream:
             self.stats.faults["garbage_after"] += 1
             send_chunks(writer, b"data: {not json\n\n")
 
-    def _ending(self, script: Script, request: dict) -> list[bytes]:
+    def _ending(self, script: Script, request: dict[str, Any]) -> list[bytes]:
         reason = "length" if "length" in script.options else "stop"
         end = {"delta": {}, "finish_reason": reason}
         if "no_usage" in script.options:
@@ -202,7 +203,7 @@ class StubUpstream:
         return lines
 
 
-def to_line(choice: dict | None, **extra: object) -> bytes:
+def to_line(choice: dict[str, Any] | None, **extra: object) -> bytes:
     chunk = {
         "id": "chatcmpl-stub",
         "object": "chat.completion.chunk",
@@ -219,7 +220,10 @@ def send_chunks(writer: asyncio.StreamWriter, *chunks: bytes) -> None:
 
 
 def send_json(
-    writer: asyncio.StreamWriter, status: int, body: object, headers: dict | None = None
+    writer: asyncio.StreamWriter,
+    status: int,
+    body: object,
+    headers: dict[str, str] | None = None,
 ) -> None:
     payload = json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status} Stub", "content-type: application/json"]
