@@ -112,13 +112,9 @@ def _ms(value: float | None) -> str:
 
 
 def show_dead_letters(jobs: list[Job], console: Console) -> None:
-    """Show whose they are, how often they were tried and when; never what was asked."""
+    """Show which they are, how often they were tried and when; never what was asked."""
     if not jobs:
         console.print("No dead letters.")
-        return
-    table = Table("job", "user", "attempts", "submitted")
     for job in jobs:
-        table.add_row(
-            job.id, job.spec.user_id, str(job.attempt), iso_time(job.spec.created_ms) or ""
-        )
-    console.print(table)
+        submitted = iso_time(job.spec.created_ms)
+        _plain(console, f"{job.id}  {job.attempt} attempts, submitted {submitted}")
