@@ -1,0 +1,1 @@
+"""Faults on purpose, under load: what a stack promises, tried on a stack that runs."""

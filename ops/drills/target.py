@@ -1,0 +1,109 @@
+"""The running stack that a drill is run against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import psutil
+
+from core.settings import Settings, read_settings
+from ops.leftovers import stack_processes
+from ops.readiness import http_answers
+from ops.state import CannotRun, StateDirectory, read_record
+from ops.supervise import RUNNING, Supervisor
+from storage.connections import mongo_database, redis_client
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+    from redis import Redis
+
+_STUB_TIMEOUT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A stack under a drill.
+
+    Attributes:
+        settings: as the stack's own processes have them.
+        stub_url: where the stub upstream answers; empty when a real model does.
+        is_own: it was started for the drill, so nobody else is harmed.
+    """
+
+    directory: StateDirectory
+    settings: Settings
+    api_url: str
+    stub_url: str
+    is_own: bool
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.directory.socket)
+
+    def pids(self) -> dict[str, int]:
+        """Return the pid of each program that runs."""
+        found = self.supervisor.processes()
+        return {process.name: process.pid for process in found if process.state == RUNNING}
+
+    def is_ready(self) -> bool:
+        return http_answers(f"{self.api_url}/readyz")
+
+    def upstream(self) -> dict[str, Any]:
+        """Return what the stub upstream has counted so far.
+
+        Raises:
+            httpx.HTTPError: it does not answer.
+        """
+        answer = httpx.get(f"{self.stub_url}/stub/stats", timeout=_STUB_TIMEOUT_S, trust_env=False)
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
+    @contextmanager
+    def redis(self) -> Iterator[Redis]:
+        client = redis_client(self.settings, name="aether-drill", answer_timeout_s=5.0)
+        try:
+            yield client
+        finally:
+            client.connection_pool.disconnect()
+
+    @contextmanager
+    def database(self) -> Iterator[Database[dict[str, Any]]]:
+        database = mongo_database(self.settings)
+        try:
+            yield database
+        finally:
+            database.client.close()
+
+
+def find_target(directory: StateDirectory, *, is_own: bool) -> Target:
+    """Return the stack that runs in `directory`, with the settings its supervisor was given.
+
+    Raises:
+        CannotRun: none runs there.
+    """
+    environment = _environment_of(directory)
+    chosen: dict[str, Any] = {
+        name: environment[f"AETHER_{name.upper()}"]
+        for name in ("redis_url", "mongo_url", "broker_url", "mongo_database", "llm_url", "lease_s")
+        if environment.get(f"AETHER_{name.upper()}")
+    }
+    settings = read_settings(**({"env": "development", "broker_url": None} | chosen))
+    return Target(
+        directory=directory,
+        settings=settings,
+        api_url=read_record(directory).api_url,
+        stub_url=settings.llm_url if http_answers(f"{settings.llm_url}/stub/stats") else "",
+        is_own=is_own,
+    )
+
+
+def _environment_of(directory: StateDirectory) -> dict[str, str]:
+    for process in stack_processes(directory):
+        with suppress(psutil.Error):
+            if "supervisor.supervisord" in process.cmdline():
+                return process.environ()
+    raise CannotRun(f"No stack runs in {directory.root}; start one with `aether up`.")
