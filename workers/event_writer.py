@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import ExitStack
 from typing import Final
 
@@ -32,16 +33,10 @@ class EventWriter:
         self._dirty: set[JobEvents] = set()
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
-
-    def close(self) -> None:
-        self._is_closed.set()
-        self._wake.set()
-        self._thread.join(timeout=2)
 
     def open(self, claim: Claim, stop: StopSignal, agent: str) -> JobEvents:
         """Return the pen for one attempt; `stop` is told what the log answers."""
@@ -74,9 +69,9 @@ class EventWriter:
         return True
 
     def _run(self) -> None:
-        while not self._is_closed.is_set():
+        while True:
             self._wake.wait()
-            self._is_closed.wait(FLUSH_INTERVAL_S)
+            time.sleep(FLUSH_INTERVAL_S)
             self._wake.clear()
             with self._lock:
                 batch, self._dirty = list(self._dirty), set()
@@ -86,7 +81,7 @@ class EventWriter:
                 pending = [events for events in batch if events.has_pending]
                 is_written = not pending or self.write(pending)
             if not is_written:
-                self._is_closed.wait(RETRY_S)
+                time.sleep(RETRY_S)
 
 
 class JobEvents:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from msgspec import Struct
@@ -42,15 +42,10 @@ class LeaseKeeper:
         self._renew_every_s = renew_every_s
         self._holdings: dict[str, _Holding] = {}
         self._lock = threading.Lock()
-        self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
-
-    def close(self) -> None:
-        self._is_closed.set()
-        self._thread.join(timeout=2)
 
     @contextmanager
     def hold(self, claim: Claim, stop: StopSignal, *, deadline: float) -> Iterator[None]:
@@ -76,7 +71,8 @@ class LeaseKeeper:
 
     def _run(self) -> None:
         renew_at = time.monotonic() + self._renew_every_s
-        while not self._is_closed.wait(_TICK_S):
+        while True:
+            time.sleep(_TICK_S)
             now = time.monotonic()
             with self._lock:
                 holdings = list(self._holdings.values())
@@ -121,7 +117,7 @@ class CancelListener:
     def start(self) -> None:
         self._thread.start()
 
-    def _run(self, *_: Any) -> None:
+    def _run(self) -> None:
         while True:
             try:
                 for job_id in self._listen():

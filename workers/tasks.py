@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
 from celery.signals import worker_ready
 
+from core.errors import ServiceUnavailable
 from workers import names, upkeep
 from workers.app import celery_app
 from workers.runtime import runtime
 from workers.workflow import run_job
+
+logger = structlog.get_logger(__name__)
 
 
 @worker_ready.connect
@@ -24,17 +29,31 @@ def run_chat(self: Any, job_id: str) -> None:
     """Answer one job; a redelivery, an ended or a cancelled job is done at once."""
     request_id = getattr(self.request, names.REQUEST_ID_HEADER, None)
     queued_ms = getattr(self.request, names.QUEUED_MS_HEADER, None)
-    with structlog.contextvars.bound_contextvars(job_id=job_id, request_id=request_id):
+    with (
+        structlog.contextvars.bound_contextvars(job_id=job_id, request_id=request_id),
+        _put_off_when_unavailable(),
+    ):
         run_job(runtime(), job_id, queued_ms=queued_ms)
 
 
 @celery_app.task(name=names.SWEEP)
 def sweep() -> None:
     """Look after jobs that nobody works on; see `workers.upkeep`."""
-    upkeep.sweep(runtime())
+    with _put_off_when_unavailable():
+        upkeep.sweep(runtime())
 
 
 @celery_app.task(name=names.WRITE_RECORDS)
 def write_records() -> None:
     """Write ended jobs to MongoDB; see `workers.upkeep`."""
-    upkeep.write_records(runtime())
+    with _put_off_when_unavailable():
+        upkeep.write_records(runtime())
+
+
+@contextmanager
+def _put_off_when_unavailable() -> Iterator[None]:
+    """Let a task end when Redis or MongoDB is away: what it was to do is due again by itself."""
+    try:
+        yield
+    except ServiceUnavailable as error:
+        logger.warning("put off", code=error.code, cause=repr(error.__cause__))
