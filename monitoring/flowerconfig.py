@@ -1,4 +1,4 @@
-"""Flower's options: behind a password, only to look at, and blind to arguments.
+"""Flower's options: behind a password, and only to look at.
 
 Flower runs this file and takes over every name that is one of its options.
 """
@@ -6,7 +6,6 @@ Flower runs this file and takes over every name that is one of its options.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from core.settings import read_settings
 
@@ -24,10 +23,3 @@ read_only = True
 max_tasks = 10_000
 purge_offline_workers = 3_600
 tasks_columns = "name,uuid,state,received,started,runtime,worker"
-
-
-def format_task(task: Any) -> Any:
-    """Show a task without its arguments and result; Flower passes a copy."""
-    task.args = task.kwargs = "hidden"
-    task.result = None
-    return task

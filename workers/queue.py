@@ -35,6 +35,9 @@ class JobQueue:
                 queue=names.QUICK_QUEUE if is_quick else names.RUN_QUEUE,
                 headers=headers,
                 ignore_result=True,
+                # What Flower and Celery's events show in place of the arguments.
+                argsrepr="hidden",
+                kwargsrepr="hidden",
             )
         except (OperationalError, KombuError, ConnectionError, TimeoutError) as error:
             logger.warning("job not published; the sweeper will", job_id=job_id, error=repr(error))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import stat
 
 import httpx
 import pytest
 from redis import Redis
 
+from ops.state import read_record
+from tests.api_client import ApiClient
 from tests.services import start_redis, start_stub, wait_until
 from tests.stack import RunningStack
+from workers.names import QUEUES
 
 pytestmark = pytest.mark.e2e
 
@@ -74,6 +78,30 @@ def test_a_second_up_says_that_it_runs_already(stack):
     assert second.returncode == 0
     assert "runs already" in second.stdout
     assert stack.url in second.stdout
+
+
+def test_flower_shows_queues_and_tasks_to_who_has_its_password(stack):
+    password = json.loads(stack.directory.secrets.read_text())["flower_password"]
+    url = read_record(stack.directory).flower_url
+    client = ApiClient(stack.url)
+    job_id = client.submit("Hi", max_tokens=5).json()["id"]
+    client.close()
+
+    with httpx.Client(base_url=url, auth=("operator", password)) as flower:
+        queues = flower.get("/api/queues/length").json()["active_queues"]
+        wait_until(lambda: chat_tasks(flower), 30, "the task")
+        shown = flower.get("/api/tasks", params={"taskname": "chat.run"}).text
+        operated = flower.post("/api/worker/shutdown/worker-1@nowhere")
+
+    assert {queue["name"] for queue in queues} == set(QUEUES)
+    assert job_id not in shown
+    assert operated.status_code in (403, 404, 405)
+    assert httpx.get(url).status_code == 401
+    assert httpx.get(f"{url}/api/workers").status_code == 401
+
+
+def chat_tasks(flower):
+    return flower.get("/api/tasks", params={"taskname": "chat.run"}).json()
 
 
 def test_scale_adds_a_worker_and_drains_it(stack):
