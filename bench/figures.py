@@ -57,6 +57,7 @@ class Report:
     cpu_ms: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     others_cpu: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     def add_cpu(self, load: str, per_job_ms: dict[str, float]) -> None:
         for part, used_ms in per_job_ms.items():
@@ -79,6 +80,7 @@ class Report:
             "cpu_ms_per_job": self.cpu_ms,
             "cores_used_by_others": self.others_cpu,
             "notes": self.notes,
+            "failed": self.failed,
         }
 
 

@@ -52,12 +52,14 @@ async def in_turn(target: Target, one: Request, *, requests: int) -> Measured:
     """Run `one` so often on one connection, each when the one before has ended."""
     measured = Measured()
     connection = await Connection.open(target)
-    for number in range(-_WARM_UP_REQUESTS, requests):
-        began_s = time.perf_counter()
-        await one(connection, number)
-        if number >= 0:
-            measured.seconds.append(time.perf_counter() - began_s)
-    connection.close()
+    try:
+        for number in range(-_WARM_UP_REQUESTS, requests):
+            began_s = time.perf_counter()
+            await one(connection, number)
+            if number >= 0:
+                measured.seconds.append(time.perf_counter() - began_s)
+    finally:
+        connection.close()
     return measured
 
 

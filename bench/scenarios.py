@@ -12,6 +12,7 @@ import redis
 from bench import load
 from bench.client import Connection, Measured, Target
 from bench.cpu import Parts, Sample
+from bench.proxy import Proxy
 from bench.stack import Bench
 
 _MESSAGE = {"message": "Help me build a scalable web app"}
@@ -58,17 +59,20 @@ async def jobs(bench: Bench, *, concurrency: int, seconds: float) -> Measured:
     )
 
 
-async def proxy(target: Target, *, concurrency: int, seconds: float, parts: Parts) -> Measured:
-    """Keep `concurrency` plain completions in flight through a proxy that stores nothing."""
-    body = {"model": "bench", "messages": [{"role": "user", "content": _MESSAGE["message"]}]}
+async def proxy(proxy: Proxy, *, concurrency: int, seconds: float, parts: Parts) -> Measured:
+    """Keep `concurrency` completions in flight through a proxy, each streamed to its end."""
+    body = {
+        "model": "bench",
+        "stream": True,
+        "max_completion_tokens": 1024,
+        "messages": [{"role": "user", "content": _MESSAGE["message"]}],
+    }
 
     async def one(connection: Connection, _: int) -> None:
-        answer = await connection.post("/v1/chat/completions", body, {})
-        if b"token-10" not in answer:
-            raise RuntimeError(f"no answer: {answer[:500]!r}")
+        await connection.first_text_s("/v1/chat/completions", body, proxy.headers, b"token-10")
 
     return await load.closed_loop(
-        target, one, concurrency=concurrency, seconds=seconds, parts=parts
+        proxy.target, one, concurrency=concurrency, seconds=seconds, parts=parts
     )
 
 

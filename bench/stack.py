@@ -42,7 +42,7 @@ def running(*, workers: int, api_processes: int) -> Iterator[Bench]:
     """Run `aether up` against a stub upstream of 20 ms and 10 tokens for the block."""
     folder = Path(tempfile.mkdtemp(prefix="bench"))
     state, api, stub = StateDirectory(folder / "v"), Target(free_port()), Target(free_port())
-    stub_command = [sys.executable, "-m", "tests.stub_upstream", "--port", str(stub.port)]
+    stub_command = [sys.executable, "-m", "ops.stub_upstream", "--port", str(stub.port)]
     stub_command += ["--first-token-ms", "20", "--tokens", "10", "--token-gap-ms", "0"]
     settings = {
         "AETHER_LLM_URL": f"http://127.0.0.1:{stub.port}",
@@ -78,14 +78,14 @@ def floor_worker(bench: Bench) -> Iterator[Parts]:
     }
     with _child([*command, "-l", "ERROR"], Path(os.devnull), **environment) as process:
         worker = {"floor's worker": [psutil.Process(process.pid)]}
-        yield {f"{name} (idle)" if _is_aether(name) else name: found
-               for name, found in bench.parts().items()} | worker
+        yield {
+            f"{name} (idle)" if _is_aether(name) else name: found
+            for name, found in bench.parts().items()
+        } | worker
 
 
 @contextmanager
-def _child(
-    command: list[str], log: Path, **environment: str
-) -> Iterator[subprocess.Popen[bytes]]:
+def _child(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AETHER_")}
     # Neither a real key nor a proxy may be used, whatever the environment holds.
     stubbed = {"GROQ_API_KEY": "stub", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}

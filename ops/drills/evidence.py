@@ -155,7 +155,7 @@ def _log(job: Tracked) -> list[LogEntry]:
 
 def _left_over(redis: Redis, job_id: str) -> tuple[str, ...]:
     dispatched: Any = redis.zscore(keys.dispatch(job_id), job_id)
-    fence, lease = redis.hmget(keys.job(job_id), ("fence", "lease"))  # type: ignore[misc]
+    fence, lease = redis.hmget(keys.job(job_id), ("fence", "lease"))
     found = {"dispatch": dispatched, "fence": fence, "lease": lease}
     return tuple(name for name, value in found.items() if value is not None)
 

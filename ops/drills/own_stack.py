@@ -32,7 +32,7 @@ _SHORT_LEASES: Final = {"AETHER_LEASE_S": "3", "AETHER_SWEEP_INTERVAL_S": "1"}
 def own_stack() -> Iterator[Target]:
     """Run a stack of its own; leaving ends it and removes its directory.
 
-    After an exception the directory stays, for its logs.
+    When a drill failed, the directory stays for its logs.
 
     Raises:
         CannotRun: a part did not start.
@@ -43,6 +43,9 @@ def own_stack() -> Iterator[Target]:
     try:
         with _stub(folder) as stub_url, _up(folder, directory, stub_url):
             yield find_target(directory, is_own=True)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
     shutil.rmtree(folder)

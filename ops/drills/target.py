@@ -52,8 +52,14 @@ class Target:
     def is_ready(self) -> bool:
         return http_answers(f"{self.api_url}/readyz")
 
+    def reset_upstream(self) -> None:
+        """Let the stub upstream, if it is one, count from zero."""
+        if self.stub_url:
+            url = f"{self.stub_url}/stub/reset"
+            httpx.post(url, timeout=_STUB_TIMEOUT_S, trust_env=False).raise_for_status()
+
     def upstream(self) -> dict[str, Any]:
-        """Return what the stub upstream has counted so far.
+        """Return what the stub upstream has counted since its reset.
 
         Raises:
             httpx.HTTPError: it does not answer.

@@ -1,0 +1,135 @@
+"""The named measurements: each repeats its loads and adds its figures to the report."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import scenarios
+from bench.client import Measured
+from bench.figures import Figure, Report
+from bench.proxy import running_proxy
+from bench.stack import Bench, floor_worker
+from ops.state import CannotRun
+
+CONCURRENCY = 50
+STREAMS = 10
+#: What a part that does not start, answer or stay raises.
+FAILURES = (RuntimeError, OSError, EOFError, ValueError, CannotRun, subprocess.SubprocessError)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often and how long; `litellm` is the executable of the proxy to compare with."""
+
+    runs: int = 3
+    seconds: float = 8.0
+    requests_in_turn: int = 100
+    rounds_per_stream: int = 10
+    litellm: Path | None = None
+
+    @classmethod
+    def quick(cls, litellm: Path | None) -> Plan:
+        return cls(1, 3.0, 30, 5, litellm)
+
+
+def latency(bench: Bench, plan: Plan, report: Report) -> None:
+    """Time one job at a time, from its submission to the answer in the client's hand."""
+    runs = [
+        asyncio.run(scenarios.jobs_in_turn(bench, requests=plan.requests_in_turn))
+        for _ in range(plan.runs)
+    ]
+    name = "one job at a time, submit to answer"
+    report.figures += [
+        Figure(f"{name}, p50", "ms", _percentiles_ms(runs, 0.5), at_most=45),
+        Figure(f"{name}, p95", "ms", _percentiles_ms(runs, 0.95)),
+    ]
+
+
+def throughput(bench: Bench, plan: Plan, report: Report) -> None:
+    """Keep 50 in flight at Aether, the floor and the proxy in turn: a slow moment hits all."""
+    ours: list[Measured] = []
+    floors: list[Measured] = []
+    proxied: list[Measured] = []
+    for _ in range(plan.runs):
+        load = scenarios.jobs(bench, concurrency=CONCURRENCY, seconds=plan.seconds)
+        ours.append(_noted(report, "Aether", asyncio.run(load)))
+        floors.append(_noted(report, "floor", _floor(bench, plan)))
+        if plan.litellm is not None and len(proxied) == len(ours) - 1:
+            # What was measured without the proxy stays good when the proxy does not run.
+            try:
+                proxied.append(_noted(report, "LiteLLM", _proxy(bench, plan, plan.litellm)))
+            except FAILURES as error:
+                report.failed.append(f"LiteLLM's proxy failed to run: {error}")
+    report.figures += [
+        Figure("50 at once, Aether", "jobs/s", _rates(ours), at_least=165),
+        Figure("50 at once, p50", "ms", _percentiles_ms(ours, 0.5)),
+        Figure("50 at once, p95", "ms", _percentiles_ms(ours, 0.95)),
+        Figure("50 at once, floor", "jobs/s", _rates(floors)),
+        Figure("Aether / floor", "ratio", _ratios(ours, floors), at_least=0.6),
+    ]
+    if len(proxied) == len(ours):
+        report.figures += [
+            Figure("50 at once, LiteLLM's proxy", "requests/s", _rates(proxied)),
+            Figure("Aether / LiteLLM's proxy", "ratio", _ratios(ours, proxied), at_least=1),
+        ]
+    elif plan.litellm is None:
+        report.notes.append("LiteLLM's proxy was not measured; --litellm says where it is.")
+
+
+def first_token(bench: Bench, plan: Plan, report: Report) -> None:
+    """Time the first piece of text of 10 streams at once, less the upstream's own time."""
+    pairs = [
+        asyncio.run(
+            scenarios.first_tokens(bench, concurrency=STREAMS, rounds=plan.rounds_per_stream)
+        )
+        for _ in range(plan.runs)
+    ]
+    ours = _percentiles_ms([pair[0] for pair in pairs], 0.5)
+    direct = _percentiles_ms([pair[1] for pair in pairs], 0.5)
+    over = [mine - bare for mine, bare in zip(ours, direct, strict=True)]
+    report.figures += [
+        Figure("10 streams, first token, p50", "ms", ours),
+        Figure("10 streams, the upstream's own, p50", "ms", direct),
+        Figure("10 streams, overhead at the median", "ms", over, at_most=15),
+    ]
+
+
+MEASUREMENTS: dict[str, Callable[[Bench, Plan, Report], None]] = {
+    "latency": latency,
+    "throughput": throughput,
+    "first_token": first_token,
+}
+
+
+def _floor(bench: Bench, plan: Plan) -> Measured:
+    with floor_worker(bench) as parts:
+        return scenarios.floor(bench, parts, concurrency=CONCURRENCY, seconds=plan.seconds)
+
+
+def _proxy(bench: Bench, plan: Plan, executable: Path) -> Measured:
+    with running_proxy(executable, bench.stub) as proxy:
+        parts = bench.parts() | proxy.parts
+        load = scenarios.proxy(proxy, concurrency=CONCURRENCY, seconds=plan.seconds, parts=parts)
+        return asyncio.run(load)
+
+
+def _noted(report: Report, load: str, measured: Measured) -> Measured:
+    report.add_cpu(load, measured.cpu_ms)
+    report.others_cpu.append(round(measured.others_cores, 3))
+    return measured
+
+
+def _rates(runs: list[Measured]) -> list[float]:
+    return [run.per_second for run in runs]
+
+
+def _percentiles_ms(runs: list[Measured], share: float) -> list[float]:
+    return [run.percentile_ms(share) for run in runs]
+
+
+def _ratios(ours: list[Measured], theirs: list[Measured]) -> list[float]:
+    return [a.per_second / b.per_second for a, b in zip(ours, theirs, strict=True)]
