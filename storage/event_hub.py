@@ -189,9 +189,9 @@ class EventHub:
             for listener in listeners:
                 listener.is_confirmed.set()
         elif message["type"] == "message" and listeners:
-            event = EventLog.parse_published(message["data"])
-            for listener in listeners:
-                listener.offer(event)
+            for event in EventLog.parse_published(message["data"]):
+                for listener in listeners:
+                    listener.offer(event)
 
 
 def listen_for_cancels(redis: Redis) -> Iterator[str]:

@@ -43,7 +43,11 @@ class EventLog:
         return keys.events(job_id)
 
     @staticmethod
-    def parse_published(message: bytes) -> Event:
-        """Read `<sequence> <type> <body>`."""
-        sequence, event_type, body = message.split(b" ", 2)
-        return Event(sequence=int(sequence), type=event_type.decode(), body=body)
+    def parse_published(message: bytes) -> list[Event]:
+        """Read a message: a line an event, `<sequence> <type> <body>`."""
+        return [_parse_line(line) for line in message.split(b"\n")]
+
+
+def _parse_line(line: bytes) -> Event:
+    sequence, event_type, body = line.split(b" ", 2)
+    return Event(sequence=int(sequence), type=event_type.decode(), body=body)

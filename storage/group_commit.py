@@ -44,6 +44,9 @@ class GroupCommit(Generic[Item]):
             self._write([slot.item for slot in batch])
         except Exception as failure:
             error = failure
+            # Those who wait would each wait as long again to hear the same.
+            batch += self._waiting
+            self._waiting.clear()
         for slot in batch:
             slot.error = error
             slot.is_done = True

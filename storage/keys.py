@@ -17,7 +17,7 @@ stays within one Redis Cluster slot.
 | aether:breaker:<model> | hash: counts, open_until, probe_until | 3 min | workers | workers |
 | aether:sweep | string, a lock | one sweep at most | sweeper | sweeper |
 
-Pub/sub channels: the name of a job's events key carries its events as `<sequence> <type> <body>`;
+Pub/sub channels: the name of a job's events key carries its events, a line `<sequence> <type> <body>` for each;
 `aether:cancels` carries ids of jobs to cancel.
 """
 

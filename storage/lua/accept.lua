@@ -35,4 +35,5 @@ redis.call('ZADD', KEYS[5], now + ARGV[7], ARGV[1])
 if fingerprint ~= '' then
   redis.call('SET', KEYS[6], fingerprint .. ':' .. ARGV[1], 'EX', ARGV[9])
 end
+tell()
 return {'accepted'}

@@ -6,6 +6,9 @@ if not holds(ARGV[2]) then
   return 'lost'
 end
 append_pairs(ARGV[1], ARGV[3], 4)
+if #published > 0 then
+  tell()
+end
 if redis.call('HEXISTS', KEYS[1], 'cancel') == 1 then
   return 'cancelled'
 end

@@ -20,4 +20,5 @@ if attempt > 1 then
     '{"attempt":' .. attempt .. ',"reason":"worker_lost","superseded_through":' .. state[7] .. '}')
 end
 append_event(ARGV[1], 'job.started', ARGV[4], '{"attempt":' .. attempt .. '}')
+tell()
 return {state[5], attempt, tonumber(state[6])}

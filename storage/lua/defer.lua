@@ -12,4 +12,5 @@ redis.call('HSET', KEYS[1], 'status', 'queued')
 redis.call('HINCRBY', KEYS[1], 'attempt', -1)
 redis.call('HDEL', KEYS[1], 'fence', 'lease')
 redis.call('ZADD', KEYS[3], now_ms() + ARGV[4], ARGV[1])
+tell()
 return 1

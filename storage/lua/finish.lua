@@ -22,4 +22,5 @@ if ARGV[9] ~= '' then
   redis.call('LTRIM', KEYS[7], -tonumber(ARGV[10]), -1)
   redis.call('EXPIRE', KEYS[7], ARGV[11])
 end
+tell()
 return 1

@@ -8,14 +8,20 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Give an event the job's next number, keep it and tell those who listen.
+local published = {}
+
+-- Give an event the job's next number and keep it; `tell` tells those who listen.
 local function append_event(job_id, type, at, data)
   local sequence = redis.call('HINCRBY', KEYS[1], 'seq', 1)
   local body = '{"sequence":' .. sequence .. ',"type":"' .. type .. '","job_id":"' .. job_id
     .. '","at":"' .. at .. '","data":' .. data .. '}'
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', EVENTS_KEPT, sequence .. '-0', 't', type, 'b', body)
-  redis.call('PUBLISH', KEYS[2], sequence .. ' ' .. type .. ' ' .. body)
-  return sequence
+  published[#published + 1] = sequence .. ' ' .. type .. ' ' .. body
+end
+
+-- Publish what was appended as one message, a line an event: each message costs every listener.
+local function tell()
+  redis.call('PUBLISH', KEYS[2], table.concat(published, '\n'))
 end
 
 -- Append the (type, data) pairs that ARGV holds from `first` on.

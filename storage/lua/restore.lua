@@ -14,4 +14,5 @@ redis.call('ZADD', KEYS[3], now, ARGV[1])
 redis.call('HINCRBY', KEYS[4], 'reserved', ARGV[4])
 redis.call('EXPIRE', KEYS[4], 62 * 24 * 3600)
 redis.call('ZADD', KEYS[5], now, ARGV[1])
+tell()
 return 'restored'

@@ -49,7 +49,7 @@ def test_the_checks_of_a_change_are_commands_that_the_readme_names():
 def test_every_aether_command_named_in_a_document_exists(document):
     commands = set(get_command(app).commands)
 
-    assert set(re.findall(r"(?:`|^|\./)aether ([a-z]+)", document.read_text())) <= commands
+    assert set(re.findall(r"(?:`|^|\./)aether ([a-z-]+)", document.read_text())) <= commands
 
 
 def test_the_readme_lists_every_setting_and_no_other():
