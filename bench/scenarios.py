@@ -24,6 +24,8 @@ _SLOW_MESSAGE = {"message": f"{_MESSAGE['message']} [[stub:gap_ms=20]]"}
 #: A demo account may have ten unfinished jobs.
 _CLIENTS_PER_USER = 5
 _ANSWER_WITHIN_S = 30
+#: Between the starts of concurrent streams, so that they are spread over one stream's length.
+_STAGGER_S = 0.022
 
 
 async def sign_in(target: Target, users: int) -> list[dict[str, str]]:
@@ -90,21 +92,24 @@ async def first_tokens(bench: Bench, *, concurrency: int, rounds: int) -> tuple[
     async def through_aether(number: int) -> None:
         connection = await Connection.open(bench.api)
         user, mark = users[number % len(users)], b"event: answer.delta"
-        for _ in range(rounds):
+        await asyncio.sleep(number * _STAGGER_S)
+        for turn in range(1 + rounds):
             first_s = await connection.first_text_s(_STREAM, _SLOW_MESSAGE, user, mark)
-            ours.seconds.append(first_s)
+            # The first opens connections all the way through and does not count.
+            ours.seconds += [first_s] if turn else []
         connection.close()
 
-    async def from_upstream() -> None:
+    async def from_upstream(number: int) -> None:
         connection = await Connection.open(bench.stub)
-        for _ in range(rounds):
+        await asyncio.sleep(number * _STAGGER_S)
+        for turn in range(1 + rounds):
             first_s = await connection.first_text_s(
                 _COMPLETIONS, upstream_body, {}, b'"content": "'
             )
-            direct.seconds.append(first_s)
+            direct.seconds += [first_s] if turn else []
         connection.close()
 
-    await asyncio.gather(*(from_upstream() for _ in range(concurrency)))
+    await asyncio.gather(*(from_upstream(number) for number in range(concurrency)))
     await asyncio.gather(*(through_aether(number) for number in range(concurrency)))
     return ours, direct
 
