@@ -13,7 +13,7 @@ run: $(RUN_STAMP) ## Install what is missing and start everything; Ctrl-C stops 
 	@$(BIN)/python -m ops.cli up
 
 test: $(DEV_STAMP) ## Run all tests against real servers that the tests start themselves
-	@$(BIN)/python -m pytest tests/repo tests/unit tests/integration tests/e2e
+	@$(BIN)/python -m pytest tests/repo tests/unit tests/integration tests/e2e tests/faults
 
 lint: $(DEV_STAMP) ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .
