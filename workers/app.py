@@ -6,9 +6,9 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
-from monitoring.logs import configure_logs
 
 from core.settings import read_settings
+from monitoring.logs import configure_logs
 
 celery_app = Celery("aether", include=["workers.tasks"])
 celery_app.config_from_object("celeryconfig")
