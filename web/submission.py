@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from core.errors import AetherError, StoreUnavailable, UnknownAgent
+from core.errors import ServiceUnavailable, StoreUnavailable, UnknownAgent
 from core.job import AGENT_NAMES, Job, JobSpec, JobStatus, Mode, new_job_id
 from storage.job_store import IdempotencyClaim
 
@@ -50,7 +50,7 @@ def submit(
     idempotency = _to_claim(request, mode, idempotency_key)
     accepted_id = services.job_store.accept(spec, user.plan, idempotency)
     if accepted_id != spec.id:
-        return Submitted(_find(services, accepted_id, user.id), is_repeat=True)
+        return Submitted(_repeat(services, accepted_id, user.id), is_repeat=True)
     job = Job(spec=spec, status=JobStatus.QUEUED, cursor=1)
     try:
         services.job_records.insert(job)
@@ -97,8 +97,17 @@ def _to_claim(request: ChatRequest, mode: Mode, key: str | None) -> IdempotencyC
     )
 
 
-def _find(services: WebServices, job_id: str, user_id: str) -> Job:
-    job = services.job_store.get(job_id) or services.job_records.get(job_id, user_id)
+def _repeat(services: WebServices, job_id: str, user_id: str) -> Job:
+    """Return the job that an Idempotency-Key brought before, and make sure it is durable.
+
+    The first request may be waiting for its record, or have died before it; a second insert of the
+    same record changes nothing.
+    """
+    job = services.job_store.get(job_id)
+    if job is not None and job.status is JobStatus.QUEUED and job.attempt == 0:
+        services.job_records.insert(job)
+    job = job or services.job_records.get(job_id, user_id)
     if job is None:
-        raise AetherError
+        # The first request was undone between the two looks; its key is free again.
+        raise ServiceUnavailable(retry_after_s=1)
     return job

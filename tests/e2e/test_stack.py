@@ -7,11 +7,12 @@ import stat
 
 import httpx
 import pytest
+from pymongo import MongoClient
 from redis import Redis
 
 from ops.state import read_record
 from tests.api_client import ApiClient
-from tests.services import start_redis, start_stub, wait_until
+from tests.services import start_mongo, start_redis, start_stub, wait_until
 from tests.stack import RunningStack
 from workers.names import QUEUES
 
@@ -211,7 +212,8 @@ def test_up_ends_what_a_crash_left_behind(small):
 
 
 def test_other_servers_take_the_place_of_the_embedded_ones(root, tmp_path):
-    redis, stub = start_redis(tmp_path), start_stub(tmp_path, tokens=5)
+    redis, mongo = start_redis(tmp_path), start_mongo(tmp_path)
+    stub = start_stub(tmp_path, tokens=5)
     try:
         running = RunningStack(
             root,
@@ -219,18 +221,21 @@ def test_other_servers_take_the_place_of_the_embedded_ones(root, tmp_path):
             "1",
             "--no-flower",
             AETHER_REDIS_URL=redis.url,
+            AETHER_MONGO_URL=mongo.url,
             AETHER_LLM_URL=stub.url,
         )
         try:
-            assert set(running.programs) == OWN | {"mongo"}
+            assert set(running.programs) == OWN
             assert "token-1 token-2" in running.output
             with Redis.from_url(redis.url, socket_timeout=5) as client:
                 assert list(client.scan_iter("aether:*:job:*"))
+            with MongoClient(mongo.url, timeoutMS=5_000) as client:
+                assert client["aether"]["jobs"].count_documents({}) == 1
         finally:
             running.destroy()
     finally:
-        stub.stop()
-        redis.stop()
+        for server in (stub, mongo, redis):
+            server.stop()
 
 
 def test_up_names_the_setting_when_its_port_is_taken(stack, tmp_path):
