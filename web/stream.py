@@ -34,35 +34,57 @@ _HEADERS: Final = {
 def event_stream(services: WebServices, job: Job, *, after: int) -> Response:
     """Answer with the events above `after` up to the terminal one; 204 when none can follow.
 
-    A cursor that the log no longer reaches is answered with one `job.snapshot` first.
+    A cursor that the log does not reach (any more) is answered with one `job.snapshot` first, from
+    whose number the stream goes on.
     """
-    if job.is_terminal and after >= job.cursor:
+    if job.is_terminal and after == job.cursor:
         return Response(status=204)
-    frames = _live_frames(services, job, after)
+    frames = _frames(services, job, after)
     return Response(frames, mimetype="text/event-stream", headers=_HEADERS)
 
 
-def _live_frames(services: WebServices, job: Job, after: int) -> Iterator[bytes]:
+def _frames(services: WebServices, job: Job, after: int) -> Iterator[bytes]:
     yield b"retry: 1000\n\n"
-    first_kept = next(iter(services.event_log.read(job.id, after=after, limit=1)), None)
-    if first_kept is None and job.is_terminal:
-        yield _snapshot_frame(job)
-        return
-    if first_kept is not None and first_kept.sequence > after + 1:
-        yield _snapshot_frame(job)
-        after = job.cursor
-    give_up_at = time.monotonic() + _LONGEST_S
     try:
-        for event in services.feed.follow(job.id, after=after, heartbeat_s=HEARTBEAT_S):
+        if _is_out_of_reach(services, job, after):
+            yield _snapshot_frame(job)
+            if job.is_terminal:
+                return
+            after = job.cursor
+        for event in _until_late(services, job.id, after):
             yield b": alive\n\n" if event is None else to_frame(event)
             if event is not None and event.is_terminal:
                 return
-            if time.monotonic() >= give_up_at:
-                break
     except CoordinatorUnavailable:
         logger.warning("stream broke off", job_id=job.id)
     # Told to end, out of time or without Redis; the status line is long gone.
     yield _RESUME
+
+
+def _until_late(services: WebServices, job_id: str, after: int) -> Iterator[Event | None]:
+    """Follow the job until its end, the longest a stream may take, or a log that began anew."""
+    give_up_at, last = time.monotonic() + _LONGEST_S, after
+    for event in services.feed.follow(job_id, after=after, heartbeat_s=HEARTBEAT_S):
+        yield event
+        if event is not None:
+            last = event.sequence
+        elif _began_anew(services, job_id, last):
+            return
+        if time.monotonic() >= give_up_at:
+            return
+
+
+def _is_out_of_reach(services: WebServices, job: Job, after: int) -> bool:
+    first_kept = next(iter(services.event_log.read(job.id, after=after, limit=1)), None)
+    if first_kept is None:
+        return job.is_terminal or after > job.cursor
+    return first_kept.sequence > after + 1
+
+
+def _began_anew(services: WebServices, job_id: str, last: int) -> bool:
+    """Say whether Redis lost the job; its log begins at 1 when it is brought back."""
+    job = services.job_store.get(job_id)
+    return job is None or job.cursor < last
 
 
 def to_frame(event: Event) -> bytes:

@@ -129,6 +129,16 @@ def test_stream_of_an_ended_job_tells_all_of_it_again(api):
     assert [event["sequence"] for event in events] == list(range(1, job["cursor"] + 1))
 
 
+def test_stream_goes_on_from_a_snapshot_when_the_cursor_is_beyond_the_log(api):
+    job_id = api.submit("[[stub:tokens=40 gap_ms=25]]").json()["id"]
+
+    snapshot, *events = api.events(job_id, after=9_000)
+
+    assert (snapshot["type"], snapshot["data"]["id"]) == ("job.snapshot", job_id)
+    first, last = snapshot["sequence"] + 1, api.job(job_id)["cursor"]
+    assert [event["sequence"] for event in events] == list(range(first, last + 1))
+
+
 def test_stream_has_no_content_when_the_client_has_seen_the_end(api):
     job = api.ask("Hi")
 
