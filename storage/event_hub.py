@@ -86,12 +86,10 @@ class EventHub:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def listen(self, job_id: str, *, confirmed: bool = True) -> Iterator[Listener]:
-        """Subscribe to a job for the block.
+    def listen(self, job_id: str) -> Iterator[Listener]:
+        """Subscribe to a job for the block, which begins when Redis has confirmed it.
 
-        Args:
-            confirmed: wait until Redis has confirmed the subscription, so that a read of the log
-                within the block and the listener together miss nothing.
+        So a read of the log within the block and the listener together miss nothing.
 
         Raises:
             CoordinatorUnavailable: Redis did not confirm in time.
@@ -101,7 +99,7 @@ class EventHub:
         self._start()
         self._add(channel, listener)
         try:
-            if confirmed and not listener.is_confirmed.wait(_CONFIRM_TIMEOUT_S):
+            if not listener.is_confirmed.wait(_CONFIRM_TIMEOUT_S):
                 raise CoordinatorUnavailable
             yield listener
         finally:
