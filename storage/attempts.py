@@ -61,6 +61,21 @@ class Claim(Struct, frozen=True, kw_only=True):
         return self.spec.id
 
 
+class Batch(Struct, frozen=True):
+    """Events on their way to a job's log.
+
+    Attributes:
+        number: counts the batches of an attempt from 1, so that one whose answer was lost can be
+            sent again and is appended once; 0 for one that is never sent again.
+    """
+
+    events: Sequence[NewEvent] = ()
+    number: int = 0
+
+
+NO_EVENTS: Final = Batch()
+
+
 class Turn(Struct, frozen=True):
     """One finished exchange of a conversation."""
 
@@ -106,16 +121,19 @@ class Attempts:
         )
         return [Hold(answer.decode()) for answer in answers]
 
-    def append(self, batches: Sequence[tuple[Claim, Sequence[NewEvent]]]) -> list[Hold]:
-        """Add events to the logs of several jobs, in one round trip; each job's are atomic."""
+    def append(self, batches: Sequence[tuple[Claim, Batch]]) -> list[Hold]:
+        """Add events to the logs of several jobs, in one round trip; each batch is atomic.
+
+        A batch that is sent again is not appended again.
+        """
         at = _now_iso()
         answers = self._append.run_many(
             [
                 (
                     keys.of_script(claim.job_id)[:2],
-                    [claim.job_id, claim.fence, at, *_pairs(new_events)],
+                    [claim.job_id, claim.fence, at, batch.number, *_pairs(batch.events)],
                 )
-                for claim, new_events in batches
+                for claim, batch in batches
             ]
         )
         return [Hold(answer.decode()) for answer in answers]
@@ -126,9 +144,13 @@ class Attempts:
         status: JobStatus,
         outcome: Outcome,
         *,
+        unsure: Batch = NO_EVENTS,
         last_events: Sequence[NewEvent] = (),
     ) -> bool:
         """End the job: last events, outcome, settlement, terminal event, record. All or nothing.
+
+        Args:
+            unsure: a batch that was sent without an answer; appended first if it did not arrive.
 
         Returns:
             False when another attempt has the job by now; then nothing was written.
@@ -147,12 +169,20 @@ class Attempts:
             turn,
             _TURNS_KEPT,
             _CONVERSATION_TTL_S,
-            *_pairs(last_events),
+            unsure.number,
+            len(unsure.events),
+            *_pairs([*unsure.events, *last_events]),
         ]
         return bool(self._finish.run(_finish_keys(spec), arguments))
 
     def defer(
-        self, claim: Claim, wait_s: float, *, reason: str, last_events: Sequence[NewEvent] = ()
+        self,
+        claim: Claim,
+        wait_s: float,
+        *,
+        reason: str,
+        unsure: Batch = NO_EVENTS,
+        last_events: Sequence[NewEvent] = (),
     ) -> bool:
         """Give the job back to the queue for `wait_s`; the attempt does not count.
 
@@ -166,7 +196,9 @@ class Attempts:
             _now_iso(),
             int(wait_s * 1000),
             _encode(data),
-            *_pairs(last_events),
+            unsure.number,
+            len(unsure.events),
+            *_pairs([*unsure.events, *last_events]),
         ]
         return bool(self._defer.run(keys.of_script(claim.job_id), arguments))
 

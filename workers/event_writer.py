@@ -12,7 +12,7 @@ import structlog
 from core.chat import StopSignal
 from core.errors import CoordinatorUnavailable
 from core.events import ANSWER_DELTA, NewEvent
-from storage.attempts import Attempts, Claim
+from storage.attempts import NO_EVENTS, Attempts, Batch, Claim
 from workers.leases import obey
 
 logger = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ class EventWriter:
         Returns:
             False when Redis did not take it.
         """
-        pending = [(events.claim, events.pending()) for events in batch]
+        pending = [(events.claim, events.next_batch()) for events in batch]
         try:
             answers = self._attempts.append(pending)
         except CoordinatorUnavailable:
@@ -64,7 +64,9 @@ class EventWriter:
                 self.mark_dirty(events)
             return False
         for events, answer in zip(batch, answers, strict=True):
-            events.clear()
+            events.has_arrived()
+            if events.has_pending:
+                self.mark_dirty(events)
             obey(answer, events.stop)
         return True
 
@@ -96,13 +98,15 @@ class JobEvents:
         self.lock = threading.Lock()
         self._writer = writer
         self._agent = agent
+        self._in_flight = NO_EVENTS
+        self._batches = 0
         self._events: list[NewEvent] = []
         self._text: list[str] = []
         self._has_written_text = False
 
     @property
     def has_pending(self) -> bool:
-        return bool(self._events or self._text)
+        return bool(self._in_flight.events or self._events or self._text)
 
     def tell(self, event: NewEvent) -> None:
         """Have an event written with the next batch."""
@@ -121,19 +125,25 @@ class JobEvents:
             self._has_written_text = True
             self._writer.write([self])
 
-    def take(self) -> list[NewEvent]:
-        """Return what is still to be written and write nothing more by itself."""
+    def take(self) -> tuple[Batch, list[NewEvent]]:
+        """Return what was sent without an answer and what was not sent; write nothing more."""
         with self.lock:
-            left = self.pending()
-            self.clear()
-            return left
+            self._fold_text()
+            unsure, left = self._in_flight, self._events
+            self._in_flight, self._events = NO_EVENTS, []
+            return unsure, left
 
-    def pending(self) -> list[NewEvent]:
-        self._fold_text()
-        return self._events
+    def next_batch(self) -> Batch:
+        """Return what is to be sent: the batch that got no answer as it was, else all there is."""
+        if not self._in_flight.events:
+            self._fold_text()
+            self._batches += 1
+            self._in_flight, self._events = Batch(self._events, self._batches), []
+        return self._in_flight
 
-    def clear(self) -> None:
-        self._events = []
+    def has_arrived(self) -> None:
+        """Let go of the batch that was sent."""
+        self._in_flight = NO_EVENTS
 
     def _fold_text(self) -> None:
         if self._text:

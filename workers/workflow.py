@@ -16,13 +16,12 @@ from core.chat import Message, StopReason, StopSignal
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
 from core.job import Answer, JobError, JobSpec, JobStatus, Outcome, Route
+from storage.attempts import NO_EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from agents.turn import Reply
     from core.models import Model
-    from storage.attempts import Claim
+    from storage.attempts import Batch, Claim
     from workers.event_writer import JobEvents
     from workers.runtime import Runtime
 
@@ -58,7 +57,7 @@ def run_job(runtime: Runtime, job_id: str, *, queued_ms: int | None) -> None:
             # The outermost shell of a job: a bug ends it, instead of losing its worker thrice.
             logger.exception("job failed by a bug")
             error = JobError("internal_error", "Something went wrong.")
-            _finish(runtime, claim, JobStatus.FAILED, Outcome(error=error), ())
+            _finish(runtime, claim, JobStatus.FAILED, Outcome(error=error), (NO_EVENTS, []))
 
 
 def _answer(
@@ -82,11 +81,12 @@ def _answer(
         logger.warning("another attempt has the job; this one ends")
         return
     if reply.retry_in_s is not None and reply.report.error is not None:
-        _defer(runtime, claim, reply.retry_in_s, reply.report.error.code, pen.take())
+        _defer(runtime, claim, reply.retry_in_s, reply.report.error.code, pen)
         return
     timing = _timing(claim.spec, times_ms, route_ms, reply)
     status, outcome = conclude(reply, route, timing)
-    _finish(runtime, claim, status, outcome, [*pen.take(), _agent_event(reply)])
+    pen.tell(_agent_event(reply))
+    _finish(runtime, claim, status, outcome, pen.take())
     logger.info("job ended", status=status.value, **timing)
 
 
@@ -125,12 +125,11 @@ def _listener(pen: JobEvents, claim: Claim, route: Route) -> Listener:
     return Listener(pen.add_text, on_restart, on_fallback)
 
 
-def _defer(
-    runtime: Runtime, claim: Claim, wait_s: float, reason: str, last_events: Sequence[NewEvent]
-) -> None:
+def _defer(runtime: Runtime, claim: Claim, wait_s: float, reason: str, pen: JobEvents) -> None:
     """Free this slot until the provider wants to be asked again; the sweeper sends the job."""
     logger.info("job deferred", wait_s=wait_s, reason=reason)
-    runtime.attempts.defer(claim, wait_s, reason=reason, last_events=last_events)
+    unsure, last_events = pen.take()
+    runtime.attempts.defer(claim, wait_s, reason=reason, unsure=unsure, last_events=last_events)
 
 
 def _history(runtime: Runtime, claim: Claim) -> list[Message]:
@@ -206,13 +205,17 @@ def _finish(
     claim: Claim,
     status: JobStatus,
     outcome: Outcome,
-    last_events: Sequence[NewEvent],
+    unwritten: tuple[Batch, list[NewEvent]],
 ) -> None:
     """End the job, waiting for Redis if need be; the fence keeps a late end harmless."""
+    unsure, last_events = unwritten
     give_up_at = time.monotonic() + _FINISH_PATIENCE_S
     while True:
         try:
-            if not runtime.attempts.finish(claim, status, outcome, last_events=last_events):
+            is_ended = runtime.attempts.finish(
+                claim, status, outcome, unsure=unsure, last_events=last_events
+            )
+            if not is_ended:
                 logger.warning("another attempt has the job; this end does not count")
             return
         except CoordinatorUnavailable:

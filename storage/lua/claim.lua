@@ -12,7 +12,7 @@ end
 attempt = attempt + 1
 local lease = now + ARGV[3]
 redis.call('HSET', KEYS[1], 'status', 'in_progress', 'attempt', attempt, 'fence', ARGV[2],
-  'lease', lease)
+  'lease', lease, 'batch', 0)
 redis.call('HSETNX', KEYS[1], 'started', now)
 redis.call('ZADD', KEYS[3], lease, ARGV[1])
 if attempt > 1 then

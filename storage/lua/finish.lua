@@ -2,12 +2,13 @@
 -- KEYS  1 job, 2 events, 3 active, 4 spend, 5 dispatch, 6 records, 7 conversation
 -- ARGV  1 job id, 2 fence, 3 at (ISO), 4 status, 5 outcome, 6 cost in micros, 7 terminal type,
 --       8 terminal data, 9 conversation turn or '', 10 turns kept, 11 conversation ttl s,
---       then type and data of each event still to append
+--       12 number and 13 size of the batch that may be here already (0, 0: there is none),
+--       then type and data of each event still to append, that batch first
 -- Answer: 1, or 0 when the fence is not the current one (nothing is changed)
 if not holds(ARGV[2]) then
   return 0
 end
-append_pairs(ARGV[1], ARGV[3], 12)
+append_after_unsure(ARGV[1], ARGV[3], tonumber(ARGV[12]), tonumber(ARGV[13]), 14)
 append_event(ARGV[1], ARGV[7], ARGV[3], ARGV[8])
 local reserved = redis.call('HGET', KEYS[1], 'reserved')
 redis.call('HSET', KEYS[1], 'status', ARGV[4], 'outcome', ARGV[5], 'finished', now_ms())

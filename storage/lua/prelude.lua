@@ -31,6 +31,15 @@ local function append_pairs(job_id, at, first)
   end
 end
 
+-- Append pairs of which the first `count` are batch `number`, sent before without an answer: they
+-- are left out if they had arrived after all.
+local function append_after_unsure(job_id, at, number, count, first)
+  if number > 0 and tonumber(redis.call('HGET', KEYS[1], 'batch') or 0) >= number then
+    first = first + 2 * count
+  end
+  append_pairs(job_id, at, first)
+end
+
 local function holds(fence)
   local state = redis.call('HMGET', KEYS[1], 'status', 'fence')
   return state[1] == 'in_progress' and state[2] == fence

@@ -16,7 +16,7 @@ from core.events import ANSWER_DELTA, NewEvent
 from core.job import Answer, JobStatus, Outcome, new_job_id, new_user_id
 from core.plans import Plan
 from storage import keys
-from storage.attempts import Attempts, Hold, Turn
+from storage.attempts import Attempts, Batch, Hold, Turn
 from storage.cancellation import Cancellation
 from storage.event_log import EventLog
 from storage.job_store import IdempotencyClaim, JobStore, Restored
@@ -153,11 +153,11 @@ def test_zombie_is_refused_when_a_new_attempt_has_the_job(store, attempts, log, 
     spec = make_spec()
     store.accept(spec, ROOMY, None)
     zombie = attempts.claim(spec.id)
-    attempts.append([(zombie, [NewEvent(ANSWER_DELTA, {"text": "old"})])])
+    attempts.append([(zombie, Batch([NewEvent(ANSWER_DELTA, {"text": "old"})]))])
     expire_lease(redis_client, spec.id)
     heir = attempts.claim(spec.id)
 
-    late = attempts.append([(zombie, [NewEvent(ANSWER_DELTA, {"text": "late"})])])
+    late = attempts.append([(zombie, Batch([NewEvent(ANSWER_DELTA, {"text": "late"})]))])
 
     assert late == [Hold.LOST]
     assert attempts.renew([zombie, heir]) == [Hold.LOST, Hold.HELD]
@@ -172,7 +172,7 @@ def test_events_are_numbered_without_gaps_when_a_job_runs_to_its_end(store, atte
     spec = make_spec()
     store.accept(spec, ROOMY, None)
     claim = attempts.claim(spec.id)
-    attempts.append([(claim, [NewEvent(ANSWER_DELTA, {"text": "a"})])])
+    attempts.append([(claim, Batch([NewEvent(ANSWER_DELTA, {"text": "a"})]))])
 
     attempts.finish(
         claim, JobStatus.COMPLETED, DONE, last_events=[NewEvent(ANSWER_DELTA, {"text": "b"})]
@@ -188,6 +188,38 @@ def test_events_are_numbered_without_gaps_when_a_job_runs_to_its_end(store, atte
         "at": "",
         "data": {"text": "a"},
     }
+
+
+def test_batch_is_appended_once_when_it_is_sent_again(store, attempts, log):
+    spec = make_spec()
+    store.accept(spec, ROOMY, None)
+    claim = attempts.claim(spec.id)
+    arrived = Batch([NewEvent(ANSWER_DELTA, {"text": "a"})], 1)
+    fresh = Batch([NewEvent(ANSWER_DELTA, {"text": "b"})], 2)
+
+    holds = [attempts.append([(claim, batch)]) for batch in (arrived, arrived, fresh)]
+    attempts.finish(
+        claim,
+        JobStatus.COMPLETED,
+        DONE,
+        unsure=fresh,
+        last_events=[NewEvent(ANSWER_DELTA, {"text": "c"})],
+    )
+
+    assert holds == [[Hold.HELD]] * 3
+    bodies = [event.body for event in log.read(spec.id, after=2)]
+    texts = [msgspec.json.decode(body)["data"].get("text") for body in bodies]
+    assert texts == ["a", "b", "c", None]
+
+
+def test_batch_that_never_arrived_comes_with_the_end(store, attempts, log):
+    spec = make_spec()
+    store.accept(spec, ROOMY, None)
+    lost = Batch([NewEvent(ANSWER_DELTA, {"text": "a"})], 1)
+
+    attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, DONE, unsure=lost)
+
+    assert types_of(log.read(spec.id, after=2)) == ["answer.delta", "job.completed"]
 
 
 def test_job_is_settled_once_when_it_is_finished_twice(store, attempts, redis_client):
@@ -254,7 +286,7 @@ def test_worker_hears_of_it_when_its_job_is_cancelled(store, attempts, sweep):
     Cancellation(store, sweep, attempts).cancel(store.get(spec.id))
 
     assert attempts.renew([claim]) == [Hold.CANCELLED]
-    assert attempts.append([(claim, [])]) == [Hold.CANCELLED]
+    assert attempts.append([(claim, Batch([]))]) == [Hold.CANCELLED]
 
 
 def test_cancel_is_refused_when_the_job_has_ended(store, attempts, sweep):
