@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from contextlib import closing
 
 import httpx
 import pytest
@@ -84,23 +85,27 @@ def test_a_second_up_says_that_it_runs_already(stack):
 def test_flower_shows_queues_and_tasks_to_who_has_its_password(stack):
     password = json.loads(stack.directory.secrets.read_text())["flower_password"]
     url = read_record(stack.directory).flower_url
-    client = ApiClient(stack.url)
 
-    with httpx.Client(base_url=url, auth=("operator", password)) as flower:
-        queues = flower.get("/api/queues/length").json()["active_queues"]
-        # Flower turns a worker's events on within seconds of its start.
+    with (
+        closing(ApiClient(stack.url)) as client,
+        httpx.Client(base_url=url, auth=("operator", password)) as flower,
+    ):
+        # Flower learns of workers, and turns their events on, within seconds of its start.
+        wait_until(lambda: queues_of(flower) == set(QUEUES), 60, "the queues to be shown")
         wait_until(
             lambda: client.ask("Hi", max_tokens=3) and chat_tasks(flower), 60, "a task to be shown"
         )
         shown = flower.get("/api/tasks", params={"taskname": "chat.run"}).text
         operated = flower.post("/api/worker/shutdown/worker-1@nowhere")
 
-    assert {queue["name"] for queue in queues} == set(QUEUES)
-    client.close()
     assert "job_" not in shown
     assert operated.status_code in (403, 404, 405)
     assert httpx.get(url).status_code == 401
     assert httpx.get(f"{url}/api/workers").status_code == 401
+
+
+def queues_of(flower):
+    return {queue["name"] for queue in flower.get("/api/queues/length").json()["active_queues"]}
 
 
 def chat_tasks(flower):
