@@ -90,10 +90,11 @@ def test_flower_shows_queues_and_tasks_to_who_has_its_password(stack):
         closing(ApiClient(stack.url)) as client,
         httpx.Client(base_url=url, auth=("operator", password)) as flower,
     ):
-        # Flower learns of workers, and turns their events on, within seconds of its start.
         wait_until(lambda: queues_of(flower) == set(QUEUES), 60, "the queues to be shown")
         wait_until(
-            lambda: client.ask("Hi", max_tokens=3) and chat_tasks(flower), 60, "a task to be shown"
+            lambda: client.submit("Hi", path="quick", max_tokens=3) and chat_tasks(flower),
+            60,
+            "a task to be shown",
         )
         shown = flower.get("/api/tasks", params={"taskname": "chat.run"}).text
         operated = flower.post("/api/worker/shutdown/worker-1@nowhere")
@@ -105,6 +106,8 @@ def test_flower_shows_queues_and_tasks_to_who_has_its_password(stack):
 
 
 def queues_of(flower):
+    # Flower asks workers for their queues when it starts, and then only when it is told to.
+    flower.get("/api/workers", params={"refresh": "true"}, timeout=10)
     return {queue["name"] for queue in flower.get("/api/queues/length").json()["active_queues"]}
 
 
