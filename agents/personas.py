@@ -15,14 +15,18 @@ _FOLDER: Final = Path(__file__).parent
 
 
 class Persona(Struct, frozen=True, kw_only=True):
-    """One named agent; its prompt version is part of what an answer depends on."""
+    """One named agent; its prompt version is part of what an answer depends on.
+
+    Attributes:
+        skills: words and phrases that name its speciality, and how strongly (1 to 3).
+    """
 
     name: str
     title: str
     role: str
     tier: Tier
     prompt_version: str
-    skills: frozenset[str]
+    skills: dict[str, int]
     prompt: str
 
 
@@ -30,10 +34,18 @@ def load_personas() -> dict[str, Persona]:
     """Read the personas that ship, by name, in the order of their file."""
     rows = tomllib.loads((_FOLDER / "personas.toml").read_text())
     return {
-        name: msgspec.convert({"name": name, "prompt": _read_prompt(name), **row}, Persona)
+        name: msgspec.convert(
+            row | {"name": name, "prompt": read_prompt(name), "skills": _weights(row["skills"])},
+            Persona,
+        )
         for name, row in rows.items()
     }
 
 
-def _read_prompt(name: str) -> str:
+def _weights(terms_by_weight: dict[str, list[str]]) -> dict[str, int]:
+    return {term: int(weight) for weight, terms in terms_by_weight.items() for term in terms}
+
+
+def read_prompt(name: str) -> str:
+    """Return the instructions in one file of `prompts/`."""
     return (_FOLDER / "prompts" / f"{name}.md").read_text().strip()

@@ -1,20 +1,30 @@
-"""Which agent answers: the one asked for, or the one whose skills the question names."""
+"""Which agents answer: those asked for, or those whose skills the question names.
+
+More agents cost more and do not answer better by being more: a second one is taken only where the
+question has a part of its own for it.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from agents.personas import Persona
+from agents.relevance import Relevance, rate
 from core.errors import UnknownAgent
 
 #: Takes the questions that name nobody's skills, or several agents' alike.
 _GENERALIST: Final = "sage"
-_WORD = re.compile(r"[a-z]+")
-_WORDS_IN_REASON: Final = 4
+_TERMS_IN_REASON: Final = 4
+_ASKED_FOR: Final = "asked for by name"
+#: The score of a part of its own: one term that names the speciality, or several near it.
+_OWN_PART: Final = 3
+#: Who is further behind the most relevant agent than this would add cost, not an answer.
+_SHARE_OF_BEST: Final = 1 / 4
+#: Most agents that are chosen without being asked for.
+_MOST_CHOSEN: Final = 4
 
 
 class Selection(Struct, frozen=True):
@@ -24,8 +34,15 @@ class Selection(Struct, frozen=True):
     reason: str
 
 
+class Team(Struct, frozen=True):
+    """Who answers together, the most relevant first, and why it is they."""
+
+    members: tuple[Selection, ...]
+    reason: str
+
+
 def select_agent(message: str, requested: str | None, personas: Mapping[str, Persona]) -> Selection:
-    """Return the requested agent, or the one with the most distinct skill words in the message.
+    """Return the requested agent, or the most relevant one.
 
     Raises:
         UnknownAgent: the requested one is none of the personas.
@@ -33,18 +50,84 @@ def select_agent(message: str, requested: str | None, personas: Mapping[str, Per
     if requested is not None:
         if requested not in personas:
             raise UnknownAgent(field="agent")
-        return Selection(personas[requested], "asked for by name")
-    words = dict.fromkeys(_WORD.findall(message.lower()))
-    matches = {
-        name: [word for word in words if word in persona.skills]
-        for name, persona in personas.items()
-    }
-    most = max(map(len, matches.values()))
-    if not most:
+        return Selection(personas[requested], _ASKED_FOR)
+    return _most_relevant(rate(message, personas), personas)
+
+
+def select_team(
+    message: str,
+    requested: Sequence[str] | None,
+    personas: Mapping[str, Persona],
+    *,
+    most: int,
+) -> Team:
+    """Return the requested agents, or two to four for whom the question has a part each.
+
+    A question that does not split gets one agent, as `select_agent` chooses it.
+
+    Args:
+        requested: names, each of which is taken once; None to let relevance decide.
+        most: how many relevance may choose; at least 1. Agents asked for by name are all taken.
+
+    Raises:
+        UnknownAgent: a requested one is none of the personas.
+    """
+    relevance = rate(message, personas)
+    if requested is not None:
+        return _asked_for(requested, relevance, personas)
+    best = max(rated.score for rated in relevance.values())
+    needed = max(_OWN_PART, best * _SHARE_OF_BEST)
+    names = _by_relevance([n for n in personas if relevance[n].score >= needed], relevance)
+    chosen = names[: min(most, _MOST_CHOSEN)]
+    if len(names) < 2:
+        one = _most_relevant(relevance, personas)
+        return Team((one,), f"one agent is enough; {one.reason}")
+    if len(chosen) < 2:
+        return Team(_members(chosen, relevance, personas), "no more than one agent may answer")
+    reason = f"the question has parts for {_listed(chosen)}"
+    return Team(_members(chosen, relevance, personas), reason)
+
+
+def _asked_for(
+    names: Sequence[str], relevance: Mapping[str, Relevance], personas: Mapping[str, Persona]
+) -> Team:
+    if not personas.keys() >= set(names):
+        raise UnknownAgent(field="agents")
+    ordered = _by_relevance(list(dict.fromkeys(names)), relevance)
+    return Team(tuple(Selection(personas[name], _ASKED_FOR) for name in ordered), _ASKED_FOR)
+
+
+def _most_relevant(
+    relevance: Mapping[str, Relevance], personas: Mapping[str, Persona]
+) -> Selection:
+    best = max(rated.score for rated in relevance.values())
+    if not best:
         return Selection(personas[_GENERALIST], "nothing in the message names a speciality")
-    nearest = [name for name, named in matches.items() if len(named) == most]
+    nearest = [name for name, rated in relevance.items() if rated.score == best]
     if len(nearest) > 1:
         reason = f"the message is as near to {' as to '.join(nearest)}"
         return Selection(personas[_GENERALIST], reason)
-    words_in_reason = ", ".join(matches[nearest[0]][:_WORDS_IN_REASON])
-    return Selection(personas[nearest[0]], f"the message names: {words_in_reason}")
+    return _members(nearest, relevance, personas)[0]
+
+
+def _by_relevance(names: list[str], relevance: Mapping[str, Relevance]) -> list[str]:
+    return sorted(names, key=lambda name: -relevance[name].score)
+
+
+def _members(
+    names: Sequence[str], relevance: Mapping[str, Relevance], personas: Mapping[str, Persona]
+) -> tuple[Selection, ...]:
+    return tuple(
+        Selection(personas[name], f"the message names: {_strongest(personas[name], rated)}")
+        for name in names
+        for rated in [relevance[name]]
+    )
+
+
+def _strongest(persona: Persona, rated: Relevance) -> str:
+    terms = sorted(rated.terms, key=lambda term: -persona.skills[term])
+    return ", ".join(terms[:_TERMS_IN_REASON])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
