@@ -22,6 +22,16 @@ def build_messages(
         budget_tokens: for everything; persona and message are always in, whatever they take.
     """
     left_tokens = budget_tokens - estimate_tokens(persona.prompt) - estimate_tokens(message)
+    return (
+        Message("system", persona.prompt),
+        *latest_turns(history, left_tokens),
+        Message("user", message),
+    )
+
+
+def latest_turns(history: Sequence[Message], budget_tokens: int) -> Sequence[Message]:
+    """Return the end of the history, in whole turns, that the budget holds."""
+    left_tokens = budget_tokens
     start = len(history)
     while start >= 2:
         turn_tokens = sum(estimate_tokens(m.content) for m in history[start - 2 : start])
@@ -29,8 +39,4 @@ def build_messages(
             break
         left_tokens -= turn_tokens
         start -= 2
-    return (
-        Message("system", persona.prompt),
-        *history[start:],
-        Message("user", message),
-    )
+    return history[start:]

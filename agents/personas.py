@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -12,12 +12,15 @@ from msgspec import Struct
 from core.models import Tier
 
 _FOLDER: Final = Path(__file__).parent
+_SYNTHESIS: Final = "synthesis"
 
 
 class Persona(Struct, frozen=True, kw_only=True):
     """One named agent; its prompt version is part of what an answer depends on.
 
     Attributes:
+        prompt: what it is told first, in every call.
+        revision_prompt: what it is told when it revises its reply; empty if it never does.
         skills: words and phrases that name its speciality, and how strongly (1 to 3).
     """
 
@@ -26,26 +29,43 @@ class Persona(Struct, frozen=True, kw_only=True):
     role: str
     tier: Tier
     prompt_version: str
-    skills: dict[str, int]
     prompt: str
+    revision_prompt: str = ""
+    skills: dict[str, int] = {}
 
 
 def load_personas() -> dict[str, Persona]:
     """Read the personas that ship, by name, in the order of their file."""
-    rows = tomllib.loads((_FOLDER / "personas.toml").read_text())
+    revision_prompt = _read_prompt("revision")
     return {
-        name: msgspec.convert(
-            row | {"name": name, "prompt": read_prompt(name), "skills": _weights(row["skills"])},
-            Persona,
-        )
-        for name, row in rows.items()
+        name: _to_persona(name, row, revision_prompt=revision_prompt)
+        for name, row in _read_rows().items()
+        if name != _SYNTHESIS
     }
+
+
+def load_synthesis() -> Persona:
+    """Read who makes one answer of a team's replies; nobody can ask for it by name."""
+    return _to_persona(_SYNTHESIS, _read_rows()[_SYNTHESIS])
+
+
+def _read_rows() -> dict[str, dict[str, Any]]:
+    return tomllib.loads((_FOLDER / "personas.toml").read_text())
+
+
+def _to_persona(name: str, row: dict[str, Any], *, revision_prompt: str = "") -> Persona:
+    own = {
+        "name": name,
+        "prompt": _read_prompt(name),
+        "revision_prompt": revision_prompt,
+        "skills": _weights(row.get("skills", {})),
+    }
+    return msgspec.convert(row | own, Persona)
 
 
 def _weights(terms_by_weight: dict[str, list[str]]) -> dict[str, int]:
     return {term: int(weight) for weight, terms in terms_by_weight.items() for term in terms}
 
 
-def read_prompt(name: str) -> str:
-    """Return the instructions in one file of `prompts/`."""
+def _read_prompt(name: str) -> str:
     return (_FOLDER / "prompts" / f"{name}.md").read_text().strip()

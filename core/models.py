@@ -80,6 +80,12 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(len(text.encode(errors="replace")) / _CHARS_PER_TOKEN)
 
 
+def cut_to_tokens(text: str, most_tokens: int) -> str:
+    """Return as much of the beginning of a text as `estimate_tokens` gives so many tokens."""
+    most_bytes = int(most_tokens * _CHARS_PER_TOKEN)
+    return text.encode(errors="replace")[:most_bytes].decode(errors="ignore")
+
+
 def read_catalogue(provider: str, path: Path | None = None) -> Catalogue:
     """Read one provider's section of the catalogue that ships, or of the file at `path`.
 
