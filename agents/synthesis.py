@@ -144,7 +144,7 @@ def _replies(mark: str, contributions: Sequence[Contribution], shown: Sequence[s
 def _end_of(reply: Contribution, shown: str) -> str:
     if len(shown) == len(reply.text):
         return f"the reply of {reply.title}"
-    return f"the reply of {reply.title}, cut: {len(shown)} of {len(reply.text)} characters shown"
+    return f"the reply of {reply.title}, cut short: it has {len(reply.text)} characters"
 
 
 def _delimit(mark: str, opening: str, closing: str, text: str) -> str:

@@ -100,8 +100,8 @@ def test_long_replies_are_cut_to_one_length_and_say_so_when_the_budget_is_short(
     assert abs(told.count("d" * 100) - told.count("q" * 100)) <= 1
     assert "\nshort\n" in told
     assert re.findall(r"end the reply of (.+)", told)[1] == "Atlas"
-    assert re.search(r"end the reply of Dev, cut: \d+ of 9000 characters shown", told)
-    assert re.search(r"end the reply of Quinn, cut: \d+ of 7000 characters shown", told)
+    assert re.search(r"end the reply of Dev, cut short: it has 9000 characters", told)
+    assert re.search(r"end the reply of Quinn, cut short: it has 7000 characters", told)
 
 
 def test_replies_come_before_the_history_when_the_budget_is_short():
@@ -119,7 +119,7 @@ def test_question_stays_when_there_is_no_budget_at_all():
 
     assert len(messages) == 2
     assert "Which database?" in messages[-1].content
-    assert "cut: 0 of 6 characters shown" in messages[-1].content
+    assert "cut short: it has 6 characters" in messages[-1].content
 
 
 def test_revision_begins_as_the_first_round_did():
