@@ -39,6 +39,8 @@ task_default_queue = names.RUN_QUEUE
 task_create_missing_queues = False
 task_routes = {
     names.RUN_CHAT: {"queue": names.RUN_QUEUE},
+    names.RUN_AGENT: {"queue": names.AGENT_QUEUE},
+    names.FINISH_ROUND: {"queue": names.FINISH_QUEUE},
     names.SWEEP: {"queue": names.UPKEEP_QUEUE},
     names.WRITE_RECORDS: {"queue": names.UPKEEP_QUEUE},
 }

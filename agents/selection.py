@@ -23,8 +23,6 @@ _ASKED_FOR: Final = "asked for by name"
 _OWN_PART: Final = 3
 #: Who is further behind the most relevant agent than this would add cost, not an answer.
 _SHARE_OF_BEST: Final = 1 / 4
-#: Most agents that are chosen without being asked for.
-_MOST_CHOSEN: Final = 4
 
 
 class Selection(Struct, frozen=True):
@@ -78,7 +76,7 @@ def select_team(
     best = max(rated.score for rated in relevance.values())
     needed = max(_OWN_PART, best * _SHARE_OF_BEST)
     names = _by_relevance([n for n in personas if relevance[n].score >= needed], relevance)
-    chosen = names[: min(most, _MOST_CHOSEN)]
+    chosen = names[:most]
     if len(names) < 2:
         one = _most_relevant(relevance, personas)
         return Team((one,), f"one agent is enough; {one.reason}")

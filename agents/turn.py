@@ -12,7 +12,6 @@ from typing import Final, Literal
 import structlog
 from msgspec import Struct, field
 
-from agents.personas import Persona
 from agents.resilience import AskAnother, Breaker, ComeBack, GiveUp, TryAgain, next_step
 from core.chat import (
     ChatModel,
@@ -37,7 +36,7 @@ _OPEN_CIRCUIT_WAIT_S: Final = 10.0
 class Turn(Struct, frozen=True, kw_only=True):
     """What one agent is to answer, and with what; `models` in the order they are asked."""
 
-    persona: Persona
+    agent: str
     tier: Tier
     models: tuple[Model, ...]
     reason: str
@@ -131,7 +130,7 @@ class TurnRunner:
         run = _Run(turn, deadline, stop, listener)
         model, ending = self._ask_in_turn(run)
         report = AgentReport(
-            name=turn.persona.name,
+            name=turn.agent,
             status=ending.status,
             tier=turn.tier,
             model=model.id,

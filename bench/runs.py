@@ -98,10 +98,22 @@ def first_token(bench: Bench, plan: Plan, report: Report) -> None:
     ]
 
 
+def team(bench: Bench, plan: Plan, report: Report) -> None:
+    """Time five agents of 300 ms at once and a synthesis of 300 ms; in turn they take 1.8 s."""
+    load = scenarios.team_jobs_in_turn
+    runs = [asyncio.run(load(bench, requests=plan.requests_in_turn // 5)) for _ in range(plan.runs)]
+    name = "five agents and a synthesis of 300 ms each"
+    report.figures += [
+        Figure(f"{name}, p50", "ms", _percentiles_ms(runs, 0.5), at_most=750),
+        Figure(f"{name}, p95", "ms", _percentiles_ms(runs, 0.95)),
+    ]
+
+
 MEASUREMENTS: dict[str, Callable[[Bench, Plan, Report], None]] = {
     "latency": latency,
     "throughput": throughput,
     "first_token": first_token,
+    "team": team,
 }
 
 

@@ -18,6 +18,11 @@ from bench.stack import Bench
 _MESSAGE = {"message": "Help me build a scalable web app"}
 _OPTIMIZED = "/api/ai/v4/chat/optimized"
 _STREAM = "/api/ai/v4/chat/stream"
+_TEAM = "/api/ai/v4/chat/multi-agent"
+_TEAM_MESSAGE = {
+    "message": f"{_MESSAGE['message']} [[stub:first_ms=300]]",
+    "agents": ["dev", "luna", "atlas", "quinn", "sage"],
+}
 _COMPLETIONS = "/openai/v1/chat/completions"
 #: Has the stub write its tokens one by one.
 _SLOW_MESSAGE = {"message": f"{_MESSAGE['message']} [[stub:gap_ms=20]]"}
@@ -47,6 +52,19 @@ async def jobs_in_turn(bench: Bench, *, requests: int) -> Measured:
     """One job at a time, each submitted with `Prefer: wait`, its answer in hand."""
     (user,) = await sign_in(bench.api, 1)
     return await load.in_turn(bench.api, lambda c, _: _job(c, user), requests=requests)
+
+
+async def team_jobs_in_turn(bench: Bench, *, requests: int) -> Measured:
+    """One job of five agents and a synthesis at a time, each call of which takes 300 ms."""
+    (user,) = await sign_in(bench.api, 1)
+    return await load.in_turn(bench.api, lambda c, _: _team_job(c, user), requests=requests)
+
+
+async def _team_job(connection: Connection, user: dict[str, str]) -> None:
+    headers = user | {"Prefer": f"wait={_ANSWER_WITHIN_S}"}
+    answer = await connection.post(_TEAM, _TEAM_MESSAGE, headers)
+    if b'"status":"completed"' not in answer or b'"degraded":false' not in answer:
+        raise RuntimeError(f"a team's job did not complete: {answer[:500]!r}")
 
 
 async def jobs(bench: Bench, *, concurrency: int, seconds: float) -> Measured:

@@ -18,7 +18,7 @@ AetherError
   ServiceUnavailable             503  retry_after_s
     StoreUnavailable             503  MongoDB
     CoordinatorUnavailable       503  Redis
-  AttemptLost                    internal: another attempt holds the job's fence
+  SlotUnavailable                internal: an agent's turn is another worker's, or has not come
   ModelError                     ends in the job's error, never in an HTTP status
     TransientModelError          may pass on a repeat: timeout, rate limit, 5xx, dropped connection
       RateLimited                retry_after_s as the provider gave it
@@ -174,10 +174,8 @@ class CoordinatorUnavailable(ServiceUnavailable):
     code = "coordinator_unavailable"
 
 
-class AttemptLost(AetherError):
-    """Another attempt holds this job now."""
-
-    code = "attempt_lost"
+class SlotUnavailable(AetherError):
+    """Another worker has this piece of the job, or its turn has not come."""
 
 
 class ModelError(AetherError):

@@ -15,8 +15,10 @@ JOB_STARTED: Final = "job.started"
 JOB_RETRYING: Final = "job.retrying"
 ROUTE_SELECTED: Final = "route.selected"
 AGENT_STARTED: Final = "agent.started"
+AGENT_DELTA: Final = "agent.delta"
 AGENT_COMPLETED: Final = "agent.completed"
 AGENT_FAILED: Final = "agent.failed"
+SYNTHESIS_STARTED: Final = "synthesis.started"
 ANSWER_DELTA: Final = "answer.delta"
 JOB_COMPLETED: Final = "job.completed"
 JOB_FAILED: Final = "job.failed"
@@ -25,6 +27,25 @@ JOB_INCOMPLETE: Final = "job.incomplete"
 #: Stands in for a log that is no longer kept; carries the whole job.
 JOB_SNAPSHOT: Final = "job.snapshot"
 
+#: Every type that a log can hold.
+EVENT_TYPES: Final = frozenset(
+    {
+        JOB_QUEUED,
+        JOB_STARTED,
+        JOB_RETRYING,
+        ROUTE_SELECTED,
+        AGENT_STARTED,
+        AGENT_DELTA,
+        AGENT_COMPLETED,
+        AGENT_FAILED,
+        SYNTHESIS_STARTED,
+        ANSWER_DELTA,
+        JOB_COMPLETED,
+        JOB_FAILED,
+        JOB_CANCELLED,
+        JOB_INCOMPLETE,
+    }
+)
 TERMINAL_TYPES: Final = frozenset({JOB_COMPLETED, JOB_FAILED, JOB_CANCELLED, JOB_INCOMPLETE})
 
 

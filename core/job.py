@@ -1,6 +1,6 @@
 """A chat job: what was asked, where it stands, and what came of it.
 
-Times are Unix milliseconds (`…_ms`), money is whole micro-dollars (`…_micros`); the public form
+Times are Unix milliseconds (`…_ms`), money is whole micro-dollars (`…_micros`); `core.public_job`
 turns them into ISO 8601 and dollars.
 """
 
@@ -10,7 +10,7 @@ import re
 import secrets
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from msgspec import Struct, field
 
@@ -20,9 +20,6 @@ from core.chat import Usage
 #: Users are spread over this many shards; one shard's keys share one Redis Cluster slot.
 SHARDS: Final = tuple("0123456789abcdef")
 _JOB_ID = re.compile(r"job_[0-9a-f]{32}")
-
-#: The hash tag and URL prefix of jobs.
-JOBS_PATH: Final = "/api/ai/v4/jobs"
 
 
 class JobStatus(StrEnum):
@@ -60,7 +57,8 @@ TERMINAL_EVENT: Final[dict[JobStatus, str]] = {
     JobStatus.INCOMPLETE: events.JOB_INCOMPLETE,
 }
 
-Mode = Literal["optimized", "quick", "stream"]
+Mode = Literal["optimized", "quick", "stream", "multi_agent"]
+Strategy = Literal["parallel", "debate"]
 
 #: Whom a job may ask for; who they are is for `agents` to know.
 AGENT_NAMES: Final = ("dev", "luna", "atlas", "quinn", "sage")
@@ -85,6 +83,24 @@ def shard_of(identifier: str) -> str:
     return identifier[4]
 
 
+class TeamRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How several agents are to answer together.
+
+    Attributes:
+        agents: who; None to let relevance decide.
+        rounds: how often they are asked; from the second time on each sees the others' replies.
+        quorum: how many have to answer for the job to count.
+        agent_deadline_s: how long each may take in a round; None for what the deadline allows.
+    """
+
+    agents: tuple[str, ...] | None = None
+    strategy: Strategy = "parallel"
+    rounds: int = 1
+    quorum: int = 1
+    agent_deadline_s: float | None = None
+    synthesis: bool = True
+
+
 class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was accepted; it never changes.
 
@@ -104,6 +120,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_tokens: int
     temperature: float | None = None
     agent: str | None = None
+    team: TeamRequest | None = None
     conversation_id: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     reserved_micros: int = 0
@@ -122,7 +139,12 @@ WORKER_LOST: Final = "worker_lost"
 
 
 class AgentReport(Struct, frozen=True, kw_only=True):
-    """What one agent did in a job."""
+    """What one agent did in a job.
+
+    Attributes:
+        text: its own reply, where it is one of several; the answer says it where it is alone.
+        rounds: how often it was asked.
+    """
 
     name: str
     status: Literal["completed", "failed", "cancelled", "incomplete"]
@@ -133,6 +155,8 @@ class AgentReport(Struct, frozen=True, kw_only=True):
     cost_micros: int = 0
     timing_ms: dict[str, int | None] = field(default_factory=dict)
     error: JobError | None = None
+    text: str | None = None
+    rounds: int = 1
 
 
 class Route(Struct, frozen=True, kw_only=True):
@@ -153,10 +177,17 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What came of a job; written once, with its terminal status."""
+    """What came of a job; written once, with its terminal status.
+
+    Attributes:
+        synthesis: how several agents' replies became one answer; None where that was not tried.
+        usage: of every call, the synthesis included.
+        degraded: some agent, or the synthesis, failed.
+    """
 
     answer: Answer | None = None
     agents: tuple[AgentReport, ...] = ()
+    synthesis: AgentReport | None = None
     usage: Usage = Usage()
     cost_micros: int = 0
     saved_micros: int = 0
@@ -184,64 +215,6 @@ class Job(Struct, frozen=True, kw_only=True):
     @property
     def is_terminal(self) -> bool:
         return self.status in TERMINAL
-
-
-def to_public(job: Job) -> dict[str, Any]:
-    """Return the job as every surface shows it: absent parts are null, money in dollars."""
-    spec, outcome = job.spec, job.outcome or Outcome()
-    self_link = f"{JOBS_PATH}/{job.id}"
-    return {
-        "id": job.id,
-        "object": "job",
-        "status": job.status.value,
-        "mode": spec.mode,
-        "created_at": iso_time(spec.created_ms),
-        "started_at": iso_time(job.started_ms),
-        "finished_at": iso_time(job.finished_ms),
-        "cursor": job.cursor,
-        "attempt": job.attempt,
-        "conversation_id": spec.conversation_id,
-        "metadata": spec.metadata,
-        "degraded": outcome.degraded,
-        "request": {
-            "message": spec.message,
-            "agents": [spec.agent] if spec.agent else None,
-            "max_tokens": spec.max_tokens,
-            "temperature": spec.temperature,
-        },
-        "answer": outcome.answer,
-        "agents": [_public_report(report) for report in outcome.agents],
-        "usage": public_usage(outcome.usage),
-        "cost": {
-            "usd": to_usd(outcome.cost_micros),
-            "reserved_usd": to_usd(spec.reserved_micros),
-            "saved_usd": to_usd(outcome.saved_micros),
-        },
-        "route": outcome.route,
-        "cache": {"status": "bypass", "layer": None, "age_s": None},
-        "timing_ms": outcome.timing_ms or None,
-        "queue": {"position": None, "estimated_start_s": None},
-        "error": outcome.error,
-        "links": {
-            "self": self_link,
-            "events": f"{self_link}/events",
-            "cancel": self_link,
-        },
-    }
-
-
-def _public_report(report: AgentReport) -> dict[str, Any]:
-    return {
-        "name": report.name,
-        "status": report.status,
-        "tier": report.tier,
-        "model": report.model,
-        "reason": report.reason,
-        "usage": public_usage(report.usage),
-        "cost_usd": to_usd(report.cost_micros),
-        "timing_ms": report.timing_ms,
-        "error": report.error,
-    }
 
 
 def public_usage(usage: Usage) -> dict[str, int]:

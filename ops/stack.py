@@ -116,7 +116,7 @@ def worker(number: int) -> Program:
 
 def worker_command(name: str, threads: str) -> tuple[str, ...]:
     """Return how a worker of the chat queues runs."""
-    return _consumer(name, (names.QUICK_QUEUE, names.RUN_QUEUE), threads)
+    return _consumer(name, names.CHAT_QUEUES, threads)
 
 
 def upkeep_command() -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from core.job import (
     shard_of,
     to_usd,
 )
+from core.team import parse_slot
 from storage import keys
 from storage.failures import coordinator_errors
 from storage.scripts import Script
@@ -49,12 +50,17 @@ class Hold(StrEnum):
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """One attempt at a job; the fence makes its writes refusable."""
+    """One attempt at a job, or at one slot of it; the fence makes its writes refusable.
+
+    Attributes:
+        slot: the name of a `core.team.Slot`; empty for the whole job.
+    """
 
     spec: JobSpec
     fence: str
     attempt: int
     accepted_ms: int
+    slot: str = ""
 
     @property
     def job_id(self) -> str:
@@ -99,7 +105,7 @@ class Attempts:
         """Start a new attempt, or return None when there is nothing to do (see `claim.lua`)."""
         fence = secrets.token_hex(8)
         found = self._claim.run(
-            keys.of_script(job_id), [job_id, fence, self._lease_ms, _now_iso(), MAX_ATTEMPTS]
+            keys.of_script(job_id), [job_id, fence, self._lease_ms, now_iso(), MAX_ATTEMPTS]
         )
         if found is None:
             return None
@@ -115,7 +121,10 @@ class Attempts:
         """Keep the leases alive, in one round trip."""
         answers = self._renew.run_many(
             [
-                (keys.of_script(claim.job_id), [claim.job_id, claim.fence, self._lease_ms])
+                (
+                    keys.of_script(claim.job_id),
+                    [claim.job_id, claim.slot, claim.fence, self._lease_ms],
+                )
                 for claim in claims
             ]
         )
@@ -126,12 +135,19 @@ class Attempts:
 
         A batch that is sent again is not appended again.
         """
-        at = _now_iso()
+        at = now_iso()
         answers = self._append.run_many(
             [
                 (
                     keys.of_script(claim.job_id)[:2],
-                    [claim.job_id, claim.fence, at, batch.number, *_pairs(batch.events)],
+                    [
+                        claim.job_id,
+                        claim.slot,
+                        claim.fence,
+                        at,
+                        batch.number,
+                        *to_pairs(batch.events),
+                    ],
                 )
                 for claim, batch in batches
             ]
@@ -159,8 +175,9 @@ class Attempts:
         turn = _turn_of(spec, status, outcome)
         arguments: list[Any] = [
             spec.id,
+            claim.slot,
             claim.fence,
-            _now_iso(),
+            now_iso(),
             status.value,
             _encode(outcome),
             outcome.cost_micros,
@@ -171,7 +188,7 @@ class Attempts:
             _CONVERSATION_TTL_S,
             unsure.number,
             len(unsure.events),
-            *_pairs([*unsure.events, *last_events]),
+            *to_pairs([*unsure.events, *last_events]),
         ]
         return bool(self._finish.run(_finish_keys(spec), arguments))
 
@@ -189,16 +206,17 @@ class Attempts:
         Returns:
             False when another attempt has the job by now; then nothing was written.
         """
-        data = {"attempt": claim.attempt, "reason": reason, "retry_after_s": wait_s}
+        data = {"attempt": claim.attempt, "reason": reason, "retry_after_s": wait_s} | about(claim)
         arguments = [
             claim.job_id,
+            claim.slot,
             claim.fence,
-            _now_iso(),
+            now_iso(),
             int(wait_s * 1000),
             _encode(data),
             unsure.number,
             len(unsure.events),
-            *_pairs([*unsure.events, *last_events]),
+            *to_pairs([*unsure.events, *last_events]),
         ]
         return bool(self._defer.run(keys.of_script(claim.job_id), arguments))
 
@@ -227,7 +245,16 @@ def _finish_keys(spec: JobSpec) -> list[str]:
     ]
 
 
-def _pairs(new_events: Iterable[NewEvent]) -> list[str | bytes]:
+def about(claim: Claim) -> dict[str, Any]:
+    """Return what an event has to say of whose work it is about: nothing for a whole job."""
+    if not claim.slot:
+        return {}
+    slot = parse_slot(claim.slot)
+    return {"agent": slot.speaker, "round": slot.round}
+
+
+def to_pairs(new_events: Iterable[NewEvent]) -> list[str | bytes]:
+    """Return type and data of each event, as the scripts take them."""
     return [part for event in new_events for part in (event.type, _encode(event.data))]
 
 
@@ -249,5 +276,6 @@ def _terminal_data(status: JobStatus, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _now_iso() -> str | None:
+def now_iso() -> str | None:
+    """Return the time as events carry it."""
     return iso_time(int(time.time() * 1000))

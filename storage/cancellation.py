@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.errors import JobAlreadyFinished, JobNotFound
 from core.job import TERMINAL, Job, JobError, JobStatus, Outcome
+from core.team import early_outcome
 
 if TYPE_CHECKING:
     from storage.attempts import Attempts
     from storage.job_store import JobStore
     from storage.sweep import Sweep
+    from storage.teams import Teams
+
+#: Why a cancelled job has no (whole) answer.
+CANCELLED: Final = JobError("cancelled", "The job was cancelled.")
 
 
 class Cancellation:
-    """Marks a job as to be cancelled; one that no worker has had yet ends at once."""
+    """Marks a job as to be cancelled; one that no worker has now ends at once."""
 
-    def __init__(self, store: JobStore, sweep: Sweep, attempts: Attempts) -> None:
+    def __init__(self, store: JobStore, sweep: Sweep, attempts: Attempts, teams: Teams) -> None:
         self._store = store
         self._sweep = sweep
         self._attempts = attempts
+        self._teams = teams
 
     def cancel(self, job: Job) -> None:
         """Ask for the job's end; a repeat changes nothing.
@@ -37,10 +43,17 @@ class Cancellation:
         if status in TERMINAL:
             raise JobAlreadyFinished(status.value)
         if status is JobStatus.QUEUED and job.attempt == 0:
-            self._end_at_once(job)
+            self._end(job, Outcome(error=CANCELLED))
+        elif job.spec.team is not None:
+            self.end_idle_team(job)
 
-    def _end_at_once(self, job: Job) -> None:
+    def end_idle_team(self, job: Job) -> None:
+        """End a cancelled job whose agents wait or are through, unless somebody works on it."""
+        team = self._teams.look(job.id)
+        if team is not None and not team.is_ending:
+            self._end(job, early_outcome(team.plan, team.replies, CANCELLED))
+
+    def _end(self, job: Job, outcome: Outcome) -> None:
         claim = self._sweep.seize(job)
         if claim is not None:
-            error = JobError("cancelled", "The job was cancelled.")
-            self._attempts.finish(claim, JobStatus.CANCELLED, Outcome(error=error))
+            self._attempts.finish(claim, JobStatus.CANCELLED, outcome)

@@ -187,9 +187,19 @@ class EventHub:
             for listener in listeners:
                 listener.is_confirmed.set()
         elif message["type"] == "message" and listeners:
-            for event in EventLog.parse_published(message["data"]):
-                for listener in listeners:
-                    listener.offer(event)
+            self._offer(message["data"], listeners)
+
+    def _offer(self, data: bytes, listeners: tuple[Listener, ...]) -> None:
+        try:
+            events = EventLog.parse_published(data)
+        except ValueError:
+            logger.warning("a message that is no event; its readers read the log")
+            for listener in listeners:
+                listener.drop()
+            return
+        for event in events:
+            for listener in listeners:
+                listener.offer(event)
 
 
 def listen_for_cancels(redis: Redis) -> Iterator[str]:

@@ -5,13 +5,13 @@ stays within one Redis Cluster slot.
 
 | Key | Type | Lives | Written by | Read by |
 |---|---|---|---|---|
-| aether:{s}:job:<id> | hash | until its record is written, then 1 h | job scripts | all |
+| aether:{s}:job:<id> | hash; of a team also a field `<slot>:…` for each of its slots | until its record is written, then 1 h | job scripts | all |
 | aether:{s}:events:<id> | stream, ids <sequence>-0 | as the job | job scripts | web |
 | aether:{s}:active:<user> | sorted set, job id by time | members until their job ends | accept, finish | accept |
 | aether:{s}:spend:<user>:<yyyymm> | hash: reserved, spent (micro-dollars) | 62 d | accept, finish | accept |
 | aether:{s}:idempotency:<user>:<digest> | string, <fingerprint>:<job id> | 24 h | accept | accept |
 | aether:{s}:conversation:<user>:<id> | list of finished turns, JSON | 7 d | finish | workers |
-| aether:{s}:dispatch | sorted set, job id by the ms when it is due for a look | members until their job ends | job scripts | sweeper |
+| aether:{s}:dispatch | sorted set, job id or <job id>/<slot> by the ms when it is due for a look | members until their job ends | job scripts | sweeper |
 | aether:{s}:records | stream of finished job ids | entries until written to MongoDB | finish | upkeep |
 | aether:{s}:revoked:<jti> | string | rest of the token's life | logout | every request |
 | aether:breaker:<model> | hash: counts, open_until, probe_until | 3 min | workers | workers |

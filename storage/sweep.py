@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from core.job import SHARDS, Job
+from core.team import Slot, parse_slot
 from storage import keys
 from storage.attempts import Claim
 from storage.failures import coordinator_errors
@@ -18,16 +19,47 @@ from storage.scripts import Script
 if TYPE_CHECKING:
     from redis import Redis
 
-_FIELDS = ("spec", "status", "attempt", "seq", "started", "finished", "outcome", "lease", "cancel")
+_JOB_FIELDS = (
+    "spec",
+    "status",
+    "attempt",
+    "seq",
+    "started",
+    "finished",
+    "outcome",
+    "cancel",
+    "slots",
+)
+#: What is known of whoever works: on the whole job, or on the slot that they stand for.
+_WORK_FIELDS = ("lease", "attempt", "state", "deadline")
 
 
 class DueJob(Struct, frozen=True, kw_only=True):
-    """A job that is due for a look; `job` is None when only its index entry is left."""
+    """A job, or one slot of a team's job, that is due for a look.
+
+    Attributes:
+        job: None when only the index entry is left.
+        slot: None for the job itself.
+        attempt: how often the job, or the slot, was begun.
+        is_done: the slot has its reply.
+        has_team: the job is its slots' now.
+        slot_deadline_ms: when the slot's agent is to be cut; 0 where there is none.
+    """
 
     job_id: str
     job: Job | None
-    lease_until_ms: int | None
-    cancel_requested: bool
+    slot: Slot | None = None
+    lease_until_ms: int = 0
+    attempt: int = 0
+    is_done: bool = False
+    has_team: bool = False
+    slot_deadline_ms: int = 0
+    cancel_requested: bool = False
+
+    @property
+    def entry(self) -> str:
+        """What it is called in the dispatch index."""
+        return f"{self.job_id}/{self.slot.name}" if self.slot else self.job_id
 
 
 class Sweep:
@@ -52,14 +84,17 @@ class Sweep:
             found = [raw.decode() for rows in pipe.execute() for raw in rows]
         return self._look(found)
 
-    def _look(self, job_ids: Sequence[str]) -> list[DueJob]:
-        if not job_ids:
+    def _look(self, entries: Sequence[str]) -> list[DueJob]:
+        if not entries:
             return []
         with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for job_id in job_ids:
-                pipe.hmget(keys.job(job_id), _FIELDS)
+            for entry in entries:
+                job_id, _, slot = entry.partition("/")
+                prefix = f"{slot}:" if slot else ""
+                names = [prefix + name for name in _WORK_FIELDS]
+                pipe.hmget(keys.job(job_id), [*_JOB_FIELDS, *names])
             rows = pipe.execute()
-        return [_to_due(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
+        return [_to_due(entry, row) for entry, row in zip(entries, rows, strict=True)]
 
     def seize(self, job: Job) -> Claim | None:
         """Take over a job that no live worker holds, so as to end it; None if one holds it."""
@@ -70,21 +105,33 @@ class Sweep:
             spec=job.spec, fence=fence, attempt=job.attempt, accepted_ms=job.spec.created_ms
         )
 
-    def release(self, job_id: str) -> bool:
-        """Put the job back in the queue and look again in 10 s; True when it wants publishing."""
-        return bool(self._release.run(keys.of_script(job_id), [job_id, REDISPATCH_MS]))
+    def release(self, job_id: str, slot: Slot | None = None) -> bool:
+        """Put the job, or the slot, back in the queue and look again in 10 s.
 
-    def forget(self, job_id: str) -> None:
-        """Drop an index entry that has no job."""
+        Returns:
+            True when it wants publishing.
+        """
+        arguments = [job_id, slot.name if slot else "", REDISPATCH_MS]
+        return bool(self._release.run(keys.of_script(job_id), arguments))
+
+    def forget(self, due: DueJob) -> None:
+        """Drop an index entry that stands for nothing."""
         with coordinator_errors():
-            self._redis.zrem(keys.dispatch(job_id), job_id)
+            self._redis.zrem(keys.dispatch(due.job_id), due.entry)
 
 
-def _to_due(job_id: str, row: Sequence[bytes | None]) -> DueJob:
-    fields: dict[str, Any] = dict(zip(_FIELDS, row, strict=True))
+def _to_due(entry: str, row: Sequence[bytes | None]) -> DueJob:
+    job_id, _, slot = entry.partition("/")
+    fields: dict[str, Any] = dict(zip(_JOB_FIELDS, row[: len(_JOB_FIELDS)], strict=True))
+    work: dict[str, Any] = dict(zip(_WORK_FIELDS, row[len(_JOB_FIELDS) :], strict=True))
     return DueJob(
         job_id=job_id,
         job=to_job(fields),
-        lease_until_ms=int(fields["lease"]) if fields["lease"] else None,
+        slot=parse_slot(slot) if slot else None,
+        lease_until_ms=int(work["lease"] or 0),
+        attempt=int(work["attempt"] or 0),
+        is_done=bool(slot) and work["state"] == b"done",
+        has_team=fields["slots"] is not None,
+        slot_deadline_ms=int(work["deadline"] or 0),
         cancel_requested=fields["cancel"] is not None,
     )

@@ -60,11 +60,17 @@ class ApiClient:
         return self.http.delete(f"{JOBS}/{job_id}")
 
     def events(
-        self, job_id: str, *, after: int | None = None, stop_after: int | None = None
+        self,
+        job_id: str,
+        *,
+        after: int | None = None,
+        stop_after: int | None = None,
+        **query: Any,
     ) -> list[dict[str, Any]]:
         """Read the stream from behind `after` to its end, or drop it after so many events."""
         headers = {} if after is None else {"Last-Event-ID": str(after)}
-        with self.http.stream("GET", f"{JOBS}/{job_id}/events", headers=headers) as response:
+        path = f"{JOBS}/{job_id}/events"
+        with self.http.stream("GET", path, headers=headers, params=query) as response:
             response.raise_for_status()
             seen = []
             for event in read_events(response.iter_lines()):

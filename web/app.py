@@ -29,6 +29,7 @@ from storage.job_store import JobStore
 from storage.refresh_families import RefreshFamilies
 from storage.revoked_tokens import RevokedTokens
 from storage.sweep import Sweep
+from storage.teams import Teams
 from web.auth import auth_api
 from web.chat import chat_api
 from web.errors import ProblemModel, refuse_invalid, register_errors
@@ -102,6 +103,7 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
             store,
             Sweep(redis, lease_s=settings.lease_s),
             Attempts(redis, lease_s=settings.lease_s),
+            Teams(redis, lease_s=settings.lease_s),
         ),
         queue=JobQueue(celery_app),
         accounts=Accounts(database),

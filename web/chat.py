@@ -10,10 +10,11 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from core.errors import InvalidRequest
-from core.job import Mode, to_public
+from core.job import Mode
+from core.public_job import to_public
 from web.auth import current_user, require_user
 from web.jobs import wait_for_end
-from web.schemas import ChatRequest
+from web.schemas import ChatRequest, TeamChatRequest
 from web.services import current_services
 from web.stream import event_stream
 from web.submission import Submitted, submit
@@ -42,6 +43,12 @@ def quick(body: ChatRequest) -> Any:
     return _answer(body, "quick", default_wait_s=_QUICK_WAIT_S)
 
 
+@chat_api.post("/multi-agent")
+def multi_agent(body: TeamChatRequest) -> Any:
+    """Have several agents answer at once, and one answer made of it."""
+    return _answer(body, "multi_agent", default_wait_s=0.0)
+
+
 @chat_api.post("/stream")
 def stream(body: ChatRequest) -> Response:
     """Submit and answer with the job's event stream."""
@@ -51,7 +58,7 @@ def stream(body: ChatRequest) -> Response:
     return response
 
 
-def _answer(body: ChatRequest, mode: Mode, *, default_wait_s: float) -> Any:
+def _answer(body: ChatRequest | TeamChatRequest, mode: Mode, *, default_wait_s: float) -> Any:
     wait_s = _preferred_wait_s(default_wait_s)
     submitted = _submit(body, mode)
     job = wait_for_end(current_services(), submitted.job, wait_s)
@@ -66,7 +73,7 @@ def _answer(body: ChatRequest, mode: Mode, *, default_wait_s: float) -> Any:
     return response
 
 
-def _submit(body: ChatRequest, mode: Mode) -> Submitted:
+def _submit(body: ChatRequest | TeamChatRequest, mode: Mode) -> Submitted:
     user = current_user()
     return submit(
         current_services(),

@@ -11,11 +11,12 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from core.errors import InvalidRequest, JobNotFound
-from core.job import Job, is_job_id, to_public
+from core.job import Job, is_job_id
+from core.public_job import to_public
 from web.auth import current_user, require_user
 from web.schemas import JobListQuery, JobPath, JobQuery
 from web.services import current_services
-from web.stream import event_stream
+from web.stream import event_stream, is_wanted
 
 if TYPE_CHECKING:
     from storage.accounts import User
@@ -55,7 +56,10 @@ def wait_for_end(services: WebServices, job: Job, wait_s: float) -> Job:
 
 @jobs_api.get("/<string:job_id>")
 def get_job(path: JobPath, query: JobQuery) -> Any:
-    """One job; `after` adds the events above that number, `wait` waits for news of it."""
+    """One job; `after` adds the events above that number, `wait` waits for news of it.
+
+    `next_after` is where the next poll goes on, whichever types it asks for.
+    """
     services, user = current_services(), current_user()
     job = find_job(services, user, path.job_id)
     if query.after is None:
@@ -65,7 +69,10 @@ def get_job(path: JobPath, query: JobQuery) -> Any:
     if query.after == job.cursor:
         job = _wait_for_news(services, job, query.wait)
     events = services.event_log.read(job.id, after=query.after, limit=_EVENTS_PER_POLL)
-    return to_public(job) | {"events": [msgspec.Raw(event.body) for event in events]}
+    return to_public(job) | {
+        "events": [msgspec.Raw(event.body) for event in events if is_wanted(event, query.types)],
+        "next_after": events[-1].sequence if events else query.after,
+    }
 
 
 def _wait_for_news(services: WebServices, job: Job, wait_s: float) -> Job:
@@ -106,7 +113,7 @@ def stream_job(path: JobPath, query: JobQuery) -> Response:
     """The job's events as server-sent events, from `after` or `Last-Event-ID` on."""
     services, user = current_services(), current_user()
     job = find_job(services, user, path.job_id)
-    return event_stream(services, job, after=_start_of(query))
+    return event_stream(services, job, after=_start_of(query), types=query.types)
 
 
 def _start_of(query: JobQuery) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,9 +16,11 @@ from pydantic import (
     StringConstraints,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
-from core.job import JobStatus
+from core.events import EVENT_TYPES, TERMINAL_TYPES
+from core.job import JobStatus, TeamRequest
 from web.services import current_services
 
 #: Passwords that are tried first; all at least as long as the shortest allowed.
@@ -83,8 +85,8 @@ class Query(BaseModel):
         return super().model_json_schema(*args, **kwargs)
 
 
-class ChatRequest(Body):
-    """A question, and how it is to be answered."""
+class Question(Body):
+    """A question, and what holds for whoever answers it."""
 
     message: Annotated[
         str,
@@ -92,10 +94,54 @@ class ChatRequest(Body):
         AfterValidator(_within_message_limit),
     ]
     conversation_id: Identifier | None = None
-    agent: Identifier | None = None
     max_tokens: Annotated[int, Field(ge=1), AfterValidator(_within_token_limit)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = {}
+
+
+class ChatRequest(Question):
+    """A question to one agent: the one that is named, or the one that suits it best."""
+
+    agent: Identifier | None = None
+
+
+class TeamChatRequest(Question):
+    """A question to several agents, and how they come to one answer."""
+
+    agents: Annotated[list[Identifier], Field(min_length=1, max_length=5)] | Literal["auto"] = (
+        "auto"
+    )
+    strategy: Literal["parallel", "debate"] = "parallel"
+    #: How often each agent is asked in a debate.
+    rounds: Annotated[int, Field(ge=2, le=3)] | None = None
+    quorum: Annotated[int, Field(ge=1, le=5)] = 1
+    agent_deadline_s: Annotated[float, Field(ge=1, le=140, allow_inf_nan=False)] | None = None
+    synthesis: bool = True
+
+    @field_validator("agents")
+    @classmethod
+    def _refuse_repeats(cls, agents: list[str] | str) -> list[str] | str:
+        if isinstance(agents, list) and len(set(agents)) < len(agents):
+            raise ValueError("An agent can be named once only")
+        return agents
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        if self.rounds is not None and self.strategy != "debate":
+            raise ValueError("Only a debate has rounds")
+        if self.agents != "auto" and self.quorum > len(self.agents):
+            raise ValueError("The quorum is larger than the number of agents")
+        return self
+
+    def to_team(self) -> TeamRequest:
+        return TeamRequest(
+            agents=None if self.agents == "auto" else tuple(self.agents),
+            strategy=self.strategy,
+            rounds=(self.rounds or 2) if self.strategy == "debate" else 1,
+            quorum=self.quorum,
+            agent_deadline_s=self.agent_deadline_s,
+            synthesis=self.synthesis,
+        )
 
 
 class JobPath(BaseModel):
@@ -104,11 +150,32 @@ class JobPath(BaseModel):
     job_id: str
 
 
+def _to_types(value: Any) -> Any:
+    return frozenset(value.split(",")) if isinstance(value, str) else value
+
+
+def _known_types(types: frozenset[str]) -> frozenset[str]:
+    if unknown := sorted(types - EVENT_TYPES):
+        raise ValueError(f"There are no events of the type {', '.join(unknown)}")
+    return types | TERMINAL_TYPES
+
+
 class JobQuery(Query):
-    """From which event on, and how many seconds to wait for news."""
+    """From which event on, how many seconds to wait for news, and which types of events to tell.
+
+    The end is always told, and events keep the numbers that they have without a filter.
+    """
 
     after: Annotated[QueryNumber, Field(ge=0)] | None = None
     wait: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.0
+    types: (
+        Annotated[
+            frozenset[str],
+            BeforeValidator(_to_types, json_schema_input_type=str),
+            AfterValidator(_known_types),
+        ]
+        | None
+    ) = None
 
 
 class JobListQuery(Query):

@@ -12,7 +12,8 @@ from flask import Response
 
 from core.errors import CoordinatorUnavailable
 from core.events import JOB_SNAPSHOT, Event
-from core.job import Job, iso_time, to_public
+from core.job import Job, iso_time
+from core.public_job import to_public
 
 if TYPE_CHECKING:
     from web.services import WebServices
@@ -31,7 +32,9 @@ _HEADERS: Final = {
 }
 
 
-def event_stream(services: WebServices, job: Job, *, after: int) -> Response:
+def event_stream(
+    services: WebServices, job: Job, *, after: int, types: frozenset[str] | None = None
+) -> Response:
     """Answer with the events above `after` up to the terminal one; 204 when none can follow.
 
     A cursor that the log does not reach (any more) is answered with one `job.snapshot` first, from
@@ -39,11 +42,18 @@ def event_stream(services: WebServices, job: Job, *, after: int) -> Response:
     """
     if job.is_terminal and after == job.cursor:
         return Response(status=204)
-    frames = _frames(services, job, after)
+    frames = _frames(services, job, after, types)
     return Response(frames, mimetype="text/event-stream", headers=_HEADERS)
 
 
-def _frames(services: WebServices, job: Job, after: int) -> Iterator[bytes]:
+def is_wanted(event: Event, types: frozenset[str] | None) -> bool:
+    """Say whether a reader who asked for these types is told of the event."""
+    return types is None or event.type in types
+
+
+def _frames(
+    services: WebServices, job: Job, after: int, types: frozenset[str] | None
+) -> Iterator[bytes]:
     yield b"retry: 1000\n\n"
     try:
         if _is_out_of_reach(services, job, after):
@@ -52,7 +62,10 @@ def _frames(services: WebServices, job: Job, after: int) -> Iterator[bytes]:
                 return
             after = job.cursor
         for event in _until_late(services, job.id, after):
-            yield b": alive\n\n" if event is None else to_frame(event)
+            if event is None:
+                yield b": alive\n\n"
+            elif is_wanted(event, types):
+                yield to_frame(event)
             if event is not None and event.is_terminal:
                 return
     except CoordinatorUnavailable:

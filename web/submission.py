@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from core.chat import Usage
 from core.errors import ServiceUnavailable, StoreUnavailable, UnknownAgent
-from core.job import AGENT_NAMES, Job, JobSpec, JobStatus, Mode, new_job_id
+from core.job import AGENT_NAMES, Job, JobSpec, JobStatus, Mode, TeamRequest, new_job_id
+from core.team import calls_of
 from storage.job_store import IdempotencyClaim
+from web.schemas import ChatRequest, TeamChatRequest
 
 if TYPE_CHECKING:
     from storage.accounts import User
-    from web.schemas import ChatRequest
     from web.services import WebServices
 
 #: Room for an answer when the client does not say.
@@ -32,7 +34,7 @@ class Submitted(Struct, frozen=True):
 def submit(
     services: WebServices,
     user: User,
-    request: ChatRequest,
+    request: ChatRequest | TeamChatRequest,
     *,
     mode: Mode,
     idempotency_key: str | None,
@@ -44,8 +46,7 @@ def submit(
         UnknownAgent, TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
         StoreUnavailable, CoordinatorUnavailable: nothing is promised; what was begun is undone.
     """
-    if request.agent is not None and request.agent not in AGENT_NAMES:
-        raise UnknownAgent(f"It has to be one of {', '.join(AGENT_NAMES)}.", field="agent")
+    _refuse_unknown_agents(request)
     spec = _to_spec(services, user, request, mode, request_id)
     idempotency = _to_claim(request, mode, idempotency_key)
     accepted_id = services.job_store.accept(spec, user.plan, idempotency)
@@ -61,11 +62,25 @@ def submit(
     return Submitted(job, is_repeat=False)
 
 
+def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
+    if isinstance(request, ChatRequest):
+        field, named = "agent", [request.agent] if request.agent else []
+    else:
+        field, named = "agents", [] if request.agents == "auto" else list(request.agents)
+    if set(named) - set(AGENT_NAMES):
+        raise UnknownAgent(f"It has to be one of {', '.join(AGENT_NAMES)}.", field=field)
+
+
 def _to_spec(
-    services: WebServices, user: User, request: ChatRequest, mode: Mode, request_id: str
+    services: WebServices,
+    user: User,
+    request: ChatRequest | TeamChatRequest,
+    mode: Mode,
+    request_id: str,
 ) -> JobSpec:
     now_ms = int(time.time() * 1000)
     max_tokens = request.max_tokens or min(DEFAULT_MAX_TOKENS, services.settings.max_output_tokens)
+    team = request.to_team() if isinstance(request, TeamChatRequest) else None
     return JobSpec(
         id=new_job_id(user.id),
         user_id=user.id,
@@ -75,19 +90,33 @@ def _to_spec(
         deadline_ms=now_ms + services.settings.job_deadline_s * 1000,
         max_tokens=max_tokens,
         temperature=request.temperature,
-        agent=request.agent,
+        agent=request.agent if isinstance(request, ChatRequest) else None,
+        team=team,
         conversation_id=request.conversation_id,
         metadata=request.metadata,
-        reserved_micros=services.catalogue.estimate_micros(
-            services.catalogue.for_tier("quick" if mode == "quick" else "deep"),
-            len(request.message),
-            max_tokens,
-        ),
+        reserved_micros=_to_reserve(services, mode, team, len(request.message), max_tokens),
         request_id=request_id,
     )
 
 
-def _to_claim(request: ChatRequest, mode: Mode, key: str | None) -> IdempotencyClaim | None:
+def _to_reserve(
+    services: WebServices, mode: Mode, team: TeamRequest | None, chars: int, max_tokens: int
+) -> int:
+    """Return what the job can cost at most; later rounds and a synthesis read earlier replies."""
+    model = services.catalogue.for_tier("quick" if mode == "quick" else "deep")
+    call = services.catalogue.estimate_micros(model, chars, max_tokens)
+    if team is None:
+        return call
+    turns, syntheses = calls_of(team)
+    said = Usage(input_tokens=turns * max_tokens)
+    return (turns + syntheses) * call + (
+        team.rounds - 1 + syntheses
+    ) * services.catalogue.cost_micros(model, said)
+
+
+def _to_claim(
+    request: ChatRequest | TeamChatRequest, mode: Mode, key: str | None
+) -> IdempotencyClaim | None:
     if key is None:
         return None
     body = msgspec.json.encode([mode, request.model_dump()], order="deterministic")

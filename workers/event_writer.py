@@ -11,7 +11,7 @@ import structlog
 
 from core.chat import StopSignal
 from core.errors import CoordinatorUnavailable
-from core.events import ANSWER_DELTA, NewEvent
+from core.events import NewEvent
 from storage.attempts import NO_EVENTS, Attempts, Batch, Claim
 from workers.leases import obey
 
@@ -38,9 +38,13 @@ class EventWriter:
     def start(self) -> None:
         self._thread.start()
 
-    def open(self, claim: Claim, stop: StopSignal, agent: str) -> JobEvents:
-        """Return the pen for one attempt; `stop` is told what the log answers."""
-        return JobEvents(self, claim, stop, agent)
+    def open(self, claim: Claim, stop: StopSignal, delta: NewEvent) -> JobEvents:
+        """Return the pen for one attempt; `stop` is told what the log answers.
+
+        Args:
+            delta: what text is told as, its data without the text.
+        """
+        return JobEvents(self, claim, stop, delta)
 
     def mark_dirty(self, events: JobEvents) -> None:
         with self._lock:
@@ -92,12 +96,14 @@ class JobEvents:
     The lock is held while a batch is on its way, so nothing can overtake it.
     """
 
-    def __init__(self, writer: EventWriter, claim: Claim, stop: StopSignal, agent: str) -> None:
+    def __init__(
+        self, writer: EventWriter, claim: Claim, stop: StopSignal, delta: NewEvent
+    ) -> None:
         self.claim = claim
         self.stop = stop
         self.lock = threading.Lock()
         self._writer = writer
-        self._agent = agent
+        self._delta = delta
         self._in_flight = NO_EVENTS
         self._batches = 0
         self._events: list[NewEvent] = []
@@ -147,6 +153,6 @@ class JobEvents:
 
     def _fold_text(self) -> None:
         if self._text:
-            data = {"text": "".join(self._text), "agent": self._agent}
-            self._events.append(NewEvent(ANSWER_DELTA, data))
+            data = self._delta.data | {"text": "".join(self._text)}
+            self._events.append(NewEvent(self._delta.type, data))
             self._text = []

@@ -40,7 +40,7 @@ class LeaseKeeper:
     def __init__(self, attempts: Attempts, *, renew_every_s: float) -> None:
         self._attempts = attempts
         self._renew_every_s = renew_every_s
-        self._holdings: dict[str, _Holding] = {}
+        self._holdings: dict[tuple[str, str], _Holding] = {}
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
 
@@ -54,19 +54,20 @@ class LeaseKeeper:
         Args:
             deadline: `time.monotonic()` value at which `stop` gets the reason DEADLINE.
         """
+        place = (claim.job_id, claim.slot)
         with self._lock:
-            self._holdings[claim.job_id] = _Holding(claim, stop, deadline)
+            self._holdings[place] = _Holding(claim, stop, deadline)
         try:
             yield
         finally:
             with self._lock:
-                self._holdings.pop(claim.job_id, None)
+                self._holdings.pop(place, None)
 
     def cancel(self, job_id: str) -> None:
-        """Stop the job if this process works on it."""
+        """Stop whatever this process does for the job."""
         with self._lock:
-            holding = self._holdings.get(job_id)
-        if holding is not None:
+            holdings = [own for own in self._holdings.values() if own.claim.job_id == job_id]
+        for holding in holdings:
             holding.stop.stop(StopReason.CANCELLED)
 
     def _run(self) -> None:

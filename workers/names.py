@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 RUN_CHAT: Final = "chat.run"
+RUN_AGENT: Final = "chat.agent"
+FINISH_ROUND: Final = "chat.finish"
 SWEEP: Final = "upkeep.sweep"
 WRITE_RECORDS: Final = "upkeep.write_records"
 
 QUICK_QUEUE: Final = "chat.quick"
 RUN_QUEUE: Final = "chat.run"
+AGENT_QUEUE: Final = "chat.agent"
+FINISH_QUEUE: Final = "chat.finish"
 UPKEEP_QUEUE: Final = "upkeep"
 
-QUEUES: Final = (QUICK_QUEUE, RUN_QUEUE, UPKEEP_QUEUE)
+#: What a worker of the chat takes from, in turn.
+CHAT_QUEUES: Final = (FINISH_QUEUE, AGENT_QUEUE, QUICK_QUEUE, RUN_QUEUE)
+QUEUES: Final = (*CHAT_QUEUES, UPKEEP_QUEUE)
 
 #: Headers of a job's message; the body is the job's id alone.
 REQUEST_ID_HEADER: Final = "aether_request_id"

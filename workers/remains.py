@@ -37,8 +37,9 @@ def remains_of(
     for event in log:
         if event.type == events.JOB_RETRYING:
             text, agents = [], {}
-        elif event.type == events.ROUTE_SELECTED:
-            model_id = _decoder.decode(event.body).data["model"]
+        elif event.type in (events.ROUTE_SELECTED, events.SYNTHESIS_STARTED):
+            # A team's route names a model for each agent; the answer is the synthesis's.
+            model_id = _decoder.decode(event.body).data.get("model", "")
         elif event.type == events.ANSWER_DELTA:
             data = _decoder.decode(event.body).data
             text.append(data["text"])

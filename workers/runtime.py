@@ -8,12 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agents.groq_model import GroqModel
-from agents.personas import load_personas
+from agents.personas import load_personas, load_synthesis
 from agents.turn import TurnRunner
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
 from storage.attempts import Attempts
 from storage.breaker import SharedBreaker
+from storage.cancellation import Cancellation
 from storage.connections import mongo_database, redis_client
 from storage.event_hub import listen_for_cancels
 from storage.event_log import EventLog
@@ -21,10 +22,12 @@ from storage.job_records import JobRecords
 from storage.job_store import JobStore
 from storage.record_stream import RecordStream
 from storage.sweep import Sweep
+from storage.teams import Teams
 from workers.app import celery_app
 from workers.event_writer import EventWriter
 from workers.leases import CancelListener, LeaseKeeper
 from workers.queue import JobQueue
+from workers.team_queue import TeamQueue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,12 +47,16 @@ class Runtime:
     records: JobRecords
     record_stream: RecordStream
     sweep: Sweep
+    teams: Teams
+    cancellation: Cancellation
     queue: JobQueue
+    team_queue: TeamQueue
     keeper: LeaseKeeper
     writer: EventWriter
     turns: TurnRunner
     catalogue: Catalogue
     personas: Mapping[str, Persona]
+    synthesis: Persona
 
 
 _lock = threading.Lock()
@@ -69,6 +76,8 @@ def _build(settings: Settings) -> Runtime:
     redis = redis_client(settings)
     attempts = Attempts(redis, lease_s=settings.lease_s)
     store = JobStore(redis)
+    sweep = Sweep(redis, lease_s=settings.lease_s)
+    teams = Teams(redis, lease_s=settings.lease_s)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     keeper = LeaseKeeper(attempts, renew_every_s=settings.lease_s / 3)
     writer = EventWriter(attempts)
@@ -82,8 +91,11 @@ def _build(settings: Settings) -> Runtime:
         log=EventLog(redis),
         records=JobRecords(mongo_database(settings)),
         record_stream=RecordStream(redis, store),
-        sweep=Sweep(redis, lease_s=settings.lease_s),
+        sweep=sweep,
+        teams=teams,
+        cancellation=Cancellation(store, sweep, attempts, teams),
         queue=JobQueue(celery_app),
+        team_queue=TeamQueue(celery_app),
         keeper=keeper,
         writer=writer,
         turns=TurnRunner(
@@ -97,4 +109,5 @@ def _build(settings: Settings) -> Runtime:
         ),
         catalogue=catalogue,
         personas=load_personas(),
+        synthesis=load_synthesis(),
     )

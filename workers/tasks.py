@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
+from celery.exceptions import Ignore
 from celery.signals import worker_ready
 
-from core.errors import ServiceUnavailable
-from workers import names, upkeep
+from core.errors import ServiceUnavailable, SlotUnavailable
+from workers import names, team, team_end, upkeep
 from workers.app import celery_app
 from workers.runtime import runtime
 from workers.workflow import run_job
@@ -34,6 +35,30 @@ def run_chat(self: Any, job_id: str) -> None:
         _put_off_when_unavailable(),
     ):
         run_job(runtime(), job_id, queued_ms=queued_ms)
+
+
+@celery_app.task(name=names.RUN_AGENT)
+def run_agent(job_id: str, slot: str) -> str:
+    """Take one agent's turn in a team's round; see `workers.team`.
+
+    What is not ended here is ignored, so that the chord does not take it for done.
+    """
+    with structlog.contextvars.bound_contextvars(job_id=job_id, slot=slot):
+        try:
+            return team.run_agent(runtime(), job_id, slot)
+        except (SlotUnavailable, ServiceUnavailable) as error:
+            logger.info("left to another", code=error.code, cause=repr(error.__cause__))
+            raise Ignore from error
+
+
+@celery_app.task(name=names.FINISH_ROUND)
+def finish_round(_: list[str], job_id: str, slot: str) -> None:
+    """Go on from a team's round; its replies are read where they are kept."""
+    with (
+        structlog.contextvars.bound_contextvars(job_id=job_id, slot=slot),
+        _put_off_when_unavailable(),
+    ):
+        team_end.finish_round(runtime(), job_id, slot)
 
 
 @celery_app.task(name=names.SWEEP)

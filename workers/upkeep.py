@@ -15,11 +15,13 @@ from core.errors import StoreUnavailable
 from core.job import WORKER_LOST, Job, JobError, JobSpec, JobStatus, Outcome
 from storage.attempts import MAX_ATTEMPTS
 from storage.job_store import Restored
+from workers import team_upkeep
 from workers.remains import remains_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from core.events import NewEvent
     from storage.sweep import DueJob
     from workers.runtime import Runtime
 
@@ -46,6 +48,8 @@ class Verdict(StrEnum):
     EXPIRE = "expire"
     #: It lost its worker too often.
     GIVE_UP = "give_up"
+    #: One agent's turn is over, or lost its worker too often: report that.
+    CLOSE = "close"
     #: A live worker has it, or it has ended.
     LEAVE = "leave"
 
@@ -53,17 +57,28 @@ class Verdict(StrEnum):
 def judge(due: DueJob, now_ms: int) -> Verdict:
     """Decide on one due job by what is known of it."""
     job = due.job
-    if job is None or job.is_terminal:
+    if job is None or job.is_terminal or due.is_done:
         return Verdict.FORGET
-    if job.status is JobStatus.IN_PROGRESS and (due.lease_until_ms or 0) > now_ms:
+    if job.status is JobStatus.IN_PROGRESS and due.lease_until_ms > now_ms:
         return Verdict.LEAVE
     if due.cancel_requested:
         return Verdict.CANCEL
     if job.spec.deadline_ms <= now_ms:
         return Verdict.EXPIRE
+    return _judge_slot(due, now_ms) if due.has_team else _judge_job(job)
+
+
+def _judge_job(job: Job) -> Verdict:
     if job.attempt >= MAX_ATTEMPTS:
         return Verdict.GIVE_UP
     return Verdict.CHECK_RECORD if job.attempt == 0 else Verdict.PUBLISH
+
+
+def _judge_slot(due: DueJob, now_ms: int) -> Verdict:
+    if due.slot is None:
+        return Verdict.LEAVE
+    is_late = 0 < due.slot_deadline_ms <= now_ms
+    return Verdict.CLOSE if is_late or due.attempt >= MAX_ATTEMPTS else Verdict.PUBLISH
 
 
 _ENDINGS: Final[dict[Verdict, tuple[JobStatus, JobError]]] = {
@@ -100,7 +115,9 @@ def sweep(runtime: Runtime) -> None:
 
 def _carry_out(runtime: Runtime, due: DueJob, verdict: Verdict, *, is_recorded: bool) -> None:
     if verdict is Verdict.FORGET:
-        runtime.sweep.forget(due.job_id)
+        runtime.sweep.forget(due)
+    elif verdict is Verdict.CLOSE and due.slot is not None:
+        team_upkeep.close(runtime, due.job_id, due.slot, is_lost=due.attempt >= MAX_ATTEMPTS)
     elif verdict in _ENDINGS and due.job is not None:
         _end(runtime, due.job, verdict)
     elif verdict is Verdict.CHECK_RECORD and not is_recorded:
@@ -110,9 +127,13 @@ def _carry_out(runtime: Runtime, due: DueJob, verdict: Verdict, *, is_recorded: 
 
 
 def _publish(runtime: Runtime, due: DueJob) -> None:
-    if due.job is not None and runtime.sweep.release(due.job_id):
-        logger.info("job dispatched again", job_id=due.job_id, attempt=due.job.attempt)
-        spec = due.job.spec
+    if due.job is None or not runtime.sweep.release(due.job_id, due.slot):
+        return
+    logger.info("dispatched again", entry=due.entry, attempt=due.attempt)
+    spec = due.job.spec
+    if due.slot is not None:
+        runtime.team_queue.send(spec.id, due.slot)
+    else:
         runtime.queue.submit(spec.id, is_quick=spec.mode == "quick", request_id=spec.request_id)
 
 
@@ -131,8 +152,12 @@ def _end(runtime: Runtime, job: Job, verdict: Verdict) -> None:
         claim.spec, runtime.log.read(job.id, after=0), runtime.catalogue
     )
     outcome = Outcome(answer=answer, usage=usage, cost_micros=cost_micros, error=error)
+    told: list[NewEvent] = []
+    state = runtime.teams.look(job.id)
+    if state is not None:
+        outcome, told = team_upkeep.with_replies(runtime, outcome, state)
     logger.warning("job ended by the sweeper", job_id=job.id, status=status.value)
-    runtime.attempts.finish(claim, status, outcome)
+    runtime.attempts.finish(claim, status, outcome, last_events=told)
 
 
 def _restore_lost(runtime: Runtime, now_ms: int) -> None:

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from agents.context import build_messages
-from agents.selection import select_agent
-from agents.turn import Listener, Turn, fallbacks_of
+from agents.selection import Team, select_agent, select_team
+from agents.turn import Turn, fallbacks_of
 from core import events
-from core.chat import Message, StopReason, StopSignal
+from core.chat import StopReason, StopSignal
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
 from core.job import Answer, JobError, JobSpec, JobStatus, Outcome, Route
-from storage.attempts import NO_EVENTS
+from core.team import MOST_CHOSEN
+from workers import team
+from workers.endings import NOTHING_UNWRITTEN, defer, finish
+from workers.team import history_of, listener, now_ms
 
 if TYPE_CHECKING:
     from agents.turn import Reply
-    from core.models import Model
-    from storage.attempts import Batch, Claim
-    from workers.event_writer import JobEvents
+    from storage.attempts import Claim
     from workers.runtime import Runtime
 
 logger = structlog.get_logger(__name__)
-
-#: How long an ended answer is kept in hand while Redis is away, in seconds.
-_FINISH_PATIENCE_S: Final = 60.0
-_FINISH_RETRY_S: Final = 0.5
 
 
 def run_job(runtime: Runtime, job_id: str, *, queued_ms: int | None) -> None:
@@ -41,7 +38,7 @@ def run_job(runtime: Runtime, job_id: str, *, queued_ms: int | None) -> None:
     Raises:
         CoordinatorUnavailable: Redis is away; the sweeper sends the job again.
     """
-    claimed_ms = _now_ms()
+    claimed_ms = now_ms()
     claim = runtime.attempts.claim(job_id)
     if claim is None:
         logger.info("nothing to do")
@@ -57,7 +54,7 @@ def run_job(runtime: Runtime, job_id: str, *, queued_ms: int | None) -> None:
             # The outermost shell of a job: a bug ends it, instead of losing its worker thrice.
             logger.exception("job failed by a bug")
             error = JobError("internal_error", "Something went wrong.")
-            _finish(runtime, claim, JobStatus.FAILED, Outcome(error=error), (NO_EVENTS, []))
+            finish(runtime, claim, JobStatus.FAILED, Outcome(error=error), NOTHING_UNWRITTEN)
 
 
 def _answer(
@@ -68,76 +65,59 @@ def _answer(
     times_ms: tuple[int, int],
 ) -> None:
     began = time.monotonic()
-    turn = _prepare(runtime, claim)
+    selected = _select(runtime, claim.spec)
+    if len(selected.members) > 1:
+        spent = _spent_before(claim.spec, *times_ms, _since_ms(began))
+        team.begin(runtime, claim, selected, "standard", spent)
+        return
+    turn = _prepare(runtime, claim, selected)
     route = Route(tier=turn.tier, model=turn.models[0].id, reason=turn.reason)
-    route_ms = _since_ms(began)
-    pen = runtime.writer.open(claim, stop, turn.persona.name)
+    spent = _spent_before(claim.spec, *times_ms, _since_ms(began))
+    delta = NewEvent(events.ANSWER_DELTA, {"agent": turn.agent})
+    pen = runtime.writer.open(claim, stop, delta)
     pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(route)))
-    pen.tell(NewEvent(events.AGENT_STARTED, {"agent": turn.persona.name, "model": route.model}))
-    reply = runtime.turns.run(
-        turn, deadline=deadline, stop=stop, listener=_listener(pen, claim, route)
-    )
+    pen.tell(NewEvent(events.AGENT_STARTED, {"agent": turn.agent, "model": route.model}))
+    reply = runtime.turns.run(turn, deadline=deadline, stop=stop, listener=listener(pen, {}, turn))
     if stop.reason is StopReason.LOST:
         logger.warning("another attempt has the job; this one ends")
         return
     if reply.retry_in_s is not None and reply.report.error is not None:
-        _defer(runtime, claim, reply.retry_in_s, reply.report.error.code, pen)
+        defer(runtime, claim, reply.retry_in_s, reply.report.error.code, pen)
         return
-    timing = _timing(claim.spec, times_ms, route_ms, reply)
+    timing = _timing(claim.spec, spent, reply)
     status, outcome = conclude(reply, route, timing)
     pen.tell(_agent_event(reply))
-    _finish(runtime, claim, status, outcome, pen.take())
-    logger.info("job ended", status=status.value, **timing)
+    finish(runtime, claim, status, outcome, pen.take())
 
 
-def _prepare(runtime: Runtime, claim: Claim) -> Turn:
-    """Choose who answers with which model, and what it is shown."""
+def _select(runtime: Runtime, spec: JobSpec) -> Team:
+    """Choose who answers."""
+    if spec.team is not None:
+        return select_team(spec.message, spec.team.agents, runtime.personas, most=MOST_CHOSEN)
+    chosen = select_agent(spec.message, spec.agent, runtime.personas)
+    return Team((chosen,), chosen.reason)
+
+
+def _prepare(runtime: Runtime, claim: Claim, selected: Team) -> Turn:
+    """Choose the model of the one agent that answers, and what it is shown."""
     spec = claim.spec
-    selection = select_agent(spec.message, spec.agent, runtime.personas)
-    tier = "quick" if spec.mode == "quick" else selection.persona.tier
+    persona = selected.members[0].persona
+    tier = "quick" if spec.mode == "quick" else persona.tier
     model = runtime.catalogue.for_tier(tier)
     return Turn(
-        persona=selection.persona,
+        agent=persona.name,
         tier=tier,
         models=tuple(fallbacks_of(model, runtime.catalogue)),
-        reason=selection.reason,
+        reason=selected.reason,
         messages=build_messages(
-            selection.persona,
-            _history(runtime, claim),
+            persona,
+            history_of(runtime, claim),
             spec.message,
             budget_tokens=model.context_tokens - spec.max_tokens,
         ),
         max_tokens=spec.max_tokens,
         temperature=spec.temperature,
     )
-
-
-def _listener(pen: JobEvents, claim: Claim, route: Route) -> Listener:
-    """Return who tells the job's readers of the answer and of every new beginning."""
-
-    def on_restart(reason: str) -> None:
-        pen.tell(NewEvent(events.JOB_RETRYING, {"attempt": claim.attempt, "reason": reason}))
-
-    def on_fallback(model: Model, reason: str) -> None:
-        another = msgspec.structs.replace(route, model=model.id, reason=f"fallback: {reason}")
-        pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(another)))
-
-    return Listener(pen.add_text, on_restart, on_fallback)
-
-
-def _defer(runtime: Runtime, claim: Claim, wait_s: float, reason: str, pen: JobEvents) -> None:
-    """Free this slot until the provider wants to be asked again; the sweeper sends the job."""
-    logger.info("job deferred", wait_s=wait_s, reason=reason)
-    unsure, last_events = pen.take()
-    runtime.attempts.defer(claim, wait_s, reason=reason, unsure=unsure, last_events=last_events)
-
-
-def _history(runtime: Runtime, claim: Claim) -> list[Message]:
-    return [
-        message
-        for turn in runtime.attempts.conversation(claim.spec)
-        for message in (Message("user", turn.message), Message("assistant", turn.answer))
-    ]
 
 
 def conclude(
@@ -166,27 +146,29 @@ def conclude(
     return JobStatus(report.status), outcome
 
 
-def _timing(
-    spec: JobSpec, times_ms: tuple[int, int], route_ms: int, reply: Reply
-) -> dict[str, int | None]:
+def _spent_before(spec: JobSpec, queued_ms: int, claimed_ms: int, route_ms: int) -> dict[str, int]:
+    """Account for the time from submit to the first model call."""
+    return {
+        "accept": max(0, queued_ms - spec.created_ms),
+        "queue": max(0, claimed_ms - queued_ms),
+        "route": route_ms,
+    }
+
+
+def _timing(spec: JobSpec, spent: dict[str, int], reply: Reply) -> dict[str, int | None]:
     """Account for the time from submit to now; all parts but `first_token` add up to `total`.
 
     `persist` is what remains: claiming, writing events, waiting for a processor.
     """
-    queued_ms, claimed_ms = times_ms
-    total = max(0, _now_ms() - spec.created_ms)
-    accept = max(0, queued_ms - spec.created_ms)
-    queue = max(0, claimed_ms - queued_ms)
+    total = max(0, now_ms() - spec.created_ms)
     model = reply.report.timing_ms["total"] or 0
     return {
-        "accept": accept,
-        "queue": queue,
-        "route": route_ms,
+        **spent,
         "cache": 0,
         "first_token": reply.report.timing_ms["first_token"],
         "model": model,
         "synthesis": 0,
-        "persist": max(0, total - accept - queue - route_ms - model),
+        "persist": max(0, total - sum(spent.values()) - model),
         "total": total,
     }
 
@@ -200,33 +182,5 @@ def _agent_event(reply: Reply) -> NewEvent:
     )
 
 
-def _finish(
-    runtime: Runtime,
-    claim: Claim,
-    status: JobStatus,
-    outcome: Outcome,
-    unwritten: tuple[Batch, list[NewEvent]],
-) -> None:
-    """End the job, waiting for Redis if need be; the fence keeps a late end harmless."""
-    unsure, last_events = unwritten
-    give_up_at = time.monotonic() + _FINISH_PATIENCE_S
-    while True:
-        try:
-            is_ended = runtime.attempts.finish(
-                claim, status, outcome, unsure=unsure, last_events=last_events
-            )
-            if not is_ended:
-                logger.warning("another attempt has the job; this end does not count")
-            return
-        except CoordinatorUnavailable:
-            if time.monotonic() >= give_up_at:
-                raise
-            time.sleep(_FINISH_RETRY_S)
-
-
 def _since_ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

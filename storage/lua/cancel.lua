@@ -6,7 +6,7 @@ local status = redis.call('HGET', KEYS[1], 'status')
 if status == 'queued' or status == 'in_progress' then
   redis.call('HSETNX', KEYS[1], 'cancel', now_ms())
   redis.call('PUBLISH', ARGV[2], ARGV[1])
-  if status == 'queued' then
+  if status == 'queued' or redis.call('HEXISTS', KEYS[1], 'slots') == 1 then
     redis.call('ZADD', KEYS[3], now_ms(), ARGV[1])
   end
 end

@@ -2,10 +2,10 @@
 -- KEYS  1 job, 2 events, 3 dispatch
 -- ARGV  1 job id, 2 fence, 3 lease ms, 4 at (ISO), 5 most attempts
 -- Answer: {spec, attempt, accepted ms} or nil when there is nothing to do: the job is unknown, ended,
---         cancelled, out of attempts, or another worker's lease is alive
+--         cancelled, out of attempts, with its team, or another worker's lease is alive
 local state = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'lease', 'cancel', 'spec', 'accepted', 'seq')
 local status, attempt, now = state[1], tonumber(state[2] or 0), now_ms()
-local is_free = status == 'queued' or (status == 'in_progress' and tonumber(state[3]) <= now)
+local is_free = status == 'queued' or (status == 'in_progress' and state[3] and tonumber(state[3]) <= now)
 if not is_free or state[4] or attempt >= tonumber(ARGV[5]) then
   return nil
 end

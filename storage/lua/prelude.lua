@@ -8,6 +8,50 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- A job that several agents answer has slots, one for each piece of its work. The job itself is the slot ''; what is
+-- said of a slot stands in fields of the job's hash that begin with its name.
+local function field(slot, name)
+  return slot == '' and name or slot .. ':' .. name
+end
+
+-- Name a slot's entry in the dispatch index.
+local function entry(job_id, slot)
+  return slot == '' and job_id or job_id .. '/' .. slot
+end
+
+local function slots_of_job()
+  local names = {}
+  for name in string.gmatch(redis.call('HGET', KEYS[1], 'slots') or '', '%S+') do
+    names[#names + 1] = name
+  end
+  return names
+end
+
+local function is_running(slot, now)
+  local state = redis.call('HMGET', KEYS[1], field(slot, 'state'), field(slot, 'lease'))
+  return state[1] == 'running' and tonumber(state[2]) > now
+end
+
+-- Count the slots that live workers hold.
+local function count_running(now)
+  local count = 0
+  for _, slot in ipairs(slots_of_job()) do
+    if is_running(slot, now) then
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- Take all slots from their workers and from the dispatch index, which is KEYS[dispatch].
+local function close_slots(job_id, dispatch)
+  for _, slot in ipairs(slots_of_job()) do
+    redis.call('HDEL', KEYS[1], field(slot, 'fence'), field(slot, 'lease'))
+    redis.call('HSET', KEYS[1], field(slot, 'state'), 'done')
+    redis.call('ZREM', KEYS[dispatch], entry(job_id, slot))
+  end
+end
+
 local published = {}
 
 -- Give an event the job's next number and keep it; `tell` tells those who listen.
@@ -21,7 +65,9 @@ end
 
 -- Publish what was appended as one message, a line an event: each message costs every listener.
 local function tell()
-  redis.call('PUBLISH', KEYS[2], table.concat(published, '\n'))
+  if #published > 0 then
+    redis.call('PUBLISH', KEYS[2], table.concat(published, '\n'))
+  end
 end
 
 -- Append the (type, data) pairs that ARGV holds from `first` on.
@@ -31,16 +77,16 @@ local function append_pairs(job_id, at, first)
   end
 end
 
--- Append pairs of which the first `count` are batch `number`, sent before without an answer: they
--- are left out if they had arrived after all.
-local function append_after_unsure(job_id, at, number, count, first)
-  if number > 0 and tonumber(redis.call('HGET', KEYS[1], 'batch') or 0) >= number then
+-- Append pairs of which the first `count` are batch `number` of the slot, sent before without an answer:
+-- they are left out if they had arrived after all.
+local function append_after_unsure(job_id, slot, at, number, count, first)
+  if number > 0 and tonumber(redis.call('HGET', KEYS[1], field(slot, 'batch')) or 0) >= number then
     first = first + 2 * count
   end
   append_pairs(job_id, at, first)
 end
 
-local function holds(fence)
-  local state = redis.call('HMGET', KEYS[1], 'status', 'fence')
+local function holds(slot, fence)
+  local state = redis.call('HMGET', KEYS[1], 'status', field(slot, 'fence'))
   return state[1] == 'in_progress' and state[2] == fence
 end

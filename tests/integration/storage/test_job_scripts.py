@@ -21,6 +21,7 @@ from storage.cancellation import Cancellation
 from storage.event_log import EventLog
 from storage.job_store import IdempotencyClaim, JobStore, Restored
 from storage.sweep import Sweep
+from storage.teams import Teams
 from tests.jobs import ROOMY, make_spec
 
 DONE = Outcome(answer=Answer(text="ab", finish_reason="stop", agents=("dev",)), cost_micros=30)
@@ -39,6 +40,11 @@ def attempts(redis_client):
 @pytest.fixture
 def sweep(redis_client):
     return Sweep(redis_client, lease_s=15)
+
+
+@pytest.fixture
+def teams(redis_client):
+    return Teams(redis_client, lease_s=15)
 
 
 @pytest.fixture
@@ -266,11 +272,13 @@ def test_conversation_is_anothers_when_the_user_differs(store, attempts):
     assert attempts.conversation(make_spec(conversation_id="plans")) == []
 
 
-def test_queued_job_ends_at_once_when_it_is_cancelled(store, attempts, sweep, log, redis_client):
+def test_queued_job_ends_at_once_when_it_is_cancelled(
+    store, attempts, sweep, log, redis_client, teams
+):
     spec = make_spec()
     store.accept(spec, ROOMY, None)
 
-    Cancellation(store, sweep, attempts).cancel(store.get(spec.id))
+    Cancellation(store, sweep, attempts, teams).cancel(store.get(spec.id))
 
     assert store.get(spec.id).status is JobStatus.CANCELLED
     assert types_of(log.read(spec.id, after=1)) == ["job.cancelled"]
@@ -278,36 +286,36 @@ def test_queued_job_ends_at_once_when_it_is_cancelled(store, attempts, sweep, lo
     assert attempts.claim(spec.id) is None
 
 
-def test_worker_hears_of_it_when_its_job_is_cancelled(store, attempts, sweep):
+def test_worker_hears_of_it_when_its_job_is_cancelled(store, attempts, sweep, teams):
     spec = make_spec()
     store.accept(spec, ROOMY, None)
     claim = attempts.claim(spec.id)
 
-    Cancellation(store, sweep, attempts).cancel(store.get(spec.id))
+    Cancellation(store, sweep, attempts, teams).cancel(store.get(spec.id))
 
     assert attempts.renew([claim]) == [Hold.CANCELLED]
     assert attempts.append([(claim, Batch([]))]) == [Hold.CANCELLED]
 
 
-def test_cancel_is_refused_when_the_job_has_ended(store, attempts, sweep):
+def test_cancel_is_refused_when_the_job_has_ended(store, attempts, sweep, teams):
     spec = make_spec()
     store.accept(spec, ROOMY, None)
     attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, DONE)
 
     with pytest.raises(JobAlreadyFinished) as refusal:
-        Cancellation(store, sweep, attempts).cancel(store.get(spec.id))
+        Cancellation(store, sweep, attempts, teams).cancel(store.get(spec.id))
 
     assert refusal.value.job_status == "completed"
 
 
-def test_cancel_is_refused_when_the_accept_was_undone(store, attempts, sweep):
+def test_cancel_is_refused_when_the_accept_was_undone(store, attempts, sweep, teams):
     spec = make_spec()
     store.accept(spec, ROOMY, None)
     job = store.get(spec.id)
     store.undo(spec)
 
     with pytest.raises(JobNotFound):
-        Cancellation(store, sweep, attempts).cancel(job)
+        Cancellation(store, sweep, attempts, teams).cancel(job)
 
 
 def test_job_is_due_when_its_lease_has_run_out(store, attempts, sweep, redis_client):

@@ -9,6 +9,7 @@ from agents.relevance import rate
 from agents.selection import select_agent, select_team
 from core.errors import UnknownAgent
 from core.job import AGENT_NAMES
+from core.team import MOST_CHOSEN
 
 PERSONAS = load_personas()
 SPLITS = "Build a secure REST API in Flask with a usable UI and deploy it"
@@ -157,10 +158,10 @@ def test_one_agent_answers_and_the_team_says_why_when_the_question_does_not_spli
     assert (names_of(team), team.reason) == ([name], reason)
 
 
-def test_four_agents_are_the_most_that_relevance_chooses():
-    team = select_team(f"{SPLITS}, with a roadmap", None, PERSONAS, most=5)
+def test_no_more_agents_than_allowed_are_chosen():
+    team = select_team(f"{SPLITS}, with a roadmap", None, PERSONAS, most=MOST_CHOSEN)
 
-    assert len(team.members) == 4
+    assert len(team.members) == MOST_CHOSEN
 
 
 def test_most_relevant_ones_answer_when_fewer_are_allowed():

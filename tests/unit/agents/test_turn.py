@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from agents.personas import load_personas
 from agents.turn import Listener, Turn, TurnRunner, fallbacks_of
 from core.chat import Message, StopReason, StopSignal, StreamEnd, TextDelta, Usage
 from core.errors import (
@@ -21,7 +20,7 @@ from core.models import estimate_tokens, read_catalogue
 CATALOGUE = read_catalogue("groq")
 MODEL = CATALOGUE.for_tier("standard")
 TURN = Turn(
-    persona=load_personas()["dev"],
+    agent="dev",
     tier="standard",
     models=tuple(fallbacks_of(MODEL, CATALOGUE)),
     reason="asked for by name",

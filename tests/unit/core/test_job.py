@@ -13,8 +13,8 @@ from core.job import (
     new_job_id,
     new_user_id,
     shard_of,
-    to_public,
 )
+from core.public_job import to_public
 from tests.jobs import make_spec
 
 

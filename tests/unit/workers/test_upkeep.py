@@ -15,7 +15,8 @@ def due_job(*, status, attempt=1, lease_in_ms=None, cancel=False, deadline_in_ms
     return DueJob(
         job_id=spec.id,
         job=Job(spec=spec, status=status, attempt=attempt),
-        lease_until_ms=None if lease_in_ms is None else 10_000 + lease_in_ms,
+        attempt=attempt,
+        lease_until_ms=0 if lease_in_ms is None else 10_000 + lease_in_ms,
         cancel_requested=cancel,
     )
 
@@ -26,7 +27,7 @@ QUEUED, RUNNING = JobStatus.QUEUED, JobStatus.IN_PROGRESS
 @pytest.mark.parametrize(
     ("due", "verdict"),
     [
-        (DueJob(job_id="j", job=None, lease_until_ms=None, cancel_requested=False), Verdict.FORGET),
+        (DueJob(job_id="j", job=None), Verdict.FORGET),
         (due_job(status=JobStatus.COMPLETED), Verdict.FORGET),
         (due_job(status=RUNNING, lease_in_ms=1, cancel=True), Verdict.LEAVE),
         (due_job(status=RUNNING, lease_in_ms=0), Verdict.PUBLISH),
