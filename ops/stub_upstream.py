@@ -1,7 +1,7 @@
 """The stub upstream: a local server that speaks Groq's chat protocol, with faults on request.
 
-Not a model: it answers `token-1 token-2 …` after scripted delays. A user message may carry a
-directive such as `[[stub:429 retry_after=1]]`; `python -m ops.stub_upstream --help` lists them.
+Not a model: it answers `token-1 token-2 …` after scripted delays. A question may carry directives
+such as `[[stub:429 retry_after=1]]`; `python -m ops.stub_upstream --help` lists them.
 """
 
 from __future__ import annotations
@@ -16,19 +16,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-DIRECTIVES: Final = """directives, inside the last user message:
-  [[stub:tokens=50 gap_ms=20 first_ms=100]]  another answer than the command line says
-  [[stub:length]]                            finish_reason "length"
-  [[stub:429 retry_after=1]] [[stub:500]]    any status of 400 and above
-  [[stub:stall_before=30]]                   nothing comes for so many seconds; without, for ever
-  [[stub:stall_after=3]]                     nothing more comes after N tokens
-  [[stub:cut_after=3]]                       the connection closes after N tokens
-  [[stub:error_after=3]]                     x_groq.error after N tokens
-  [[stub:garbage_after=3]]                   a line that is not JSON after N tokens
-  [[stub:no_usage]]                          no usage anywhere
-  [[stub:once ...]] [[stub:once:500]]        only the first time this message is seen
-"""
-_DIRECTIVE = re.compile(r"\[\[stub:([^\]]*)\]\]")
+from ops.stub_script import DIRECTIVES, Asked, Script, has_directive, read_asked, write_script
+
 _STALL_S: Final = 600.0
 
 
@@ -44,19 +33,6 @@ class Stats:
     faults: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True)
-class Script:
-    """How one request is to be answered."""
-
-    tokens: int
-    first_ms: float
-    gap_ms: float
-    options: dict[str, str]
-
-    def after(self, fault: str) -> int | None:
-        return int(self.options[fault] or 0) if fault in self.options else None
-
-
 class StubUpstream:
     """Answers one connection after another; every connection is kept alive."""
 
@@ -64,7 +40,7 @@ class StubUpstream:
         self._first_token_ms = first_token_ms
         self._tokens = tokens
         self._token_gap_ms = token_gap_ms
-        self._seen: Counter[str] = Counter()
+        self._seen: Counter[Asked] = Counter()
         self.stats = Stats()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -95,18 +71,15 @@ class StubUpstream:
             send_json(writer, 404, {"error": {"message": "no such path"}})
 
     def _script(self, request: dict[str, Any]) -> Script:
-        message = request["messages"][-1]["content"]
-        self._seen[message] += 1
-        found = _DIRECTIVE.search(message)
-        words = found[1].replace("once:", "once ").split() if found else []
-        if "once" in words and self._seen[message] > 1:
-            words = []
-        options = {name: value for name, _, value in (word.partition("=") for word in words)}
-        return Script(
-            tokens=min(int(options.get("tokens", self._tokens)), request["max_completion_tokens"]),
-            first_ms=float(options.get("first_ms", self._first_token_ms)),
-            gap_ms=float(options.get("gap_ms", self._token_gap_ms)),
-            options=options,
+        asked = read_asked(request)
+        self._seen[asked] += 1
+        return write_script(
+            asked,
+            is_repeat=self._seen[asked] > 1,
+            tokens=self._tokens,
+            first_ms=self._first_token_ms,
+            gap_ms=self._token_gap_ms,
+            most_tokens=request["max_completion_tokens"],
         )
 
     async def _chat(
@@ -138,7 +111,7 @@ class StubUpstream:
     def _may_wait(self, request: dict[str, Any]) -> bool:
         """Say whether the answer takes long enough to watch for a client that hangs up."""
         waits = self._first_token_ms > 0 or self._token_gap_ms > 0
-        return waits or "[[stub:" in request["messages"][-1]["content"]
+        return waits or has_directive(read_asked(request))
 
     async def _answer(self, writer: asyncio.StreamWriter, request: dict[str, Any]) -> None:
         script = self._script(request)
@@ -162,8 +135,8 @@ class StubUpstream:
 
     async def _tokens_of(self, writer: asyncio.StreamWriter, script: Script) -> None:
         pending: list[bytes] = []
-        for number in range(1, script.tokens + 1):
-            pending.append(to_line({"delta": {"content": f"token-{number} "}}))
+        for number, token in enumerate(script.tokens, start=1):
+            pending.append(to_line({"delta": {"content": token}}))
             if script.gap_ms or script.options:
                 send_chunks(writer, *pending)
                 pending = []
@@ -194,8 +167,8 @@ class StubUpstream:
         prompt_chars = sum(len(message["content"]) for message in request["messages"])
         usage = {
             "prompt_tokens": prompt_chars // 4,
-            "completion_tokens": script.tokens,
-            "total_tokens": prompt_chars // 4 + script.tokens,
+            "completion_tokens": len(script.tokens),
+            "total_tokens": prompt_chars // 4 + len(script.tokens),
         }
         lines = [to_line(end, x_groq={"id": "req_stub", "usage": usage})]
         if (request.get("stream_options") or {}).get("include_usage"):
