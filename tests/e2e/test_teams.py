@@ -165,3 +165,98 @@ def test_contradictory_request_is_refused_with_its_reason(api, fields, said):
 
     assert answer.status_code == 400
     assert said in answer.text
+
+
+def test_job_is_degraded_when_one_agent_fails(api):
+    job = ask_team(api, "Hi [[stub@dev:400]]", agents=["dev", "sage", "luna"])
+
+    assert (job["status"], job["degraded"]) == ("completed", True)
+    dev, *others = sorted(job["agents"], key=lambda agent: agent["name"])
+    assert (dev["status"], dev["text"]) == ("failed", "")
+    assert dev["error"]["code"]
+    assert {agent["status"] for agent in others} == {"completed"}
+    assert sorted(job["answer"]["agents"]) == ["luna", "sage"]
+    assert job["synthesis"]["status"] == "completed"
+
+
+def test_single_reply_answers_when_all_others_fail(api):
+    job_id = api.submit(
+        "Hi [[stub@dev:400]] [[stub@luna:400]]", path="multi-agent", agents=["dev", "sage", "luna"]
+    ).json()["id"]
+
+    events = api.events(job_id)
+
+    job = api.job(job_id)
+    assert (job["status"], job["degraded"], job["synthesis"]) == ("completed", True, None)
+    assert job["answer"]["agents"] == ["sage"]
+    assert job["answer"]["text"] == text_of(events) != ""
+
+
+def test_job_fails_when_its_quorum_is_missed(api):
+    job = ask_team(api, "Hi [[stub@dev:400]]", agents=["dev", "sage"], quorum=2)
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "quorum_not_met")
+    assert "1 of 2" in job["error"]["message"]
+    assert {agent["name"]: bool(agent["text"]) for agent in job["agents"]} == {
+        "dev": False,
+        "sage": True,
+    }
+    assert job["usage"]["output_tokens"] == 10
+
+
+@pytest.mark.parametrize("fault", ["400", "tokens=5 gap_ms=5 error_after=3"])
+def test_best_reply_answers_when_the_synthesis_fails(api, fault):
+    job_id = api.submit(
+        f"Hi [[stub@synthesis:{fault}]]", path="multi-agent", agents=["dev", "sage"]
+    ).json()["id"]
+
+    events = api.events(job_id)
+
+    job = api.job(job_id)
+    assert (job["status"], job["degraded"]) == ("completed", True)
+    assert job["synthesis"]["status"] == "failed"
+    assert len(job["answer"]["agents"]) == 1
+    assert job["answer"]["text"] == text_of(events) != ""
+
+
+def test_late_agent_is_left_out_when_the_others_are_through(api):
+    job = ask_team(
+        api, "Hi [[stub@dev:stall_before]]", agents=["dev", "sage", "luna"], agent_deadline_s=1.0
+    )
+
+    assert (job["status"], job["degraded"]) == ("completed", True)
+    assert sorted(job["answer"]["agents"]) == ["luna", "sage"]
+    fate = {agent["name"]: agent["error"] for agent in job["agents"]}
+    assert fate["dev"]["code"] == "deadline_exceeded"
+
+
+def test_first_reply_stays_when_its_revision_fails(api):
+    job = ask_team(
+        api, "Hi [[stub@dev/2:400]]", agents=["dev", "sage"], strategy="debate", quorum=2
+    )
+
+    assert (job["status"], job["degraded"]) == ("completed", True)
+    assert sorted(job["answer"]["agents"]) == ["dev", "sage"]
+
+
+def test_debate_goes_on_without_those_who_failed(api):
+    job = ask_team(api, "Hi [[stub@dev/1:400]]", agents=["dev", "sage", "luna"], strategy="debate")
+
+    rounds = {agent["name"]: agent["rounds"] for agent in job["agents"]}
+    assert (job["status"], rounds) == ("completed", {"dev": 1, "sage": 2, "luna": 2})
+
+
+def test_agent_alone_waits_when_the_provider_asks_it_to(api):
+    job_id = api.submit(
+        "Hi [[stub@dev:once 429 retry_after=3]]", path="multi-agent", agents=["dev", "sage"]
+    ).json()["id"]
+
+    events = api.events(job_id)
+
+    assert api.job(job_id)["degraded"] is False
+    retrying = [event["data"] for event in events if event["type"] == "job.retrying"]
+    assert [(again["agent"], again["reason"]) for again in retrying] == [
+        ("dev", "model_rate_limited")
+    ]
+    started = [event["data"]["agent"] for event in events if event["type"] == "agent.started"]
+    assert sorted(started) == ["dev", "dev", "sage"]
