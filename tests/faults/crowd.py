@@ -1,0 +1,63 @@
+"""Users who together submit more jobs than one may have, and look after all of them."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.api_client import ApiClient
+
+_JOBS_PER_USER = 10
+_THREADS = 16
+
+
+class Crowd:
+    """Fresh demo users for every ten jobs; `job_ids` are all jobs that were accepted."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._owners: dict[str, ApiClient] = {}
+        self._run = uuid.uuid4().hex[:8]
+        self._numbers = itertools.count(1)
+
+    @property
+    def job_ids(self) -> list[str]:
+        return list(self._owners)
+
+    def close(self) -> None:
+        for user in set(self._owners.values()):
+            user.close()
+
+    def submit(self, count: int, script: str = "tokens=10") -> list[str]:
+        """Have jobs accepted at once, each with an own question; returns their ids."""
+        users = [ApiClient(self._url) for _ in range(-(-count // _JOBS_PER_USER))]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(
+                pool.map(lambda n: self._submit(users[n // _JOBS_PER_USER], script), range(count))
+            )
+
+    def cancel(self, job_ids: Sequence[str]) -> list[int]:
+        """Cancel all at once and return each answer's status."""
+        with ThreadPoolExecutor(len(job_ids)) as pool:
+            return [
+                answer.status_code
+                for answer in pool.map(lambda job_id: self.owner(job_id).cancel(job_id), job_ids)
+            ]
+
+    def owner(self, job_id: str) -> ApiClient:
+        return self._owners[job_id]
+
+    def jobs(self, job_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the jobs as their owners see them."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(lambda job_id: self.owner(job_id).job(job_id), job_ids))
+
+    def _submit(self, user: ApiClient, script: str) -> str:
+        answer = user.submit(f"Question {next(self._numbers)} of {self._run} [[stub:{script}]]")
+        assert answer.status_code == 202, answer.text
+        job_id: str = answer.json()["id"]
+        self._owners[job_id] = user
+        return job_id
