@@ -47,6 +47,11 @@ class Crowd:
                 for answer in pool.map(lambda job_id: self.owner(job_id).cancel(job_id), job_ids)
             ]
 
+    def adopt(self, job_id: str, user: ApiClient) -> str:
+        """Look after a job that one of the users submitted otherwise; returns its id."""
+        self._owners[job_id] = user
+        return job_id
+
     def owner(self, job_id: str) -> ApiClient:
         return self._owners[job_id]
 
