@@ -1,4 +1,4 @@
-"""The `aether` command: up, status, scale, logs, stop."""
+"""The `aether` command: up, ask, status, scale, logs, stop."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 
 from core.settings import Settings, read_settings
 from ops import report, up
+from ops.ask_cli import ask_command
 from ops.dead_letters import DeadLetters
 from ops.drill_cli import drills
 from ops.follow import follow
@@ -28,6 +29,7 @@ from ops.supervisor_config import program_file, write_program
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(drills, name="drill")
+app.command("ask")(ask_command)
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 _STOPPED_WITHIN_S: Final = DRAIN_S + 120.0
 _WORKER = re.compile(r"worker-(\d+)")
