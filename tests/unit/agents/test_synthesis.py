@@ -76,6 +76,14 @@ def test_reply_cannot_end_itself_with_the_mark_of_another_request():
     assert set(marks_in(messages)) - {seen} != set()
 
 
+def test_mark_is_another_one_when_a_text_contains_it(monkeypatch):
+    monkeypatch.setattr("agents.synthesis._MARK_CHARS", 1)
+
+    messages = synthesis(reply("dev", "0123456789abcd"), question="e?")
+
+    assert messages[-1].content.startswith("=== f begin the question\n")
+
+
 def test_question_cannot_forge_a_reply():
     seen = marks_in(synthesis(reply("dev", "SQLite")))[0]
 
@@ -145,6 +153,16 @@ def test_own_reply_is_cut_like_the_others_when_the_budget_is_short():
 
     assert tokens_of(messages) <= 2000
     assert abs(messages[-2].content.count("s") - messages[-1].content.count("p" * 10) * 10) < 50
+
+
+def test_replies_come_before_the_history_in_a_revision_too():
+    replies = ("s" * 3000, reply("atlas", "p" * 3000))
+    turn = [Message("user", "u" * 400), Message("assistant", "a" * 400)]
+    enough_for_both = tokens_of(revision(*replies)) + 50
+
+    messages = revision(*replies, history=turn, budget_tokens=enough_for_both)
+
+    assert messages == revision(*replies)
 
 
 def test_agents_are_told_how_to_revise_and_the_synthesis_is_not():
