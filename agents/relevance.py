@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -24,7 +25,7 @@ class Relevance(Struct, frozen=True):
 
 def rate(message: str, personas: Mapping[str, Persona]) -> dict[str, Relevance]:
     """Rate every persona; a term counts once, however often the message repeats it."""
-    vocabulary = _by_first_word(personas)
+    vocabulary = _by_first_word(frozenset().union(*(p.skills for p in personas.values())))
     named = dict.fromkeys(_terms_in(_words(message), vocabulary))
     return {name: _rate(named, persona.skills) for name, persona in personas.items()}
 
@@ -34,10 +35,11 @@ def _rate(named: Mapping[str, None], skills: Mapping[str, int]) -> Relevance:
     return Relevance(sum(skills[term] for term in terms), terms)
 
 
-def _by_first_word(personas: Mapping[str, Persona]) -> dict[str, list[tuple[str, ...]]]:
+@lru_cache(maxsize=8)
+def _by_first_word(terms_of_all: frozenset[str]) -> dict[str, list[tuple[str, ...]]]:
     """Return all personas' terms by their first word, the longest first."""
     vocabulary: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for term in {term for persona in personas.values() for term in persona.skills}:
+    for term in terms_of_all:
         words = tuple(term.split())
         vocabulary[words[0]].append(words)
     for terms in vocabulary.values():

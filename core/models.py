@@ -22,7 +22,7 @@ _SHIPPED: Final = Path(__file__).with_name("models.toml")
 #: Characters of English text per token, on the low side, so that estimates err upwards.
 _CHARS_PER_TOKEN: Final = 3.5
 #: What a persona's prompt and the message frame add to a request, at most.
-_PROMPT_TOKENS: Final = 600
+PROMPT_TOKENS: Final = 900
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     def estimate_micros(self, model: Model, prompt_chars: int, max_tokens: int) -> int:
         """Return what a request can cost at most, for its reservation."""
         usage = Usage(
-            input_tokens=_PROMPT_TOKENS + math.ceil(prompt_chars / _CHARS_PER_TOKEN),
+            input_tokens=PROMPT_TOKENS + math.ceil(prompt_chars / _CHARS_PER_TOKEN),
             output_tokens=max_tokens,
         )
         return self.cost_micros(model, usage)
