@@ -177,7 +177,7 @@ class EventHub:
                     for listener in listeners:
                         listener.drop()
             while not self._is_closed.is_set() and self._pubsub is pubsub:
-                message = pubsub.get_message(timeout=_TURN_S)
+                message = _next_message(pubsub)
                 if message is not None:
                     self._deliver(message)
 
@@ -200,6 +200,20 @@ class EventHub:
         for event in events:
             for listener in listeners:
                 listener.offer(event)
+
+
+def _next_message(pubsub: PubSub) -> dict[str, Any] | None:
+    """Return the next message within a turn.
+
+    Raises:
+        CoordinatorUnavailable: the connection was closed under the read, by a sender that found it
+            broken; what redis-py stumbles over then is its socket, which is None by that.
+    """
+    try:
+        message: dict[str, Any] | None = pubsub.get_message(timeout=_TURN_S)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CoordinatorUnavailable from error
+    return message
 
 
 def listen_for_cancels(redis: Redis) -> Iterator[str]:

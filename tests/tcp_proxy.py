@@ -89,7 +89,7 @@ class TcpProxy:
             return
         self._links[client] = target
         try:
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 await asyncio.gather(self._pump(reader, target), self._pump(answers, client))
         finally:
             self._links.pop(client, None)

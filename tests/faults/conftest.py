@@ -13,10 +13,11 @@ from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from ops.supervise import RUNNING
 from storage import keys
 from tests.faults.crowd import Crowd
+from tests.faults.harm import is_whole
 from tests.faults.invariants import check_invariants, unfinished
+from tests.faults.readers import Readers
 from tests.services import RunningServer, wait_until
 from tests.stack import RunningStack
 
@@ -31,6 +32,7 @@ def _harmed_stack(
         AETHER_LLM_URL=stub_server.url,
         AETHER_LEASE_S="3",
         AETHER_SWEEP_INTERVAL_S="1",
+        AETHER_API_PROCESSES="2",
     )
     yield stack
     stack.destroy()
@@ -41,12 +43,6 @@ def stack(_harmed_stack: RunningStack) -> Iterator[RunningStack]:
     """`aether up` with two workers; after the test all of it has to run without a human's help."""
     yield _harmed_stack
     wait_until(lambda: is_whole(_harmed_stack), 30, "every program to run again")
-
-
-def is_whole(stack: RunningStack) -> bool:
-    """Say whether every program runs and the API is ready."""
-    states = {program.state for program in stack.programs.values()}
-    return states == {RUNNING} and httpx.get(f"{stack.url}/readyz", timeout=10).is_success
 
 
 @pytest.fixture
@@ -79,6 +75,20 @@ def crowd(stack: RunningStack) -> Iterator[Crowd]:
     crowd = Crowd(stack.url)
     yield crowd
     crowd.close()
+
+
+@pytest.fixture
+def follow(crowd: Crowd) -> Iterator[Callable[[list[str]], Readers]]:
+    """Return what has each of the crowd's jobs read by its owner from now on."""
+    begun: list[Readers] = []
+
+    def follow(job_ids: list[str]) -> Readers:
+        begun.append(Readers({job_id: crowd.owner(job_id) for job_id in job_ids}))
+        return begun[-1]
+
+    yield follow
+    for readers in begun:
+        readers.close()
 
 
 @pytest.fixture

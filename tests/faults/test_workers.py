@@ -6,39 +6,18 @@ import os
 import random
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import httpx
 import pytest
 
 from core.job import SHARDS
-from ops.supervise import RUNNING
 from storage import keys
 from storage.job_store import JobStore
+from tests.faults.harm import WORKERS, await_other_pid, frozen, kill
 from tests.jobs import ROOMY, make_spec
 from tests.services import wait_until
-from workers import names
 
 pytestmark = pytest.mark.faults
-
-WORKERS = ("worker-1", "worker-2")
-
-
-@contextmanager
-def workers_stopped(stack):
-    for name in WORKERS:
-        stack.supervisor.stop(name, 30)
-    yield
-    for name in WORKERS:
-        stack.supervisor.start(name)
-
-
-def await_other_pid(stack, name, pid):
-    def is_back():
-        program = stack.programs[name]
-        return program.state == RUNNING and program.pid != pid
-
-    wait_until(is_back, 20, f"{name} to be restarted")
 
 
 def begun(redis, crowd):
@@ -66,8 +45,7 @@ def test_no_job_is_lost_when_workers_are_killed_at_random(
     for _ in range(kills):
         job_ids = crowd.submit(jobs_each, "tokens=40 gap_ms=50")
         wait_until(lambda ids=job_ids: streaming(ids) >= jobs_each // 2, 30, "answers to begin")
-        name = chooser.choice(WORKERS)
-        await_other_pid(stack, name, stack.kill_program(name))
+        kill(stack, chooser.choice(WORKERS))
 
     ended = settle(90)
 
@@ -81,15 +59,13 @@ def test_readers_see_one_answer_when_its_worker_was_killed(stack, crowd, streami
     (job_id,) = crowd.submit(1, "tokens=60 gap_ms=50")
     wait_until(lambda: streaming([job_id]), 20, "the answer to begin")
 
-    killed = [(name, stack.kill_program(name)) for name in WORKERS]
+    kill(stack, *WORKERS)
     events = crowd.owner(job_id).events(job_id)
 
     retrying = next(event for event in events if event["type"] == "job.retrying")
     assert retrying["data"]["superseded_through"] == retrying["sequence"] - 1
     assert retrying["data"]["reason"] == "worker_lost"
     assert settle() == {job_id: "completed"}
-    for name, pid in killed:
-        await_other_pid(stack, name, pid)
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.long)])
@@ -109,17 +85,6 @@ def test_every_job_finishes_when_workers_freeze_and_are_killed(rounds, stack, cr
         assert set(ended.values()) == {"completed"}
 
 
-def test_job_is_dispatched_when_its_message_is_lost(stack, crowd, redis, settle):
-    with workers_stopped(stack):
-        job_ids = crowd.submit(10)
-        assert redis.llen(names.RUN_QUEUE) == 10
-        redis.delete(names.RUN_QUEUE)
-
-    ended = settle()
-
-    assert ended == dict.fromkeys(job_ids, "completed")
-
-
 def test_accept_is_undone_when_the_api_died_before_the_record(redis, mongo, settle):
     spec = make_spec()
     store = JobStore(redis)
@@ -137,15 +102,12 @@ def test_promise_is_kept_or_never_made_when_the_api_is_killed_while_it_stores(
 ):
     crowd.submit(1)
     user = crowd.owner(crowd.job_ids[0])
-    mongo_pid, api_pid = stack.programs["mongo"].pid, stack.programs["api"].pid
-    os.kill(mongo_pid, signal.SIGSTOP)
-    with ThreadPoolExecutor(5) as pool:
+    with ThreadPoolExecutor(5) as pool, frozen(stack, "mongo"):
         answers = [pool.submit(user.submit, f"Question {number}") for number in range(5)]
         wait_until(lambda: len(begun(redis, crowd)) == 5, 10, "the jobs to be taken in")
         job_ids = begun(redis, crowd)
-        stack.kill_program("api")
-    os.kill(mongo_pid, signal.SIGCONT)
-    await_other_pid(stack, "api", api_pid)
+        pid = stack.kill_program("api")
+    await_other_pid(stack, "api", pid)
 
     wait_until(
         lambda: all(is_decided(redis, mongo, job_id) for job_id in job_ids),

@@ -1,0 +1,169 @@
+"""Readers of a job's events miss nothing, whatever happens to the subscription."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import pytest
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from core.errors import CoordinatorUnavailable
+from core.events import ANSWER_DELTA, NewEvent
+from core.job import JobStatus, Outcome
+from storage.attempts import Attempts, Batch
+from storage.event_feed import EventFeed
+from storage.event_hub import EventHub
+from storage.event_log import EventLog
+from storage.job_store import JobStore
+from tests.jobs import ROOMY, make_spec
+from tests.services import wait_until
+from tests.tcp_proxy import TcpProxy
+
+
+@pytest.fixture
+def proxy(redis_server):
+    """What the readers' process reaches Redis by."""
+    with TcpProxy(int(redis_server.url.rpartition(":")[2].partition("/")[0])) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def readers_redis(proxy):
+    client = Redis.from_url(
+        f"redis://127.0.0.1:{proxy.port}/0",
+        socket_timeout=3,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+    )
+    with closing(client):
+        yield client
+
+
+@pytest.fixture
+def hub(readers_redis):
+    with closing(EventHub(readers_redis)) as hub:
+        yield hub
+
+
+@pytest.fixture
+def feed(hub, redis_client):
+    """The log is read by another way, so that only the subscription breaks."""
+    return EventFeed(hub, EventLog(redis_client))
+
+
+@pytest.fixture
+def job(redis_client):
+    return RunningJob(redis_client)
+
+
+class RunningJob:
+    """A job whose worker has claimed it: its log ends with number 2."""
+
+    def __init__(self, redis):
+        spec = make_spec()
+        self.id = spec.id
+        JobStore(redis).accept(spec, ROOMY, None)
+        self._attempts = Attempts(redis, lease_s=15)
+        self._claim = self._attempts.claim(spec.id)
+
+    def tell(self, count):
+        for _ in range(count):
+            event = NewEvent(ANSWER_DELTA, {"text": "word "})
+            self._attempts.append([(self._claim, Batch([event]))])
+
+    def end(self):
+        self._attempts.finish(self._claim, JobStatus.COMPLETED, Outcome())
+
+
+class Reader(threading.Thread):
+    """Follows a job to its end; `numbers` are the events it was given."""
+
+    def __init__(self, feed, job_id):
+        super().__init__(daemon=True)
+        self._events = feed.follow(job_id, after=0, heartbeat_s=0.3)
+        self.numbers = []
+        self.start()
+
+    def run(self):
+        for event in self._events:
+            if event is not None:
+                self.numbers.append(event.sequence)
+
+    def numbers_at_end(self):
+        self.join(20)
+        assert not self.is_alive()
+        return self.numbers
+
+
+def test_readers_are_heard_again_when_a_connection_was_closed_under_the_read(
+    hub, feed, readers_redis, job
+):
+    with hub.listen(job.id):
+        pass
+
+    readers_redis.connection_pool.disconnect()
+    reader = Reader(feed, job.id)
+    job.end()
+
+    assert reader.numbers_at_end() == [1, 2, 3]
+
+
+def test_nothing_is_missed_or_repeated_when_the_subscription_is_reset(feed, proxy, job):
+    reader = Reader(feed, job.id)
+    wait_until(lambda: reader.numbers == [1, 2], 10, "the backlog")
+
+    for _ in range(3):
+        job.tell(20)
+        proxy.reset()
+        job.tell(20)
+    job.end()
+
+    assert reader.numbers_at_end() == list(range(1, 124))
+
+
+def test_nothing_is_missed_when_messages_vanish_on_their_way(feed, proxy, job):
+    reader = Reader(feed, job.id)
+    wait_until(lambda: reader.numbers == [1, 2], 10, "the backlog")
+
+    proxy.blackhole()
+    job.tell(5)
+    wait_until(lambda: reader.numbers == [1, 2, 3, 4, 5, 6, 7], 10, "a look at the log")
+    proxy.heal()
+    job.tell(5)
+    job.end()
+
+    assert reader.numbers_at_end() == list(range(1, 14))
+
+
+def test_nothing_is_missed_when_a_reader_is_slower_than_its_job(feed, job):
+    events = feed.follow(job.id, after=0, heartbeat_s=5)
+    begun = [next(events).sequence, next(events).sequence]
+    job.tell(1)
+    begun.append(next(events).sequence)
+
+    job.tell(600)
+    job.end()
+
+    assert begun + [event.sequence for event in events if event] == list(range(1, 605))
+
+
+def test_fast_readers_are_not_held_up_when_another_reads_nothing(feed, job):
+    idle = feed.follow(job.id, after=0, heartbeat_s=5)
+    next(idle)
+    fast = Reader(feed, job.id)
+
+    job.tell(600)
+    job.end()
+
+    assert fast.numbers_at_end() == list(range(1, 604))
+    idle.close()
+
+
+def test_reader_is_told_to_come_back_when_redis_does_not_confirm(feed, proxy, job):
+    proxy.blackhole()
+
+    with pytest.raises(CoordinatorUnavailable):
+        next(feed.follow(job.id, after=0, heartbeat_s=5))
