@@ -12,7 +12,7 @@ from msgspec import Struct
 from pymongo import ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
-from core.errors import AccountExists
+from core.errors import AccountExists, StoreUnavailable
 from core.job import new_user_id
 from core.plans import PLANS, Plan
 from storage.failures import store_errors
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TRIAL_DAYS: Final = 14
 #: How long a process may go by what it last read of a user, in seconds.
 _CACHE_S: Final = 10.0
+#: How long it may do so while MongoDB is away; revoked tokens are in Redis for as long.
+_CACHE_WITHOUT_STORE_S: Final = 15 * 60.0
 _CACHED_USERS: Final = 10_000
 
 
@@ -59,6 +61,7 @@ class Accounts:
     def __init__(self, database: Database[dict[str, Any]]) -> None:
         self._users = database.get_collection("users", write_concern=WriteConcern("majority"))
         self._cache: TTLCache[str, User] = TTLCache(_CACHED_USERS, _CACHE_S)
+        self._last_seen: TTLCache[str, User] = TTLCache(_CACHED_USERS, _CACHE_WITHOUT_STORE_S)
         self._cache_lock = threading.Lock()
 
     def create(self, email: str, password_hash: str, name: str | None = None) -> User:
@@ -94,18 +97,36 @@ class Accounts:
         return Credentials(_to_user(document), document["password_hash"])
 
     def get(self, user_id: str) -> User | None:
-        """Return the user as of at most ten seconds ago; None also for one that has expired."""
+        """Return the user as of at most ten seconds ago; None also for one that has expired.
+
+        While MongoDB is away a user is returned as this process last saw it, so that those who
+        wait for a job go on to hear of it.
+        """
         with self._cache_lock:
             user: User | None = self._cache.get(user_id)
+        user = user or self._read(user_id)
         if user is None:
-            with store_errors():
-                document = self._users.find_one({"_id": user_id})
-            if document is None:
-                return None
-            user = _to_user(document)
-            self._remember(user)
+            return None
         is_over = user.expires_ms is not None and user.expires_ms <= _now().timestamp() * 1000
         return None if is_over else user
+
+    def _read(self, user_id: str) -> User | None:
+        try:
+            with store_errors():
+                document = self._users.find_one({"_id": user_id})
+        except StoreUnavailable:
+            with self._cache_lock:
+                user: User | None = self._last_seen.get(user_id)
+                if user is None:
+                    raise
+                # Not every request is to wait for MongoDB.
+                self._cache[user_id] = user
+            return user
+        if document is None:
+            return None
+        user = _to_user(document)
+        self._remember(user)
+        return user
 
     def set_password_hash(self, user_id: str, password_hash: str) -> None:
         with store_errors():
@@ -124,7 +145,7 @@ class Accounts:
 
     def _remember(self, user: User) -> None:
         with self._cache_lock:
-            self._cache[user.id] = user
+            self._cache[user.id] = self._last_seen[user.id] = user
 
 
 def _normal(email: str) -> str:

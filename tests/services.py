@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -100,6 +101,13 @@ def wait_until(holds: Callable[[], object], timeout_s: float, what: str) -> None
         if time.monotonic() > deadline:
             pytest.fail(f"Waited {timeout_s:g} s for {what}.")
         time.sleep(0.05)
+
+
+def port_of(url: str) -> int:
+    """Return the port of a server's address, for a proxy in front of it."""
+    port = urlsplit(url).port
+    assert port is not None
+    return port
 
 
 def _or_skip(find: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from storage.connections import mongo_database as connect
 from storage.indexes import COLLECTIONS, ensure_indexes
 from storage.refresh_families import RefreshFamilies
 from storage.revoked_tokens import RevokedTokens
+from tests.services import port_of
+from tests.tcp_proxy import TcpProxy
 
 
 @pytest.fixture
@@ -191,4 +193,22 @@ def test_store_is_unavailable_soon_when_no_server_answers():
     with pytest.raises(StoreUnavailable):
         Accounts(database).get(new_user_id())
 
+    close_all(database)
+
+
+def test_known_user_is_found_and_no_other_when_the_database_has_gone(
+    mongo_server, mongo_database, monkeypatch
+):
+    monkeypatch.setattr("storage.accounts._CACHE_S", 0.01)
+    with TcpProxy(port_of(mongo_server.url)) as proxy:
+        url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+        settings = Settings(mongo_url=url, mongo_database=mongo_database.name)
+        database = connect(settings, selection_timeout_s=0.2)
+        accounts = Accounts(database)
+        known, other = accounts.create_trial(), accounts.create_trial()
+        accounts.get(known.id)
+
+    assert accounts.get(known.id) == known
+    with pytest.raises(StoreUnavailable):
+        accounts.get(other.id)
     close_all(database)

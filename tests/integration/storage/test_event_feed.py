@@ -19,14 +19,14 @@ from storage.event_hub import EventHub
 from storage.event_log import EventLog
 from storage.job_store import JobStore
 from tests.jobs import ROOMY, make_spec
-from tests.services import wait_until
+from tests.services import port_of, wait_until
 from tests.tcp_proxy import TcpProxy
 
 
 @pytest.fixture
 def proxy(redis_server):
     """What the readers' process reaches Redis by."""
-    with TcpProxy(int(redis_server.url.rpartition(":")[2].partition("/")[0])) as proxy:
+    with TcpProxy(port_of(redis_server.url)) as proxy:
         yield proxy
 
 
