@@ -13,6 +13,7 @@ from msgspec import Struct
 JOB_QUEUED: Final = "job.queued"
 JOB_STARTED: Final = "job.started"
 JOB_RETRYING: Final = "job.retrying"
+CACHE_HIT: Final = "cache.hit"
 ROUTE_SELECTED: Final = "route.selected"
 AGENT_STARTED: Final = "agent.started"
 AGENT_DELTA: Final = "agent.delta"
@@ -33,6 +34,7 @@ EVENT_TYPES: Final = frozenset(
         JOB_QUEUED,
         JOB_STARTED,
         JOB_RETRYING,
+        CACHE_HIT,
         ROUTE_SELECTED,
         AGENT_STARTED,
         AGENT_DELTA,

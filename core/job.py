@@ -60,6 +60,8 @@ TERMINAL_EVENT: Final[dict[JobStatus, str]] = {
 Mode = Literal["optimized", "quick", "stream", "multi_agent"]
 Strategy = Literal["parallel", "debate"]
 
+CacheLayer = Literal["memory", "session", "redis"]
+
 #: Whom a job may ask for; who they are is for `agents` to know.
 AGENT_NAMES: Final = ("dev", "luna", "atlas", "quinn", "sage")
 
@@ -101,6 +103,20 @@ class TeamRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     synthesis: bool = True
 
 
+class CacheControl(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far an answer that was given before may serve.
+
+    Attributes:
+        mode: `refresh` asks anew and keeps the answer, `bypass` has nothing to do with the cache.
+        ttl_s: the longest that this job's answer is to be kept.
+        max_age_s: the oldest answer that may serve.
+    """
+
+    mode: Literal["use", "refresh", "bypass"] = "use"
+    ttl_s: int | None = None
+    max_age_s: int | None = None
+
+
 class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was accepted; it never changes.
 
@@ -122,6 +138,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     agent: str | None = None
     team: TeamRequest | None = None
     conversation_id: str | None = None
+    cache: CacheControl = CacheControl()
     metadata: dict[str, str] = field(default_factory=dict)
     reserved_micros: int = 0
     request_id: str | None = None
@@ -176,6 +193,14 @@ class Answer(Struct, frozen=True, kw_only=True):
     agents: tuple[str, ...]
 
 
+class CacheUse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the cache had to do with a job; `coalesced`: another job's call answered it too."""
+
+    status: Literal["hit", "miss", "bypass", "coalesced"] = "bypass"
+    layer: CacheLayer | None = None
+    age_s: float | None = None
+
+
 class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came of a job; written once, with its terminal status.
 
@@ -195,6 +220,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timing_ms: dict[str, int | None] = field(default_factory=dict)
     error: JobError | None = None
     degraded: bool = False
+    cache: CacheUse = CacheUse()
 
 
 class Job(Struct, frozen=True, kw_only=True):

@@ -38,7 +38,11 @@ def to_public(job: Job) -> dict[str, Any]:
             "saved_usd": to_usd(outcome.saved_micros),
         },
         "route": outcome.route,
-        "cache": {"status": "bypass", "layer": None, "age_s": None},
+        "cache": {
+            "status": outcome.cache.status,
+            "layer": outcome.cache.layer,
+            "age_s": outcome.cache.age_s,
+        },
         "timing_ms": outcome.timing_ms or None,
         "queue": {"position": None, "estimated_start_s": None},
         "error": outcome.error,

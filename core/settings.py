@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     max_message_chars: Annotated[int, Field(ge=1)] = 32_000
     max_output_tokens: Annotated[int, Field(ge=1)] = 4_096
     worker_threads: Annotated[int, Field(ge=1, le=100)] = 64
+    #: Where answers are kept for a second use; may lose them at any time.
+    cache_redis_url: SecretStr | None = None
+    #: Whom an answer may serve; `shared` is for deployments whose users may see each other's.
+    cache_scope: Literal["user", "shared"] = "user"
+    cache_ttl_s: Annotated[int, Field(ge=1, le=30 * 24 * 3600)] = 3600
     flower_host: str = "127.0.0.1"
     flower_user: str = "operator"
     flower_password: SecretStr = SecretStr("")

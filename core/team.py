@@ -39,6 +39,7 @@ class TeamPlan(Struct, frozen=True, kw_only=True):
         quorum: how many of them have to have answered.
         started_ms: when the first round began, Unix milliseconds.
         timing_ms: what the job had spent before that, by part.
+        fingerprint: under which the answer is to be kept; empty if it is not.
     """
 
     members: tuple[Member, ...]
@@ -47,6 +48,7 @@ class TeamPlan(Struct, frozen=True, kw_only=True):
     quorum: int
     started_ms: int
     timing_ms: dict[str, int]
+    fingerprint: str = ""
 
     def member(self, agent: str) -> Member:
         return next(member for member in self.members if member.agent == agent)

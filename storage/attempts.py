@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,14 +16,12 @@ from core.job import (
     JobSpec,
     JobStatus,
     Outcome,
-    iso_time,
-    public_usage,
     shard_of,
-    to_usd,
 )
 from core.team import parse_slot
 from storage import keys
 from storage.failures import coordinator_errors
+from storage.script_values import now_iso, terminal_data, to_pairs
 from storage.scripts import Script
 
 if TYPE_CHECKING:
@@ -80,6 +77,16 @@ class Batch(Struct, frozen=True):
 
 
 NO_EVENTS: Final = Batch()
+
+
+class Ending(Struct, frozen=True):
+    """How an attempt ends its job; see `Attempts.finish`."""
+
+    claim: Claim
+    status: JobStatus
+    outcome: Outcome
+    unsure: Batch = NO_EVENTS
+    last_events: Sequence[NewEvent] = ()
 
 
 class Turn(Struct, frozen=True):
@@ -171,26 +178,12 @@ class Attempts:
         Returns:
             False when another attempt has the job by now; then nothing was written.
         """
-        spec = claim.spec
-        turn = _turn_of(spec, status, outcome)
-        arguments: list[Any] = [
-            spec.id,
-            claim.slot,
-            claim.fence,
-            now_iso(),
-            status.value,
-            _encode(outcome),
-            outcome.cost_micros,
-            TERMINAL_EVENT[status],
-            _encode(_terminal_data(status, outcome)),
-            turn,
-            _TURNS_KEPT,
-            _CONVERSATION_TTL_S,
-            unsure.number,
-            len(unsure.events),
-            *to_pairs([*unsure.events, *last_events]),
-        ]
-        return bool(self._finish.run(_finish_keys(spec), arguments))
+        call = _finish_call(Ending(claim, status, outcome, unsure, last_events))
+        return bool(self._finish.run(*call))
+
+    def finish_many(self, endings: Sequence[Ending]) -> list[bool]:
+        """End several jobs as `finish` does, in one round trip; each is all or nothing."""
+        return [bool(done) for done in self._finish.run_many(list(map(_finish_call, endings)))]
 
     def defer(
         self,
@@ -231,6 +224,30 @@ class Attempts:
         return [msgspec.json.decode(row, type=Turn) for row in rows]
 
 
+def _finish_call(ending: Ending) -> tuple[list[str], list[Any]]:
+    """Return keys and arguments of the script that ends a job."""
+    claim, status, outcome = ending.claim, ending.status, ending.outcome
+    spec, unsure = claim.spec, ending.unsure
+    arguments: list[Any] = [
+        spec.id,
+        claim.slot,
+        claim.fence,
+        now_iso(),
+        status.value,
+        _encode(outcome),
+        outcome.cost_micros,
+        TERMINAL_EVENT[status],
+        _encode(terminal_data(status, outcome)),
+        _turn_of(spec, status, outcome),
+        _TURNS_KEPT,
+        _CONVERSATION_TTL_S,
+        unsure.number,
+        len(unsure.events),
+        *to_pairs([*unsure.events, *ending.last_events]),
+    ]
+    return _finish_keys(spec), arguments
+
+
 def _finish_keys(spec: JobSpec) -> list[str]:
     return [
         keys.job(spec.id),
@@ -253,29 +270,8 @@ def about(claim: Claim) -> dict[str, Any]:
     return {"agent": slot.speaker, "round": slot.round}
 
 
-def to_pairs(new_events: Iterable[NewEvent]) -> list[str | bytes]:
-    """Return type and data of each event, as the scripts take them."""
-    return [part for event in new_events for part in (event.type, _encode(event.data))]
-
-
 def _turn_of(spec: JobSpec, status: JobStatus, outcome: Outcome) -> bytes:
     """Return what the conversation remembers of the job; nothing of one that did not complete."""
     if spec.conversation_id is None or status is not JobStatus.COMPLETED or not outcome.answer:
         return b""
     return _encode(Turn(spec.message, outcome.answer.text))
-
-
-def _terminal_data(status: JobStatus, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "status": status.value,
-        "finish_reason": outcome.answer.finish_reason if outcome.answer else None,
-        "usage": public_usage(outcome.usage),
-        "cost_usd": to_usd(outcome.cost_micros),
-        "timing_ms": outcome.timing_ms,
-        "error": outcome.error,
-    }
-
-
-def now_iso() -> str | None:
-    """Return the time as events carry it."""
-    return iso_time(int(time.time() * 1000))

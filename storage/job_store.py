@@ -6,7 +6,7 @@ Every change is one Lua script, so it happens wholly or not at all.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,7 @@ from core.errors import (
     IdempotencyConflict,
     TooManyJobs,
 )
-from core.job import Job, JobSpec, JobStatus, Outcome, iso_time
+from core.job import Job, JobSpec, JobStatus, Outcome, iso_time, shard_of
 from core.plans import Plan
 from storage import keys
 from storage.failures import coordinator_errors
@@ -26,6 +26,8 @@ from storage.scripts import Script
 
 if TYPE_CHECKING:
     from redis import Redis
+
+    from core.events import NewEvent
 
 #: How long the sweeper leaves a freshly published job to the workers, in milliseconds.
 REDISPATCH_MS: Final = 10_000
@@ -62,6 +64,7 @@ class JobStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._accept = Script(redis, "accept")
+        self._born = Script(redis, "born")
         self._undo = Script(redis, "undo")
         self._cancel = Script(redis, "cancel")
         self._restore = Script(redis, "restore")
@@ -103,6 +106,43 @@ class JobStore:
                 )
             case _:
                 raise BudgetExhausted
+
+    def accept_answered(
+        self, job: Job, events: Sequence[NewEvent], idempotency: IdempotencyClaim | None
+    ) -> str:
+        """Take in a job that has completed already; returns an id as `accept` does.
+
+        It reserves nothing and counts nowhere as active. Nothing is published: nobody can know of
+        it yet.
+
+        Args:
+            events: the whole log.
+
+        Raises:
+            IdempotencyConflict: the key was used with another body.
+        """
+        spec = job.spec
+        key_names = [
+            keys.job(spec.id),
+            keys.events(spec.id),
+            keys.records(shard_of(spec.id)),
+            _idempotency_key(spec, idempotency),
+        ]
+        arguments = [
+            spec.id,
+            _encode(spec),
+            iso_time(spec.created_ms),
+            _encode(job.outcome),
+            idempotency.fingerprint if idempotency else "",
+            _IDEMPOTENCY_TTL_S,
+            job.started_ms,
+            job.finished_ms,
+            *(part for event in events for part in (event.type, _encode(event.data))),
+        ]
+        verdict, *rest = self._born.run(key_names, arguments)
+        if verdict == b"conflict":
+            raise IdempotencyConflict
+        return spec.id if verdict == b"accepted" else str(rest[0].decode())
 
     def undo(self, spec: JobSpec, idempotency: IdempotencyClaim | None = None) -> bool:
         """Forget a job that has no durable record; False once a worker has claimed it."""
@@ -148,8 +188,15 @@ def _spec_keys(spec: JobSpec, idempotency: IdempotencyClaim | None) -> list[str]
         keys.active(spec.user_id),
         keys.spend(spec.user_id, spec.created_ms),
         keys.dispatch(spec.id),
-        keys.idempotency(spec.user_id, idempotency.digest) if idempotency else keys.job(spec.id),
+        _idempotency_key(spec, idempotency),
     ]
+
+
+def _idempotency_key(spec: JobSpec, idempotency: IdempotencyClaim | None) -> str:
+    """Return where the claim is kept; any key of the job's where there is none."""
+    if idempotency is None:
+        return keys.job(spec.id)
+    return keys.idempotency(spec.user_id, idempotency.digest)
 
 
 def to_job(fields: Mapping[str, bytes | None]) -> Job | None:

@@ -15,6 +15,8 @@ stays within one Redis Cluster slot.
 | aether:{s}:records | stream of finished job ids | entries until written to MongoDB | finish | upkeep |
 | aether:{s}:revoked:<jti> | string | rest of the token's life | logout | every request |
 | aether:breaker:<model> | hash: counts, open_until, probe_until | 3 min | workers | workers |
+| aether:{<fingerprint>}:flight | string, the leader's token, or `answered` | a third of a lease; 2 s | workers | workers |
+| aether:{<fingerprint>}:waiting | list of claims that were handed over | until the leader takes them | workers | workers |
 | aether:sweep | string, a lock | one sweep at most | sweeper | sweeper |
 
 Pub/sub channels: the name of a job's events key carries its events, a line `<sequence> <type> <body>` for each;
@@ -77,6 +79,11 @@ def records(shard: str) -> str:
 
 def breaker(model_id: str) -> str:
     return f"aether:breaker:{model_id}"
+
+
+def flight(name: str) -> list[str]:
+    """Return the keys of one question on its way: who leads, and who waits."""
+    return [f"aether:{{{name}}}:flight", f"aether:{{{name}}}:waiting"]
 
 
 def revoked_token(shard: str, jti: str) -> str:

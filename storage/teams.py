@@ -18,9 +18,10 @@ from core.events import NewEvent
 from core.job import JobSpec
 from core.team import MemberReply, Slot, TeamPlan, end_of, parse_slot
 from storage import keys
-from storage.attempts import MAX_ATTEMPTS, NO_EVENTS, Batch, Claim, Hold, now_iso, to_pairs
+from storage.attempts import MAX_ATTEMPTS, NO_EVENTS, Batch, Claim, Hold
 from storage.failures import coordinator_errors
 from storage.job_store import REDISPATCH_MS
+from storage.script_values import now_iso, to_pairs
 from storage.scripts import Script
 
 if TYPE_CHECKING:

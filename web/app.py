@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from flask_openapi3.openapi import OpenAPI
 
+from cache.fingerprint import fingerprints_of
+from cache.response_cache import ResponseCache
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
 from storage.accounts import Accounts
 from storage.attempts import Attempts
 from storage.cancellation import Cancellation
 from storage.connections import (
+    cache_redis_client,
     close_all,
     is_mongo_up,
     is_redis_up,
@@ -86,15 +89,18 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
     database = mongo_database(settings, selection_timeout_s=_MONGO_SELECTION_TIMEOUT_S)
     redis = redis_client(settings, name="aether-api", answer_timeout_s=_REDIS_ANSWER_TIMEOUT_S)
     probe = redis_probe(settings)
+    cache_redis = cache_redis_client(settings)
     store, log, hub = JobStore(redis), EventLog(redis), EventHub(redis)
 
     def close() -> None:
         hub.close()
-        close_all(database, redis, probe)
+        close_all(database, redis, probe, cache_redis)
 
     return WebServices(
         settings=settings,
         catalogue=read_catalogue(settings.llm_provider, settings.models_file),
+        cache=ResponseCache(cache_redis, ttl_s=settings.cache_ttl_s),
+        fingerprints=fingerprints_of(settings),
         job_store=store,
         job_records=JobRecords(database),
         event_log=log,

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from core.events import EVENT_TYPES, TERMINAL_TYPES
-from core.job import JobStatus, TeamRequest
+from core.job import CacheControl, JobStatus, TeamRequest
 from web.services import current_services
 
 #: Passwords that are tried first; all at least as long as the shortest allowed.
@@ -85,6 +85,17 @@ class Query(BaseModel):
         return super().model_json_schema(*args, **kwargs)
 
 
+class CacheOptions(Body):
+    """How far an answer that was given before may serve, and how long this one may."""
+
+    mode: Literal["use", "refresh", "bypass"] = "use"
+    ttl_s: Annotated[int, Field(ge=1, le=30 * 24 * 3600)] | None = None
+    max_age_s: Annotated[int, Field(ge=0, le=30 * 24 * 3600)] | None = None
+
+    def to_control(self) -> CacheControl:
+        return CacheControl(mode=self.mode, ttl_s=self.ttl_s, max_age_s=self.max_age_s)
+
+
 class Question(Body):
     """A question, and what holds for whoever answers it."""
 
@@ -96,6 +107,7 @@ class Question(Body):
     conversation_id: Identifier | None = None
     max_tokens: Annotated[int, Field(ge=1), AfterValidator(_within_token_limit)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    cache: CacheOptions = CacheOptions()
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = {}
 
 

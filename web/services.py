@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from flask import current_app
 
 if TYPE_CHECKING:
+    from cache.fingerprint import Fingerprints
+    from cache.response_cache import ResponseCache
     from core.models import Catalogue
     from core.settings import Settings
     from storage.accounts import Accounts
@@ -39,6 +41,8 @@ class WebServices:
 
     settings: Settings
     catalogue: Catalogue
+    cache: ResponseCache
+    fingerprints: Fingerprints
     job_store: JobStore
     job_records: JobRecords
     event_log: EventLog

@@ -14,6 +14,7 @@ from core.errors import ServiceUnavailable, StoreUnavailable, UnknownAgent
 from core.job import AGENT_NAMES, Job, JobSpec, JobStatus, Mode, TeamRequest, new_job_id
 from core.team import calls_of
 from storage.job_store import IdempotencyClaim
+from web.reuse import accept_answered, find_answer
 from web.schemas import ChatRequest, TeamChatRequest
 
 if TYPE_CHECKING:
@@ -49,7 +50,13 @@ def submit(
     _refuse_unknown_agents(request)
     spec = _to_spec(services, user, request, mode, request_id)
     idempotency = _to_claim(request, mode, idempotency_key)
-    accepted_id = services.job_store.accept(spec, user.plan, idempotency)
+    hit = find_answer(services, spec)
+    if hit is not None:
+        accepted_id, answered = accept_answered(services, spec, hit, idempotency)
+        if accepted_id == spec.id:
+            return Submitted(answered, is_repeat=False)
+    else:
+        accepted_id = services.job_store.accept(spec, user.plan, idempotency)
     if accepted_id != spec.id:
         return Submitted(_repeat(services, accepted_id, user.id), is_repeat=True)
     job = Job(spec=spec, status=JobStatus.QUEUED, cursor=1)
@@ -93,6 +100,7 @@ def _to_spec(
         agent=request.agent if isinstance(request, ChatRequest) else None,
         team=team,
         conversation_id=request.conversation_id,
+        cache=request.cache.to_control(),
         metadata=request.metadata,
         reserved_micros=_to_reserve(services, mode, team, len(request.message), max_tokens),
         request_id=request_id,

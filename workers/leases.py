@@ -54,14 +54,24 @@ class LeaseKeeper:
         Args:
             deadline: `time.monotonic()` value at which `stop` gets the reason DEADLINE.
         """
-        place = (claim.job_id, claim.slot)
-        with self._lock:
-            self._holdings[place] = _Holding(claim, stop, deadline)
+        self.take(claim, stop, deadline=deadline)
         try:
             yield
         finally:
-            with self._lock:
-                self._holdings.pop(place, None)
+            self.drop(claim)
+
+    def take(self, claim: Claim, stop: StopSignal, *, deadline: float) -> None:
+        """Keep the claim's lease until `drop`."""
+        with self._lock:
+            self._holdings[claim.job_id, claim.slot] = _Holding(claim, stop, deadline)
+
+    def drop(self, claim: Claim) -> None:
+        """Keep the claim's lease no longer, unless another attempt of this process holds it."""
+        place = (claim.job_id, claim.slot)
+        with self._lock:
+            holding = self._holdings.get(place)
+            if holding is not None and holding.claim.fence == claim.fence:
+                del self._holdings[place]
 
     def cancel(self, job_id: str) -> None:
         """Stop whatever this process does for the job."""

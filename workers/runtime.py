@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING
 from agents.groq_model import GroqModel
 from agents.personas import load_personas, load_synthesis
 from agents.turn import TurnRunner
+from cache.fingerprint import Fingerprints, fingerprints_of
+from cache.response_cache import ResponseCache
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
 from storage.attempts import Attempts
 from storage.breaker import SharedBreaker
 from storage.cancellation import Cancellation
-from storage.connections import mongo_database, redis_client
+from storage.connections import cache_redis_client, mongo_database, redis_client
 from storage.event_hub import listen_for_cancels
 from storage.event_log import EventLog
+from storage.flights import Flights
 from storage.job_records import JobRecords
 from storage.job_store import JobStore
 from storage.record_stream import RecordStream
 from storage.sweep import Sweep
 from storage.teams import Teams
 from workers.app import celery_app
+from workers.coalescing import Coalescer
 from workers.event_writer import EventWriter
 from workers.leases import CancelListener, LeaseKeeper
 from workers.queue import JobQueue
@@ -51,6 +55,9 @@ class Runtime:
     cancellation: Cancellation
     queue: JobQueue
     team_queue: TeamQueue
+    cache: ResponseCache
+    fingerprints: Fingerprints
+    coalescer: Coalescer
     keeper: LeaseKeeper
     writer: EventWriter
     turns: TurnRunner
@@ -81,8 +88,12 @@ def _build(settings: Settings) -> Runtime:
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     keeper = LeaseKeeper(attempts, renew_every_s=settings.lease_s / 3)
     writer = EventWriter(attempts)
+    queue = JobQueue(celery_app)
+    flights = Flights(redis, silence_s=settings.lease_s / 3)
+    coalescer = Coalescer(flights, attempts, keeper, queue)
     keeper.start()
     writer.start()
+    coalescer.start()
     CancelListener(partial(listen_for_cancels, redis), keeper).start()
     return Runtime(
         settings=settings,
@@ -94,8 +105,11 @@ def _build(settings: Settings) -> Runtime:
         sweep=sweep,
         teams=teams,
         cancellation=Cancellation(store, sweep, attempts, teams),
-        queue=JobQueue(celery_app),
+        queue=queue,
         team_queue=TeamQueue(celery_app),
+        cache=ResponseCache(cache_redis_client(settings), ttl_s=settings.cache_ttl_s),
+        fingerprints=fingerprints_of(settings),
+        coalescer=coalescer,
         keeper=keeper,
         writer=writer,
         turns=TurnRunner(

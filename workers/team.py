@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,12 +34,18 @@ logger = structlog.get_logger(__name__)
 
 
 def begin(
-    runtime: Runtime, claim: Claim, team: Team, tier: Tier, timing_ms: dict[str, int]
+    runtime: Runtime,
+    claim: Claim,
+    team: Team,
+    tier: Tier,
+    timing_ms: dict[str, int],
+    fingerprint: str,
 ) -> None:
     """Hand the claimed job over to the team.
 
     Args:
         timing_ms: what the job has spent so far, by part.
+        fingerprint: under which the answer is to be kept; empty if it is not.
     """
     request = claim.spec.team or TeamRequest()
     model = runtime.catalogue.for_tier(tier)
@@ -53,6 +59,7 @@ def begin(
         quorum=min(request.quorum, len(team.members)),
         started_ms=now_ms(),
         timing_ms=timing_ms,
+        fingerprint=fingerprint,
     )
     told = {"team": [msgspec.to_builtins(member) for member in plan.members], "reason": plan.reason}
     selected = NewEvent(events.ROUTE_SELECTED, told)
@@ -179,22 +186,38 @@ def _take_turn(
     return _to_member_reply(seat, reply, joined_ms), pen.take()
 
 
-def listener(pen: JobEvents, about: dict[str, Any], turn: Turn) -> Listener:
+def listener(
+    pen: JobEvents,
+    about: dict[str, Any],
+    turn: Turn,
+    *,
+    also: Callable[[NewEvent], None] | None = None,
+) -> Listener:
     """Return who tells the job's readers what one speaker says, and of its new beginnings.
 
     Args:
         about: which speaker, in every event but the text's; empty where there is but one.
+        also: hears the text and the new beginnings, too.
     """
 
+    def on_text(text: str) -> None:
+        pen.add_text(text)
+        if also is not None:
+            also(NewEvent(events.ANSWER_DELTA, {"agent": turn.agent, "text": text}))
+
     def on_restart(reason: str) -> None:
-        again = {"attempt": pen.claim.attempt, "reason": reason}
-        pen.tell(NewEvent(events.JOB_RETRYING, about | again))
+        again = NewEvent(
+            events.JOB_RETRYING, about | {"attempt": pen.claim.attempt, "reason": reason}
+        )
+        pen.tell(again)
+        if also is not None:
+            also(again)
 
     def on_fallback(model: Model, reason: str) -> None:
         another = {"tier": turn.tier, "model": model.id, "reason": f"fallback: {reason}"}
         pen.tell(NewEvent(events.ROUTE_SELECTED, about | another))
 
-    return Listener(pen.add_text, on_restart, on_fallback)
+    return Listener(on_text, on_restart, on_fallback)
 
 
 def _prepare(runtime: Runtime, seat: Seat) -> Turn:

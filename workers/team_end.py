@@ -15,7 +15,7 @@ from core import events
 from core.chat import StopReason, StopSignal
 from core.errors import CoordinatorUnavailable, SlotUnavailable
 from core.events import NewEvent
-from core.job import AgentReport, Answer, JobError, JobStatus, Outcome, Route, TeamRequest
+from core.job import AgentReport, Answer, CacheUse, JobError, JobStatus, Outcome, Route, TeamRequest
 from core.team import (
     SYNTHESIS,
     Gathered,
@@ -25,6 +25,7 @@ from core.team import (
     parse_slot,
     quorum_missed,
 )
+from workers import reuse
 from workers.endings import NOTHING_UNWRITTEN, defer, finish
 from workers.team import best_of, contributions_of, history_of, listener, now_ms, start_round
 
@@ -243,8 +244,10 @@ def _finish(
         timing_ms=_timing(seat, made),
         error=ending.error,
         degraded=gathered.degraded or ending.degraded,
+        cache=CacheUse(status="miss" if seat.plan.fingerprint else "bypass"),
     )
     finish(runtime, seat.claim, ending.status, outcome, pen.take())
+    reuse.keep(runtime, seat.claim.spec, seat.plan.fingerprint, ending.status, outcome)
 
 
 def _route(seat: Seat, synthesis: AgentReport | None) -> Route:
@@ -262,7 +265,6 @@ def _timing(seat: Seat, synthesis: AgentReport | None) -> dict[str, int | None]:
     spent = sum(plan.timing_ms.values()) + model + made_ms
     return {
         **plan.timing_ms,
-        "cache": 0,
         "first_token": None if first_ms is None else model + first_ms,
         "model": model,
         "synthesis": made_ms,

@@ -12,18 +12,23 @@ from agents.context import build_messages
 from agents.selection import Team, select_agent, select_team
 from agents.turn import Turn, fallbacks_of
 from core import events
-from core.chat import StopReason, StopSignal
+from core.chat import Message, StopReason, StopSignal
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
 from core.job import Answer, JobError, JobSpec, JobStatus, Outcome, Route
 from core.team import MOST_CHOSEN
-from workers import team
+from storage.flights import Role
+from workers import reuse, team
 from workers.endings import NOTHING_UNWRITTEN, defer, finish
 from workers.team import history_of, listener, now_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agents.turn import Reply
     from storage.attempts import Claim
+    from workers.coalescing import LeadFlight
+    from workers.reuse import Asked
     from workers.runtime import Runtime
 
 logger = structlog.get_logger(__name__)
@@ -65,29 +70,57 @@ def _answer(
     times_ms: tuple[int, int],
 ) -> None:
     began = time.monotonic()
-    selected = _select(runtime, claim.spec)
-    if len(selected.members) > 1:
-        spent = _spent_before(claim.spec, *times_ms, _since_ms(began))
-        team.begin(runtime, claim, selected, "standard", spent)
+    asked = reuse.asked_by(runtime, claim.spec, history_of(runtime, claim))
+    spent = _spent_before(claim.spec, *times_ms)
+    if reuse.answer_again(runtime, claim, asked, spent):
         return
-    turn = _prepare(runtime, claim, selected)
+    selected = _select(runtime, claim.spec)
+    spent["route"] = max(0, _since_ms(began) - spent["cache"])
+    if len(selected.members) > 1:
+        team.begin(runtime, claim, selected, "standard", spent, asked.name)
+        return
+    role, led = reuse.line_up(runtime, claim, asked)
+    if role is Role.FOLLOW:
+        return
+    if role is Role.ANSWERED and reuse.answer_again(runtime, claim, asked, spent):
+        return
+    ended: tuple[JobStatus, Outcome] | None = None
+    try:
+        turn = _prepare(runtime, claim, selected, asked.history)
+        ended = _take_turn(runtime, claim, turn, stop, deadline, spent, asked, led)
+    finally:
+        reuse.end_flight(runtime, led, ended)
+
+
+def _take_turn(
+    runtime: Runtime,
+    claim: Claim,
+    turn: Turn,
+    stop: StopSignal,
+    deadline: float,
+    spent: dict[str, int],
+    asked: Asked,
+    led: LeadFlight | None,
+) -> tuple[JobStatus, Outcome] | None:
+    """Have the one agent answer, and end the job; None when another attempt will."""
     route = Route(tier=turn.tier, model=turn.models[0].id, reason=turn.reason)
-    spent = _spent_before(claim.spec, *times_ms, _since_ms(began))
-    delta = NewEvent(events.ANSWER_DELTA, {"agent": turn.agent})
-    pen = runtime.writer.open(claim, stop, delta)
+    pen = runtime.writer.open(claim, stop, NewEvent(events.ANSWER_DELTA, {"agent": turn.agent}))
     pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(route)))
     pen.tell(NewEvent(events.AGENT_STARTED, {"agent": turn.agent, "model": route.model}))
-    reply = runtime.turns.run(turn, deadline=deadline, stop=stop, listener=listener(pen, {}, turn))
+    heard = listener(pen, {}, turn, also=led.hear if led else None)
+    reply = runtime.turns.run(turn, deadline=deadline, stop=stop, listener=heard)
     if stop.reason is StopReason.LOST:
         logger.warning("another attempt has the job; this one ends")
-        return
+        return None
     if reply.retry_in_s is not None and reply.report.error is not None:
         defer(runtime, claim, reply.retry_in_s, reply.report.error.code, pen)
-        return
-    timing = _timing(claim.spec, spent, reply)
-    status, outcome = conclude(reply, route, timing)
+        return None
+    status, outcome = conclude(reply, route, _timing(claim.spec, spent, reply))
+    outcome = reuse.with_use(outcome, asked)
     pen.tell(_agent_event(reply))
     finish(runtime, claim, status, outcome, pen.take())
+    reuse.keep(runtime, claim.spec, asked.name, status, outcome)
+    return status, outcome
 
 
 def _select(runtime: Runtime, spec: JobSpec) -> Team:
@@ -98,7 +131,7 @@ def _select(runtime: Runtime, spec: JobSpec) -> Team:
     return Team((chosen,), chosen.reason)
 
 
-def _prepare(runtime: Runtime, claim: Claim, selected: Team) -> Turn:
+def _prepare(runtime: Runtime, claim: Claim, selected: Team, history: Sequence[Message]) -> Turn:
     """Choose the model of the one agent that answers, and what it is shown."""
     spec = claim.spec
     persona = selected.members[0].persona
@@ -111,7 +144,7 @@ def _prepare(runtime: Runtime, claim: Claim, selected: Team) -> Turn:
         reason=selected.reason,
         messages=build_messages(
             persona,
-            history_of(runtime, claim),
+            history,
             spec.message,
             budget_tokens=model.context_tokens - spec.max_tokens,
         ),
@@ -146,12 +179,13 @@ def conclude(
     return JobStatus(report.status), outcome
 
 
-def _spent_before(spec: JobSpec, queued_ms: int, claimed_ms: int, route_ms: int) -> dict[str, int]:
-    """Account for the time from submit to the first model call."""
+def _spent_before(spec: JobSpec, queued_ms: int, claimed_ms: int) -> dict[str, int]:
+    """Account for the time from submit to claim."""
     return {
         "accept": max(0, queued_ms - spec.created_ms),
         "queue": max(0, claimed_ms - queued_ms),
-        "route": route_ms,
+        "route": 0,
+        "cache": 0,
     }
 
 
@@ -164,7 +198,6 @@ def _timing(spec: JobSpec, spent: dict[str, int], reply: Reply) -> dict[str, int
     model = reply.report.timing_ms["total"] or 0
     return {
         **spent,
-        "cache": 0,
         "first_token": reply.report.timing_ms["first_token"],
         "model": model,
         "synthesis": 0,

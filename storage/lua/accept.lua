@@ -4,16 +4,9 @@
 --       6 concurrent jobs allowed, 7 ms until the sweeper looks, 8 fingerprint or '',
 --       9 idempotency ttl s, 10 data of job.queued
 -- Answer: {'accepted'} | {'repeat', job id} | {'conflict'} | {'too_many'} | {'over_budget'}
-local fingerprint = ARGV[8]
-if fingerprint ~= '' then
-  local seen = redis.call('GET', KEYS[6])
-  if seen then
-    local split = string.find(seen, ':', 1, true)
-    if string.sub(seen, 1, split - 1) == fingerprint then
-      return {'repeat', string.sub(seen, split + 1)}
-    end
-    return {'conflict'}
-  end
+local verdict = check_repeat(KEYS[6], ARGV[8])
+if verdict then
+  return verdict
 end
 if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[6]) then
   return {'too_many'}
@@ -32,8 +25,6 @@ redis.call('ZADD', KEYS[3], now, ARGV[1])
 redis.call('HINCRBY', KEYS[4], 'reserved', ARGV[4])
 redis.call('EXPIRE', KEYS[4], 62 * 24 * 3600)
 redis.call('ZADD', KEYS[5], now + ARGV[7], ARGV[1])
-if fingerprint ~= '' then
-  redis.call('SET', KEYS[6], fingerprint .. ':' .. ARGV[1], 'EX', ARGV[9])
-end
+remember_repeat(KEYS[6], ARGV[8], ARGV[1], ARGV[9])
 tell()
 return {'accepted'}

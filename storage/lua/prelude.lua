@@ -90,3 +90,22 @@ local function holds(slot, fence)
   local state = redis.call('HMGET', KEYS[1], 'status', field(slot, 'fence'))
   return state[1] == 'in_progress' and state[2] == fence
 end
+
+-- Return the answer to a repeated Idempotency-Key, nil for a new one or none.
+local function check_repeat(key, fingerprint)
+  local seen = fingerprint ~= '' and redis.call('GET', key)
+  if not seen then
+    return nil
+  end
+  local split = string.find(seen, ':', 1, true)
+  if string.sub(seen, 1, split - 1) == fingerprint then
+    return {'repeat', string.sub(seen, split + 1)}
+  end
+  return {'conflict'}
+end
+
+local function remember_repeat(key, fingerprint, job_id, ttl_s)
+  if fingerprint ~= '' then
+    redis.call('SET', key, fingerprint .. ':' .. job_id, 'EX', ttl_s)
+  end
+end

@@ -1,0 +1,85 @@
+"""What two requests have to share for one answer to serve both.
+
+The key is an HMAC of all that the answer depends on, so that nobody who reads the cache can tell or
+test what was asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from core.chat import Message
+from core.job import JobSpec
+from core.settings import Settings
+from core.versions import policy_version
+
+#: The scope of answers that any user may get.
+SHARED: Final = "shared"
+#: What may give blanks a meaning: code, quotations, a table.
+_MEANINGFUL_BLANKS: Final = re.compile(r"[`\"'|\n\u2018-\u201f]")
+_BLANKS: Final = re.compile(r"[ \t]+")
+_TRAILING_BLANKS: Final = re.compile(r"[ \t]+$", re.MULTILINE)
+
+
+class Fingerprints:
+    """Names requests; the same secret, scope and version name them alike in every process.
+
+    Args:
+        secret: the deployment's; another one makes every name new.
+        version: of the prompts and weights, and of the model catalogue.
+        is_shared: answers to requests without a conversation are anybody's, not their user's.
+    """
+
+    def __init__(self, secret: str, version: str, *, is_shared: bool) -> None:
+        self._key = hashlib.sha256(f"aether cache\0{secret}".encode()).digest()
+        self._version = version
+        self._is_shared = is_shared
+
+    def of(self, spec: JobSpec, history: Sequence[Message] = ()) -> str:
+        """Return the name of what is asked: 64 hexadecimal digits.
+
+        Args:
+            history: of the conversation that the request goes on with, oldest first.
+        """
+        has_context = spec.conversation_id is not None
+        asked = {
+            "scope": SHARED if self._is_shared and not has_context else spec.user_id,
+            "version": self._version,
+            "tier": "quick" if spec.mode == "quick" else "routed",
+            "agent": spec.agent,
+            "team": spec.team,
+            "max_tokens": spec.max_tokens,
+            "temperature": spec.temperature,
+            "history": [(message.role, message.content) for message in history],
+            "message": canonical(spec.message),
+        }
+        document = msgspec.json.encode(asked, order="deterministic")
+        return hmac.new(self._key, document, hashlib.sha256).hexdigest()
+
+
+def fingerprints_of(settings: Settings) -> Fingerprints:
+    """Return the deployment's names; API and workers make the same ones."""
+    provider = f"{settings.llm_provider} {settings.llm_url}"
+    return Fingerprints(
+        settings.jwt_secret.get_secret_value(),
+        f"{policy_version()} {provider}",
+        is_shared=settings.cache_scope == SHARED,
+    )
+
+
+def canonical(text: str) -> str:
+    """Return the text without differences that no reader would see.
+
+    Unicode NFC, line ends as line feeds, no blanks at the ends of lines; runs of blanks become one
+    only in a single line without code, quotation or table. Case and every other character stay.
+    """
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
+    text = _TRAILING_BLANKS.sub("", text).strip("\n")
+    return text if _MEANINGFUL_BLANKS.search(text) else _BLANKS.sub(" ", text).strip(" ")

@@ -1,0 +1,36 @@
+"""A kept answer as the outcome and the events of the job that it answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core import events
+from core.events import NewEvent
+from core.job import CacheUse, Outcome, to_usd
+
+if TYPE_CHECKING:
+    from cache.response_cache import Hit
+
+
+def outcome_of(hit: Hit, timing_ms: dict[str, int | None]) -> Outcome:
+    """Return what comes of the job: nothing used, nothing to pay, and what that saved."""
+    entry = hit.entry
+    return Outcome(
+        answer=entry.answer,
+        route=entry.route,
+        saved_micros=entry.cost_micros,
+        timing_ms=timing_ms,
+        cache=CacheUse(status="hit", layer=hit.layer, age_s=round(hit.age_s, 3)),
+    )
+
+
+def events_of(hit: Hit) -> list[NewEvent]:
+    """Return what readers are told: where the answer is from, and all of it."""
+    entry = hit.entry
+    found = {
+        "layer": hit.layer,
+        "age_s": round(hit.age_s, 3),
+        "saved_usd": to_usd(entry.cost_micros),
+    }
+    told = {"agent": ", ".join(entry.answer.agents), "text": entry.answer.text}
+    return [NewEvent(events.CACHE_HIT, found), NewEvent(events.ANSWER_DELTA, told)]

@@ -1,0 +1,84 @@
+"""Who answers a question for all that ask it at the same time, and who waits for that.
+
+A job that lines up hands its claim to the leader's process, which keeps its lease and ends it. When
+that process dies, all its leases run out, and the first of the jobs that is claimed again leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from storage import keys
+from storage.attempts import Claim
+from storage.scripts import Script
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+#: How long those who come after the end are sent to the kept answer, in milliseconds.
+_ANSWERED_MS: Final = 2_000
+_TAKEN_AT_ONCE: Final = 500
+
+_encode = msgspec.json.Encoder().encode
+_claim_decoder = msgspec.json.Decoder(Claim)
+
+
+class Role(StrEnum):
+    """What a job is to the question it asks."""
+
+    LEAD = "lead"
+    #: Its claim is another process's now.
+    FOLLOW = "follow"
+    #: Somebody has just answered it.
+    ANSWERED = "answered"
+
+
+class Flight(Struct, frozen=True):
+    """One question on its way to an answer, named by its fingerprint; the token is its leader's."""
+
+    name: str
+    token: str
+
+
+class Flights:
+    """Raises CoordinatorUnavailable when Redis is away.
+
+    Args:
+        silence_s: after which a leader is taken for dead; well below a job's lease, so that jobs
+            which are claimed again do not line up behind a dead one.
+    """
+
+    def __init__(self, redis: Redis, *, silence_s: float) -> None:
+        self._silence_ms = int(silence_s * 1000)
+        self._enter = Script(redis, "flight_enter")
+        self._tick = Script(redis, "flight_tick")
+        self._close = Script(redis, "flight_close")
+
+    def enter(self, flight: Flight, claim: Claim) -> Role:
+        """Lead, or hand the claim over to who does."""
+        arguments = [flight.token, self._silence_ms, _encode(claim)]
+        return Role(self._enter.run(keys.flight(flight.name), arguments).decode())
+
+    def tick(self, flights: Sequence[Flight]) -> list[list[Claim]]:
+        """Go on leading, and return the claims that were handed over to each, in one round trip."""
+        found = self._tick.run_many(
+            [
+                (keys.flight(flight.name), [flight.token, self._silence_ms, _TAKEN_AT_ONCE])
+                for flight in flights
+            ]
+        )
+        return [_to_claims(claims) for claims in found]
+
+    def close(self, flight: Flight, *, is_answered: bool) -> list[Claim]:
+        """Stop leading and return the last claims that were handed over."""
+        answered_ms = _ANSWERED_MS if is_answered else 0
+        return _to_claims(self._close.run(keys.flight(flight.name), [flight.token, answered_ms]))
+
+
+def _to_claims(encoded: Sequence[Any]) -> list[Claim]:
+    return [_claim_decoder.decode(claim) for claim in encoded]

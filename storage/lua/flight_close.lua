@@ -1,0 +1,15 @@
+-- Stop leading, and take over the claims of all who are still lined up.
+-- KEYS  1 flight, 2 waiting
+-- ARGV  1 token of the leader, 2 ms that who comes next is sent to the kept answer, or 0
+-- Answer: the claims, oldest first; none for who did not lead any more
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return {}
+end
+if tonumber(ARGV[2]) > 0 then
+  redis.call('SET', KEYS[1], 'answered', 'PX', ARGV[2])
+else
+  redis.call('DEL', KEYS[1])
+end
+local claims = redis.call('LRANGE', KEYS[2], 0, -1)
+redis.call('DEL', KEYS[2])
+return claims

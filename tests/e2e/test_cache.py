@@ -1,0 +1,225 @@
+"""Answers that serve a second time, and those that must not."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.api_client import CHAT, read_events, text_of
+from tests.services import wait_until
+
+pytestmark = pytest.mark.e2e
+
+TEN_TOKENS = "".join(f"token-{n} " for n in range(1, 11))
+
+
+@pytest.fixture
+def calls(stub_server):
+    """Return how many calls the upstream has had since the test began."""
+    before = requests_of(stub_server)
+    return lambda: requests_of(stub_server) - before
+
+
+def requests_of(stub_server):
+    return httpx.get(f"{stub_server.url}/stub/stats").json()["requests"]
+
+
+def ids_listed(api):
+    return [job["id"] for job in api.http.get("/api/ai/v4/jobs").json()["data"]]
+
+
+def test_second_answer_comes_with_the_post_when_the_question_is_repeated(api, calls):
+    first = api.ask("What is a mutex?")
+
+    again = api.submit("What is  a mutex?")
+
+    assert again.status_code == 200
+    job = again.json()
+    assert job["id"] != first["id"]
+    assert (job["status"], job["answer"]) == ("completed", first["answer"])
+    assert first["cache"]["status"] == "miss"
+    assert job["cache"]["status"] == "hit"
+    assert job["cache"]["layer"] in ("memory", "redis")
+    assert job["cost"] == {
+        "usd": 0.0,
+        "reserved_usd": 0.0,
+        "saved_usd": first["cost"]["usd"],
+    }
+    assert job["usage"]["total_tokens"] == 0
+    assert calls() == 1
+
+
+def test_hit_is_a_job_like_any_other(api):
+    api.ask("What is a semaphore?")
+
+    job = api.submit("What is a semaphore?").json()
+
+    assert api.job(job["id"]) == job
+    events = api.events(job["id"])
+    assert [event["type"] for event in events] == [
+        "job.queued",
+        "cache.hit",
+        "answer.delta",
+        "job.completed",
+    ]
+    assert [event["sequence"] for event in events] == [1, 2, 3, 4]
+    assert text_of(events) == job["answer"]["text"] == TEN_TOKENS
+    wait_until(lambda: job["id"] in ids_listed(api), 15, "its record")
+    assert api.cancel(job["id"]).status_code == 409
+
+
+def test_hit_is_replayed_to_who_streams(api):
+    api.ask("What is a spinlock?", cache={"mode": "use"})
+
+    with api.http.stream(
+        "POST", f"{CHAT}/stream", json={"message": "What is a spinlock?"}
+    ) as response:
+        events = list(read_events(response.iter_lines()))
+
+    assert "cache.hit" in [event["type"] for event in events]
+    assert text_of(events) == TEN_TOKENS
+
+
+def test_other_user_gets_an_answer_of_its_own(api, other, calls):
+    api.ask("What is a barrier?")
+
+    job = other.ask("What is a barrier?")
+
+    assert (job["cache"]["status"], calls()) == ("miss", 2)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"agent": "quinn"},
+        {"max_tokens": 7},
+        {"temperature": 0.5},
+        {"cache": {"mode": "bypass"}},
+        {"cache": {"mode": "refresh"}},
+        {"cache": {"max_age_s": 0}},
+    ],
+)
+def test_answer_is_made_anew_when_something_else_is_wanted(changed, api, calls):
+    api.ask("What is a queue?")
+
+    job = api.ask("What is a queue?", **changed)
+
+    assert job["cache"]["status"] in ("miss", "bypass")
+    assert calls() == 2
+
+
+def test_case_is_never_folded(api, calls):
+    api.ask("What is IT?")
+
+    api.ask("What is it?")
+
+    assert calls() == 2
+
+
+@pytest.mark.parametrize("fault", ["401", "length"])
+def test_what_failed_or_was_cut_is_never_kept(fault, api, calls):
+    question = f"What is a heap? [[stub:{fault}]]"
+    first = api.ask(question)
+    made = calls()
+
+    again = api.ask(question)
+
+    assert first["status"] == again["status"] != "completed"
+    assert again["cache"]["status"] == "miss"
+    assert calls() == 2 * made
+
+
+def test_conversation_is_part_of_the_question(api, calls):
+    api.ask("My name is Ada.", conversation_id="a")
+    api.ask("My name is Bob.", conversation_id="b")
+
+    api.ask("What is my name?", conversation_id="a")
+    job = api.ask("What is my name?", conversation_id="b")
+
+    assert (job["cache"]["status"], calls()) == ("miss", 4)
+
+
+def test_same_turn_of_a_conversation_is_answered_again(api, calls):
+    for _ in range(2):
+        api.ask("My name is Ada.", conversation_id="same")
+    assert calls() == 2
+    first = api.ask("Hello?", conversation_id="fresh")
+
+    again = api.ask("Hello?", conversation_id="other-fresh")
+
+    assert again["answer"] == first["answer"]
+    assert again["cache"]["status"] == "hit"
+    assert calls() == 3
+
+
+def test_team_is_answered_again_by_its_synthesis(api, calls):
+    fields = {"agents": ["dev", "sage"]}
+    first = api.submit("Why?", path="multi-agent", headers={"Prefer": "wait=60"}, **fields).json()
+
+    again = api.submit("Why?", path="multi-agent", **fields)
+
+    assert (again.status_code, again.json()["answer"]) == (200, first["answer"])
+    assert calls() == 3
+
+
+def test_key_that_comes_again_brings_the_same_job_when_it_was_a_hit(api):
+    api.ask("What is a stack?")
+    headers = {"Idempotency-Key": "once"}
+
+    first, second = (api.submit("What is a stack?", headers=headers) for _ in range(2))
+
+    assert first.json()["id"] == second.json()["id"]
+    assert second.headers["Idempotency-Replayed"] == "true"
+    refused = api.submit("What is a deque?", headers=headers)
+    assert refused.status_code == 422
+
+
+def test_one_call_answers_all_who_ask_the_same_at_once(api, calls):
+    question = "What is a race? [[stub:tokens=20 gap_ms=60]]"
+    with ThreadPoolExecutor(8) as pool:
+        ids = [job.json()["id"] for job in pool.map(lambda _: api.submit(question), range(8))]
+
+    logs = [api.events(job_id) for job_id in ids]
+
+    jobs = [api.job(job_id) for job_id in ids]
+    assert {job["status"] for job in jobs} == {"completed"}
+    assert len({text_of(log) for log in logs} | {job["answer"]["text"] for job in jobs}) == 1
+    statuses = sorted(job["cache"]["status"] for job in jobs)
+    assert statuses == ["coalesced"] * 7 + ["miss"]
+    assert sum(job["cost"]["usd"] > 0 for job in jobs) == 1
+    for log in logs:
+        assert [event["sequence"] for event in log] == list(range(1, len(log) + 1))
+    followers = [log for log in logs if any(e["type"] == "cache.hit" for e in log)]
+    assert all(sum(e["type"] == "answer.delta" for e in log) > 2 for log in followers)
+    assert calls() == 1
+
+
+def test_followers_go_on_when_the_leader_is_cancelled(api, calls):
+    question = "What is a fence? [[stub:tokens=40 gap_ms=50]]"
+    ids = [api.submit(question).json()["id"] for _ in range(3)]
+    wait_until(lambda: all(api.job(i)["cursor"] > 3 for i in ids), 20, "all to hear something")
+
+    api.cancel(ids[0])
+    ended = [api.end_of(job_id) for job_id in ids]
+
+    assert [job["status"] for job in ended] == ["cancelled", "completed", "completed"]
+    assert [text_of(api.events(job_id)) for job_id in ids[1:]] == [
+        ended[1]["answer"]["text"],
+        ended[2]["answer"]["text"],
+    ]
+    assert calls() == 2
+
+
+def test_follower_alone_ends_when_it_is_cancelled(api):
+    question = "What is a latch? [[stub:tokens=40 gap_ms=50]]"
+    leader, follower = (api.submit(question).json()["id"] for _ in range(2))
+    wait_until(lambda: api.job(follower)["cursor"] > 3, 20, "the follower to hear something")
+
+    api.cancel(follower)
+    ended = api.end_of(follower, timeout_s=10)
+
+    assert ended["status"] == "cancelled"
+    assert ended["answer"]["text"] == text_of(api.events(follower))
+    assert api.end_of(leader)["status"] == "completed"

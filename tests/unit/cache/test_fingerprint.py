@@ -1,0 +1,126 @@
+"""What two requests have to share for one answer to serve both."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache.fingerprint import Fingerprints, canonical
+from core.chat import Message
+from core.job import CacheControl, TeamRequest, new_user_id
+from tests.jobs import make_spec
+
+NAMES = Fingerprints("secret", "v1", is_shared=False)
+SPEC = make_spec(message="What is a mutex?")
+
+
+def changed(**fields):
+    return msgspec.structs.replace(SPEC, **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": "job_" + "0" * 32},
+        {"created_ms": 1, "deadline_ms": 2},
+        {"metadata": {"ticket": "42"}},
+        {"request_id": "another"},
+        {"cache": CacheControl(ttl_s=5)},
+        {"mode": "stream"},
+        {"message": "What  is a\tmutex?"},
+    ],
+)
+def test_name_is_the_same_when_the_answer_does_not_depend_on_the_change(fields):
+    assert NAMES.of(changed(**fields)) == NAMES.of(SPEC)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"message": "what is a mutex?"},
+        {"message": "What is a mutex"},
+        {"user_id": new_user_id()},
+        {"mode": "quick"},
+        {"agent": "dev"},
+        {"team": TeamRequest()},
+        {"team": TeamRequest(agents=("dev", "sage"))},
+        {"max_tokens": 101},
+        {"temperature": 0.0},
+    ],
+)
+def test_name_differs_when_the_answer_may(fields):
+    assert NAMES.of(changed(**fields)) != NAMES.of(SPEC)
+
+
+def test_name_differs_when_the_conversation_went_otherwise():
+    histories = [
+        (),
+        (Message("user", "a"), Message("assistant", "b")),
+        (Message("user", "ab"), Message("assistant", "")),
+        (Message("user", "a"), Message("assistant", "c")),
+    ]
+
+    assert len({NAMES.of(SPEC, history) for history in histories}) == len(histories)
+
+
+def test_name_differs_by_secret_and_version():
+    others = [
+        Fingerprints("other", "v1", is_shared=False),
+        Fingerprints("secret", "v2", is_shared=False),
+    ]
+
+    assert len({names.of(SPEC) for names in (NAMES, *others)}) == 3
+
+
+def test_name_is_shared_by_users_only_without_a_conversation():
+    shared = Fingerprints("secret", "v1", is_shared=True)
+    other = changed(user_id=new_user_id())
+
+    assert shared.of(SPEC) == shared.of(other)
+    mine, theirs = (msgspec.structs.replace(spec, conversation_id="c") for spec in (SPEC, other))
+    assert shared.of(mine) != shared.of(theirs)
+
+
+@given(st.text())
+def test_canonical_text_does_not_change_again(text):
+    assert canonical(canonical(text)) == canonical(text)
+
+
+@given(st.text())
+def test_composed_and_decomposed_text_are_one(text):
+    assert canonical(unicodedata.normalize("NFD", text)) == canonical(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if x:\n    y()",
+        "print('a  b')",
+        "`a  b`",
+        "| a  | b |",
+        "STRASSE",
+        "你好　世界",
+        "İstanbul",
+        "“a  b”",
+    ],
+)
+def test_blanks_and_letters_that_may_mean_something_stay(text):
+    assert canonical(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (" a   b ", "a b"),
+        ("a\r\nb\rc", "a\nb\nc"),
+        ("a  \nb\t", "a\nb"),
+        ("\n\na\n\n", "a"),
+        ("    x = 1\n  y = 2", "    x = 1\n  y = 2"),
+    ],
+)
+def test_differences_that_nobody_sees_are_dropped(text, expected):
+    assert canonical(text) == expected
