@@ -36,6 +36,8 @@ from workers.team_queue import TeamQueue
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from redis import Redis
+
     from agents.personas import Persona
     from core.models import Catalogue
 
@@ -112,16 +114,17 @@ def _build(settings: Settings) -> Runtime:
         coalescer=coalescer,
         keeper=keeper,
         writer=writer,
-        turns=TurnRunner(
-            GroqModel(
-                settings.groq_api_key.get_secret_value(),
-                settings.llm_url,
-                max_connections=settings.worker_threads,
-            ),
-            catalogue,
-            SharedBreaker(redis),
-        ),
+        turns=_build_turns(settings, catalogue, redis),
         catalogue=catalogue,
         personas=load_personas(),
         synthesis=load_synthesis(),
     )
+
+
+def _build_turns(settings: Settings, catalogue: Catalogue, redis: Redis) -> TurnRunner:
+    model = GroqModel(
+        settings.groq_api_key.get_secret_value(),
+        settings.llm_url,
+        max_connections=settings.worker_threads,
+    )
+    return TurnRunner(model, catalogue, SharedBreaker(redis))

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from agents.context import build_messages
 from agents.synthesis import Contribution, best_reply, build_revision
-from agents.turn import Listener, Turn, fallbacks_of
+from agents.turn import Turn, fallbacks_of
 from core import events
-from core.chat import Message, StopReason, StopSignal
+from core.chat import StopReason, StopSignal
 from core.errors import CoordinatorUnavailable, SlotUnavailable
 from core.events import NewEvent
 from core.job import AgentReport, JobError, TeamRequest, public_usage, to_usd
 from core.team import Member, MemberReply, Slot, TeamPlan, end_of, parse_slot, round_deadline_ms
 from storage.attempts import Hold
 from workers.endings import NOTHING_UNWRITTEN, Unwritten, defer, patiently
+from workers.telling import history_of, listener, now_ms
 
 if TYPE_CHECKING:
     from agents.selection import Team
     from agents.turn import Reply
-    from core.models import Model, Tier
+    from core.models import Tier
     from storage.attempts import Claim
     from storage.teams import Seat
-    from workers.event_writer import JobEvents
     from workers.runtime import Runtime
 
 logger = structlog.get_logger(__name__)
@@ -186,40 +186,6 @@ def _take_turn(
     return _to_member_reply(seat, reply, joined_ms), pen.take()
 
 
-def listener(
-    pen: JobEvents,
-    about: dict[str, Any],
-    turn: Turn,
-    *,
-    also: Callable[[NewEvent], None] | None = None,
-) -> Listener:
-    """Return who tells the job's readers what one speaker says, and of its new beginnings.
-
-    Args:
-        about: which speaker, in every event but the text's; empty where there is but one.
-        also: hears the text and the new beginnings, too.
-    """
-
-    def on_text(text: str) -> None:
-        pen.add_text(text)
-        if also is not None:
-            also(NewEvent(events.ANSWER_DELTA, {"agent": turn.agent, "text": text}))
-
-    def on_restart(reason: str) -> None:
-        again = NewEvent(
-            events.JOB_RETRYING, about | {"attempt": pen.claim.attempt, "reason": reason}
-        )
-        pen.tell(again)
-        if also is not None:
-            also(again)
-
-    def on_fallback(model: Model, reason: str) -> None:
-        another = {"tier": turn.tier, "model": model.id, "reason": f"fallback: {reason}"}
-        pen.tell(NewEvent(events.ROUTE_SELECTED, about | another))
-
-    return Listener(on_text, on_restart, on_fallback)
-
-
 def _prepare(runtime: Runtime, seat: Seat) -> Turn:
     """Return what the agent is asked: the question, and from round two on the others' replies."""
     spec, member = seat.claim.spec, seat.plan.member(seat.slot.agent)
@@ -276,15 +242,6 @@ def best_of(runtime: Runtime, replies: Sequence[MemberReply]) -> MemberReply:
     return next(reply for reply in replies if reply.report.name == best.name)
 
 
-def history_of(runtime: Runtime, claim: Claim) -> list[Message]:
-    """Return the conversation so far, oldest first."""
-    return [
-        message
-        for turn in runtime.attempts.conversation(claim.spec)
-        for message in (Message("user", turn.message), Message("assistant", turn.answer))
-    ]
-
-
 def _to_member_reply(seat: Seat, reply: Reply, joined_ms: int) -> MemberReply:
     queue_ms = max(0, joined_ms - seat.queued_ms)
     timing = {"queue": queue_ms} | reply.report.timing_ms
@@ -308,8 +265,3 @@ def _ended_event(reply: MemberReply) -> NewEvent:
         "error": msgspec.to_builtins(own.error),
     }
     return NewEvent(events.AGENT_COMPLETED if reply.is_usable else events.AGENT_FAILED, data)
-
-
-def now_ms() -> int:
-    """Return the time, Unix milliseconds."""
-    return int(time.time() * 1000)

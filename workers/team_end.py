@@ -27,7 +27,8 @@ from core.team import (
 )
 from workers import reuse
 from workers.endings import NOTHING_UNWRITTEN, defer, finish
-from workers.team import best_of, contributions_of, history_of, listener, now_ms, start_round
+from workers.team import best_of, contributions_of, start_round
+from workers.telling import history_of, listener, now_ms
 
 if TYPE_CHECKING:
     from agents.turn import Reply

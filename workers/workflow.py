@@ -20,7 +20,7 @@ from core.team import MOST_CHOSEN
 from storage.flights import Role
 from workers import reuse, team
 from workers.endings import NOTHING_UNWRITTEN, defer, finish
-from workers.team import history_of, listener, now_ms
+from workers.telling import history_of, listener, now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
