@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 
@@ -75,4 +75,6 @@ def frozen(stack: RunningStack, *names: str) -> Iterator[list[int]]:
         yield pids
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            # The block may have killed it.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)

@@ -1,0 +1,138 @@
+"""Cancelled jobs end, once, and stop costing, wherever they are and whoever hears of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from tests.api_client import JOBS, ApiClient
+from tests.faults.harm import WORKERS, await_other_pid, frozen
+from tests.faults.readers import gaps_in
+from tests.services import wait_until
+
+pytestmark = pytest.mark.faults
+
+ENDLESS = "tokens=20 stall_after=2"
+#: Ten users with all the jobs that each may have at a time.
+STORM = 100
+
+
+def serving_pid(stack, client):
+    """Return which process of the API has the other end of the client's connection."""
+    with client.http.stream("GET", JOBS) as answer:
+        address = answer.extensions["network_stream"].get_extra_info("client_addr")
+        answer.read()
+        master = psutil.Process(stack.programs["api"].pid)
+        for process in (master, *master.children(recursive=True)):
+            peers = {link.raddr for link in process.net_connections("tcp") if link.raddr}
+            if address in peers:
+                return process.pid
+    raise AssertionError("no process of the API serves this client")
+
+
+def clients_of_each_process(stack, user):
+    """Return clients that are the same user, each connected to another process of the API."""
+    found = {}
+
+    def has_both():
+        client = ApiClient(stack.url)
+        client.http.headers["Authorization"] = user.http.headers["Authorization"]
+        other = found.setdefault(serving_pid(stack, client), client)
+        if other is not client:
+            client.close()
+        return len(found) == 2
+
+    wait_until(has_both, 20, "a connection to each process of the API")
+    return list(found.values())
+
+
+def test_every_upstream_call_is_hung_up_when_all_jobs_are_cancelled_at_once(
+    crowd, follow, upstream, settle
+):
+    job_ids = crowd.submit(STORM, ENDLESS)
+    readers = follow(job_ids)
+    wait_until(readers.have_text, 60, "answers to begin")
+    assert upstream()["in_flight"] == STORM
+
+    answers = crowd.cancel(job_ids)
+
+    # 200 where the job had ended when the answer was made.
+    assert set(answers) <= {200, 202}
+    streams = readers.streams()
+    assert gaps_in(streams) == {}
+    assert {events[-1]["type"] for events in streams.values()} == {"job.cancelled"}
+    wait_until(lambda: upstream()["in_flight"] == 0, 10, "the upstream to be left alone")
+    assert upstream()["client_closed"] == STORM
+    assert settle() == dict.fromkeys(job_ids, "cancelled")
+    assert all(job["cost"]["usd"] > 0 for job in crowd.jobs(job_ids[:10]))
+
+
+def test_second_cancel_is_refused_with_the_state_when_the_job_has_ended(crowd, follow, settle):
+    job_ids = crowd.submit(2, ENDLESS)
+    readers = follow(job_ids)
+    wait_until(readers.have_text, 30, "answers to begin")
+    crowd.cancel(job_ids)
+    readers.streams()
+
+    again = [crowd.owner(job_id).cancel(job_id) for job_id in job_ids]
+
+    assert [answer.status_code for answer in again] == [409, 409]
+    assert all("it is cancelled" in answer.json()["detail"] for answer in again)
+    settle()
+
+
+def test_job_is_cancelled_when_another_process_of_the_api_is_asked(stack, crowd, upstream, settle):
+    (job_id,) = crowd.submit(1, ENDLESS)
+    here, there = clients_of_each_process(stack, crowd.owner(job_id))
+    before = upstream()["client_closed"]
+
+    with here.http.stream("GET", f"{JOBS}/{job_id}/events") as stream:
+        lines = stream.iter_lines()
+        wait_until(lambda: next(lines) == "event: answer.delta", 20, "the answer to begin")
+        answer = there.cancel(job_id)
+        rest = list(lines)
+
+    assert answer.status_code == 202
+    assert "event: job.cancelled" in rest
+    assert settle() == {job_id: "cancelled"}
+    assert upstream()["client_closed"] == before + 1
+    for client in (here, there):
+        client.close()
+
+
+def test_queued_jobs_end_at_once_when_they_are_cancelled_while_no_worker_can(
+    stack, crowd, upstream, settle
+):
+    with frozen(stack, *WORKERS):
+        job_ids = crowd.submit(10)
+        answers = crowd.cancel(job_ids)
+        polled = crowd.jobs(job_ids)
+
+    assert answers == [200] * 10
+    assert [job["status"] for job in polled] == ["cancelled"] * 10
+    assert settle() == dict.fromkeys(job_ids, "cancelled")
+    assert upstream()["requests"] == 0
+
+
+def test_running_jobs_end_when_they_are_cancelled_and_their_workers_die(
+    stack, crowd, follow, settle
+):
+    job_ids = crowd.submit(10, ENDLESS)
+    readers = follow(job_ids)
+    wait_until(readers.have_text, 30, "answers to begin")
+
+    with frozen(stack, *WORKERS) as pids:
+        answers = crowd.cancel(job_ids)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+    for name, pid in zip(WORKERS, pids, strict=True):
+        await_other_pid(stack, name, pid)
+
+    assert answers == [202] * 10
+    assert settle() == dict.fromkeys(job_ids, "cancelled")
+    streams = readers.streams()
+    assert gaps_in(streams) == {}
+    assert {job["attempt"] for job in crowd.jobs(job_ids)} == {1}

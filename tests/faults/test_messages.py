@@ -1,0 +1,54 @@
+"""Messages are hints: one that is lost is sent again, one that comes twice changes nothing."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from tests.faults.harm import WORKERS, stopped
+from tests.services import wait_until
+from workers import names
+
+pytestmark = pytest.mark.faults
+
+
+def test_job_is_dispatched_when_its_message_is_lost(stack, crowd, redis, settle):
+    with stopped(stack, *WORKERS):
+        job_ids = crowd.submit(10)
+        assert redis.llen(names.RUN_QUEUE) == 10
+        redis.delete(names.RUN_QUEUE)
+
+    assert settle() == dict.fromkeys(job_ids, "completed")
+
+
+def test_upstream_is_called_once_a_job_when_every_message_comes_many_times(
+    stack, crowd, redis, streaming, upstream, settle
+):
+    with stopped(stack, *WORKERS):
+        job_ids = crowd.submit(10, "tokens=20 gap_ms=50")
+        messages = redis.lrange(names.RUN_QUEUE, 0, -1)
+        deliver_again(redis, messages)
+    wait_until(lambda: streaming(job_ids) == 10, 60, "answers to begin")
+
+    deliver_again(redis, messages)
+    ended = settle()
+    deliver_again(redis, messages)
+    wait_until(lambda: is_idle(redis), 30, "the repeats to be taken")
+
+    assert ended == settle() == dict.fromkeys(job_ids, "completed")
+    assert upstream()["requests"] == 10
+
+
+def deliver_again(redis, messages):
+    """Put each message on the queue twice more, as other deliveries of the same."""
+    for raw in messages * 2:
+        message = json.loads(raw)
+        message["properties"]["delivery_tag"] = str(uuid.uuid4())
+        redis.lpush(names.RUN_QUEUE, json.dumps(message))
+
+
+def is_idle(redis):
+    """Say whether nothing waits and nothing is unacknowledged any more."""
+    return redis.llen(names.RUN_QUEUE) == 0 and redis.hlen("unacked") == 0
