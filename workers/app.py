@@ -6,10 +6,13 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
+from kombu.transport import TRANSPORT_ALIASES
 
 from core.settings import read_settings
 from monitoring.logs import configure_logs
 
+for _scheme in ("redis", "rediss"):
+    TRANSPORT_ALIASES[_scheme] = "workers.transport:GuardedTransport"
 celery_app = Celery("aether", include=["workers.tasks"])
 celery_app.config_from_object("celeryconfig")
 

@@ -1,4 +1,4 @@
-"""A Celery consumer that outlives the broker."""
+"""A Celery consumer that outlives the broker, and messages that it cannot use."""
 
 from __future__ import annotations
 
@@ -24,6 +24,24 @@ class GuardedConsumer(Consumer):
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return super().call_soon_ack(_unless_gone(p), *args, **kwargs)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        self._refuse(message, "it names no task")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._refuse(message, f"unknown task {exc}")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._refuse(message, repr(exc))
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        self._refuse(message, repr(exc))
+
+    def _refuse(self, message: Any, reason: str) -> None:
+        """Drop a message for good; Celery would log its content, and keep a result for some."""
+        queue = message.delivery_info.get("routing_key")
+        logger.error("message refused", queue=queue, reason=reason)
+        message.reject_log_error(logger, self.connection_errors)
 
 
 def _unless_gone(call: Callable[..., Any]) -> Callable[..., Any]:

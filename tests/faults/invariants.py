@@ -17,6 +17,7 @@ from core.job import SHARDS, TERMINAL
 from storage import keys
 from storage.event_log import EventLog
 from storage.job_store import JobStore
+from workers import names
 
 Mongo = Database[dict[str, Any]]
 
@@ -41,6 +42,11 @@ def unfinished(redis: Redis, mongo_database: Mongo, job_ids: Sequence[str]) -> l
     recorded = {found["_id"] for found in mongo_database["jobs"].find(wanted, {"_id": 1})}
     waiting = any(redis.xlen(keys.records(shard)) for shard in SHARDS)
     return [job_id for job_id in job_ids if job_id not in recorded] or ["records"] * waiting
+
+
+def is_drained(redis: Redis) -> bool:
+    """Say whether no message waits and every one that was taken is acknowledged."""
+    return not redis.hlen("unacked") and not any(redis.llen(queue) for queue in names.QUEUES)
 
 
 def _of_jobs(

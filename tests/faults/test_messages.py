@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from tests.faults.harm import WORKERS, stopped
+from tests.faults.invariants import is_drained
 from tests.services import wait_until
 from workers import names
 
@@ -35,7 +36,7 @@ def test_upstream_is_called_once_a_job_when_every_message_comes_many_times(
     deliver_again(redis, messages)
     ended = settle()
     deliver_again(redis, messages)
-    wait_until(lambda: is_idle(redis), 30, "the repeats to be taken")
+    wait_until(lambda: is_drained(redis), 30, "the repeats to be taken")
 
     assert ended == settle() == dict.fromkeys(job_ids, "completed")
     assert upstream()["requests"] == 10
@@ -47,8 +48,3 @@ def deliver_again(redis, messages):
         message = json.loads(raw)
         message["properties"]["delivery_tag"] = str(uuid.uuid4())
         redis.lpush(names.RUN_QUEUE, json.dumps(message))
-
-
-def is_idle(redis):
-    """Say whether nothing waits and nothing is unacknowledged any more."""
-    return redis.llen(names.RUN_QUEUE) == 0 and redis.hlen("unacked") == 0
