@@ -18,7 +18,7 @@ class GuardedChannel(redis.Channel):
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
-            return super()._brpop_read(**options)
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except ValueError as error:
             _refuse("-", f"not JSON: {error}")
             raise Empty from error

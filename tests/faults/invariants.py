@@ -44,9 +44,10 @@ def unfinished(redis: Redis, mongo_database: Mongo, job_ids: Sequence[str]) -> l
     return [job_id for job_id in job_ids if job_id not in recorded] or ["records"] * waiting
 
 
-def is_drained(redis: Redis) -> bool:
-    """Say whether no message waits and every one that was taken is acknowledged."""
-    return not redis.hlen("unacked") and not any(redis.llen(queue) for queue in names.QUEUES)
+def is_drained(redis: Redis, delivery_tags: Sequence[str] = ()) -> bool:
+    """Say whether no message waits, and of the given ones none is unacknowledged."""
+    is_taken = not any(redis.llen(queue) for queue in names.QUEUES)
+    return is_taken and not any(redis.hexists("unacked", tag) for tag in delivery_tags)
 
 
 def _of_jobs(

@@ -35,16 +35,19 @@ def test_upstream_is_called_once_a_job_when_every_message_comes_many_times(
 
     deliver_again(redis, messages)
     ended = settle()
-    deliver_again(redis, messages)
-    wait_until(lambda: is_drained(redis), 30, "the repeats to be taken")
+    tags = deliver_again(redis, messages)
+    wait_until(lambda: is_drained(redis, tags), 30, "the repeats to be taken")
 
     assert ended == settle() == dict.fromkeys(job_ids, "completed")
     assert upstream()["requests"] == 10
 
 
 def deliver_again(redis, messages):
-    """Put each message on the queue twice more, as other deliveries of the same."""
+    """Put each message on the queue twice more, as other deliveries; return their tags."""
+    tags = []
     for raw in messages * 2:
         message = json.loads(raw)
-        message["properties"]["delivery_tag"] = str(uuid.uuid4())
+        tags.append(str(uuid.uuid4()))
+        message["properties"]["delivery_tag"] = tags[-1]
         redis.lpush(names.RUN_QUEUE, json.dumps(message))
+    return tags

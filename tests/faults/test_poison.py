@@ -97,9 +97,11 @@ def test_other_jobs_run_on_and_each_refusal_is_logged_when_queues_are_poisoned(
 def test_nothing_happens_when_a_message_is_of_no_job(arguments, stack, redis, settle):
     before = len(refusals(stack))
 
-    redis.lpush(names.RUN_QUEUE, message(body=to_body(arguments)))
+    sent = message(body=to_body(arguments))
+    redis.lpush(names.RUN_QUEUE, sent)
 
-    wait_until(lambda: is_drained(redis), 20, "the message to be done with")
+    tags = [json.loads(sent)["properties"]["delivery_tag"]]
+    wait_until(lambda: is_drained(redis, tags), 20, "the message to be done with")
     assert len(refusals(stack)) == before
     settle()
 
