@@ -7,13 +7,16 @@ RUN_STAMP := $(VENV)/.stamp-run
 DEV_STAMP := $(VENV)/.stamp-dev
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint bench clean help
+.PHONY: run test test-faults lint bench clean help
 
 run: $(RUN_STAMP) ## Install what is missing and start everything; Ctrl-C stops it
 	@$(BIN)/python -m ops.cli up
 
 test: $(DEV_STAMP) ## Run all tests against real servers that the tests start themselves
 	@$(BIN)/python -m pytest tests/repo tests/unit tests/integration tests/e2e tests/faults
+
+test-faults: $(DEV_STAMP) ## Run the tests of faults with their long variants; takes half an hour
+	@$(BIN)/python -m pytest -m "long or not long" tests/faults tests/integration/storage/test_job_machine.py
 
 lint: $(DEV_STAMP) ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .
@@ -29,7 +32,7 @@ clean: ## Remove .venv and caches; var/, the stack's data, stays
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \

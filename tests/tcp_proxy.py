@@ -71,12 +71,15 @@ class TcpProxy:
         """End every connection and the proxy; a repeat does nothing."""
         if self._loop.is_closed():
             return
-        self._server.close()
+        self._run(self._stop_serving())
         self.reset()
         self._run(self._settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_TIMEOUT_S)
         self._loop.close()
+
+    async def _stop_serving(self) -> None:
+        self._server.close()
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_TIMEOUT_S)
