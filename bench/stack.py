@@ -38,8 +38,12 @@ class Bench:
 
 
 @contextmanager
-def running(*, workers: int, api_processes: int) -> Iterator[Bench]:
-    """Run `aether up` against a stub upstream of 20 ms and 10 tokens for the block."""
+def running(*, workers: int, api_processes: int, **chosen: str) -> Iterator[Bench]:
+    """Run `aether up` against a stub upstream of 20 ms and 10 tokens for the block.
+
+    Args:
+        chosen: further settings, by the names of their variables.
+    """
     folder = Path(tempfile.mkdtemp(prefix="bench"))
     state, api, stub = StateDirectory(folder / "v"), Target(free_port()), Target(free_port())
     stub_command = [sys.executable, "-m", "ops.stub_upstream", "--port", str(stub.port)]
@@ -49,7 +53,7 @@ def running(*, workers: int, api_processes: int) -> Iterator[Bench]:
         "AETHER_PORT": str(api.port),
         "AETHER_API_PROCESSES": str(api_processes),
         "AETHER_LOG_LEVEL": "warning",
-    }
+    } | chosen
     up = [sys.executable, "-m", "ops.cli", "up", "--state", str(state.root), "--no-sample"]
     up += ["--no-flower", "--workers", str(workers)]
     log = folder / "output.log"

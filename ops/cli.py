@@ -17,6 +17,7 @@ from rich.console import Console
 from core.settings import Settings, read_settings
 from ops import report, up
 from ops.ask_cli import ask_command
+from ops.cache_cli import cache_app
 from ops.dead_letters import DeadLetters
 from ops.drill_cli import drills
 from ops.follow import follow
@@ -29,6 +30,7 @@ from ops.supervisor_config import program_file, write_program
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(drills, name="drill")
+app.add_typer(cache_app, name="cache")
 app.command("ask")(ask_command)
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 _STOPPED_WITHIN_S: Final = DRAIN_S + 120.0

@@ -131,16 +131,7 @@ class RunningStack:
             )
 
     def _command(self, *words: str) -> list[str]:
-        command, *rest = words
-        return [
-            sys.executable,
-            "-m",
-            "ops.cli",
-            command,
-            "--state",
-            str(self.directory.root),
-            *rest,
-        ]
+        return [sys.executable, "-m", "ops.cli", *words, "--state", str(self.directory.root)]
 
     def _is_up_or_over(self) -> bool:
         has_addresses = re.search(r"^Stop\s", self.output, re.MULTILINE)

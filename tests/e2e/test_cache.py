@@ -223,3 +223,23 @@ def test_follower_alone_ends_when_it_is_cancelled(api):
     assert ended["status"] == "cancelled"
     assert ended["answer"]["text"] == text_of(api.events(follower))
     assert api.end_of(leader)["status"] == "completed"
+
+
+def test_operator_sees_what_is_saved_and_voids_it(api, stack, calls):
+    api.ask("What is a purge?")
+    assert api.ask("What is a purge?")["cache"]["status"] == "hit"
+
+    # A process tells its counts with its next lookup.
+    wait_until(lambda: api.ask("What is a purge?") and saved(stack) != "$0.000000", 10, "counts")
+    voided = stack.aether("cache", "purge", "--model", "openai/gpt-oss-120b")
+
+    assert voided.returncode == 0, voided.stderr
+    wait_until(lambda: api.ask("What is a purge?")["cache"]["status"] == "miss", 5, "the purge")
+    assert calls() == 2
+    assert stack.aether("cache", "purge").returncode == 2
+
+
+def saved(stack):
+    shown = stack.aether("cache", "stats")
+    assert shown.returncode == 0, shown.stderr
+    return next(line.split()[-1] for line in shown.stdout.splitlines() if "saved" in line)
