@@ -16,9 +16,10 @@ import groq
 import httpx
 import msgspec
 
-from agents.interruptible import InterruptibleTransport
+from agents.interruptible import Call, InterruptibleTransport
+from agents.rate_limits import read_limits
 from agents.sse import Chunk, read_chunks
-from core.chat import ModelRequest, StopSignal, StreamEnd, TextDelta, Usage
+from core.chat import ModelRequest, RateLimits, StopSignal, StreamEnd, TextDelta, Usage
 from core.errors import (
     ModelError,
     ModelMissing,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _MESSAGE_CHARS: Final = 300
 #: More text than this is no answer: three times what 65,536 tokens of prose take, in characters.
 _MAX_ANSWER_CHARS: Final = 1_000_000
+#: How long a stream that said it is done may take to end, for its connection to be kept.
+_END_WITHIN_S: Final = 0.1
 #: Statuses worth a repeat; 498 is Groq's "no flex capacity".
 _TRANSIENT_STATUSES: Final = frozenset({408, 409, 498})
 
@@ -99,7 +102,8 @@ class GroqModel:
                 stop.closing_with(call.interrupt),
                 self._open(request, left_s) as response,
             ):
-                yield from _items(read_chunks(response.iter_raw()), deadline, stop)
+                limits = read_limits(response.headers)
+                yield from _items(_chunks(response, call), limits, deadline, stop)
         except ModelError as error:
             # A closed connection and a read cut to the time left are how a stop looks from here.
             is_late = isinstance(error, ModelTimeout) and time.monotonic() >= deadline
@@ -132,8 +136,21 @@ def _to_wire(request: ModelRequest) -> list[ChatCompletionMessageParam]:
     return wire
 
 
+def _chunks(response: httpx.Response, call: Call) -> Iterator[Chunk]:
+    """Read the whole stream, but wait no longer for its end once it says that it is done."""
+
+    def hurry() -> None:
+        call.longest_read_s = _END_WITHIN_S
+
+    try:
+        yield from read_chunks(response.iter_raw(), hurry)
+    except httpx.ReadTimeout:
+        if call.longest_read_s is None:
+            raise
+
+
 def _items(
-    chunks: Iterator[Chunk], deadline: float, stop: StopSignal
+    chunks: Iterator[Chunk], limits: RateLimits, deadline: float, stop: StopSignal
 ) -> Iterator[TextDelta | StreamEnd]:
     """Yield the text of the chunks and their end; a stream without an end was cut.
 
@@ -159,7 +176,7 @@ def _items(
                 yield TextDelta(choice.delta.content)
     if finish_reason is None:
         raise TransientModelError("The provider's stream ended before the answer did.")
-    yield StreamEnd(finish_reason=finish_reason, usage=usage)
+    yield StreamEnd(finish_reason=finish_reason, usage=usage, limits=limits)
 
 
 @contextlib.contextmanager

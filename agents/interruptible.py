@@ -18,11 +18,16 @@ import httpx
 
 
 class Call:
-    """One call in progress, and the connection it was last seen on."""
+    """One call in progress, and the connection it was last seen on.
+
+    Attributes:
+        longest_read_s: replaces the timeout of every further read, once it is set.
+    """
 
     def __init__(self) -> None:
         self.stream: httpcore.NetworkStream | None = None
         self.is_interrupted = False
+        self.longest_read_s: float | None = None
 
     def interrupt(self) -> None:
         """Make whatever read the call waits in return; safe at any moment, from any thread."""
@@ -84,6 +89,9 @@ class _Stream(httpcore.NetworkStream):
             call.interrupt()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        call = getattr(self._calls, "current", None)
+        if call is not None and call.longest_read_s is not None:
+            timeout = call.longest_read_s
         return self._inner.read(max_bytes, timeout)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ Decoding the few fields that matter costs a third of the SDK's own typed chunks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -78,14 +78,18 @@ class Chunk(Struct, frozen=True):
 _decoder = msgspec.json.Decoder(Chunk)
 
 
-def read_chunks(pieces: Iterable[bytes]) -> Iterator[Chunk]:
+def read_chunks(pieces: Iterable[bytes], on_done: Callable[[], None]) -> Iterator[Chunk]:
     """Yield the chunks of a stream; reads it to its very end, so that the connection can be reused.
+
+    Args:
+        on_done: called when the stream says that no chunk will follow, wherever its end is.
 
     Raises:
         TransientModelError: a line is not a chunk.
     """
     for data in _data_lines(pieces):
         if data == b"[DONE]":
+            on_done()
             continue
         try:
             yield _decoder.decode(data)

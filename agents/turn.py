@@ -23,7 +23,7 @@ from core.chat import (
     Usage,
 )
 from core.errors import ModelError, RateLimited, TransientModelError, TurnStopped
-from core.job import AgentReport, JobError
+from core.job import AgentReport, JobError, Spent
 from core.models import Catalogue, Model, Tier, estimate_tokens
 
 logger = structlog.get_logger(__name__)
@@ -34,7 +34,12 @@ _OPEN_CIRCUIT_WAIT_S: Final = 10.0
 
 
 class Turn(Struct, frozen=True, kw_only=True):
-    """What one agent is to answer, and with what; `models` in the order they are asked."""
+    """What one agent is to answer, and with what; `models` in the order they are asked.
+
+    Attributes:
+        booking: names the turn in the line for the provider's budget, the same in every attempt.
+        spent: by earlier attempts; part of what the reply will have cost.
+    """
 
     agent: str
     tier: Tier
@@ -43,6 +48,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
     max_tokens: int
     temperature: float | None = None
+    booking: str = ""
+    spent: Spent = Spent()
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -125,9 +132,17 @@ class TurnRunner:
         """Have the agent answer.
 
         Where the provider sent no usage, it is estimated from the text that came; a call that
-        brought nothing counts as unused. Calls that failed are part of the usage.
+        brought nothing counts as unused. Calls that failed are part of the usage,
+        and so is what earlier attempts spent.
         """
-        run = _Run(turn, deadline, stop, listener)
+        run = _Run(
+            turn,
+            deadline,
+            stop,
+            listener,
+            usage=turn.spent.usage,
+            cost_micros=turn.spent.cost_micros,
+        )
         model, ending = self._ask_in_turn(run)
         report = AgentReport(
             name=turn.agent,
@@ -206,6 +221,7 @@ class TurnRunner:
             messages=turn.messages,
             max_tokens=min(turn.max_tokens, model.max_output_tokens),
             temperature=turn.temperature,
+            booking=turn.booking,
         )
         usage: Usage | None = None
         try:

@@ -40,18 +40,39 @@ class Usage(Struct, frozen=True):
 
 
 class ModelRequest(Struct, frozen=True, kw_only=True):
-    """One call to a model; `model` is the provider's id."""
+    """One call to a model; `model` is the provider's id.
+
+    Attributes:
+        booking: names the call's place in the line for the provider's budget, which a later
+            attempt under the same name takes again; empty for a call that has none.
+    """
 
     model: str
     messages: tuple[Message, ...]
     max_tokens: int
     temperature: float | None = None
+    booking: str = ""
 
 
 class TextDelta(Struct, frozen=True):
     """The next piece of the answer."""
 
     text: str
+
+
+class Allowance(Struct, frozen=True):
+    """One of a provider's limits as it stood when the call came: full again after `reset_s`."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
+class RateLimits(Struct, frozen=True):
+    """What a provider says of its limits; None where it says nothing."""
+
+    requests: Allowance | None = None
+    tokens: Allowance | None = None
 
 
 class StreamEnd(Struct, frozen=True, kw_only=True):
@@ -62,6 +83,7 @@ class StreamEnd(Struct, frozen=True, kw_only=True):
 
     finish_reason: str
     usage: Usage | None = None
+    limits: RateLimits = RateLimits()
 
 
 class StopReason(StrEnum):

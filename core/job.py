@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from core import events
 from core.chat import Usage
@@ -144,6 +144,13 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_id: str | None = None
 
 
+class Spent(Struct, frozen=True, omit_defaults=True):
+    """What the model calls of earlier attempts used."""
+
+    usage: Usage = Usage()
+    cost_micros: int = 0
+
+
 class JobError(Struct, frozen=True):
     """Why a job or an agent did not complete; `code` is stable."""
 
@@ -221,6 +228,11 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: JobError | None = None
     degraded: bool = False
     cache: CacheUse = CacheUse()
+
+    def with_spent(self, spent: Spent) -> Outcome:
+        """Add what attempts spent that this outcome does not know of."""
+        usage, cost_micros = self.usage + spent.usage, self.cost_micros + spent.cost_micros
+        return structs.replace(self, usage=usage, cost_micros=cost_micros)
 
 
 class Job(Struct, frozen=True, kw_only=True):

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     )
     #: Which section of the model catalogue answers.
     llm_provider: str = "groq"
+    #: What all workers together may ask of one model in a minute; None leaves it to the provider.
+    llm_requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    llm_tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
     #: A catalogue file in place of the one that ships.
     models_file: Path | None = None
     jwt_secret: SecretStr = SecretStr("")

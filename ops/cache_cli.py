@@ -62,7 +62,7 @@ def purge(
     if everything + len(wanted) != 1:
         typer.echo("Say one of --all, --user, --model, --prompt-version.", err=True)
         raise typer.Exit(2)
-    kind, value = ("all", "") if everything else wanted[0]
+    kind, value = wanted[0] if wanted else ("all", "")
     if not _open(state).purge(kind, value):
         typer.echo("The cache's Redis does not answer; nothing was voided.", err=True)
         raise typer.Exit(1)

@@ -10,12 +10,14 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import re
 import signal
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ops.stub_limits import MinuteLimit
 from ops.stub_script import DIRECTIVES, Asked, Script, has_directive, read_asked, write_script
 
 _STALL_S: Final = 600.0
@@ -30,13 +32,24 @@ class Stats:
     max_in_flight: int = 0
     completed: int = 0
     client_closed: int = 0
+    over_limit: int = 0
     faults: Counter[str] = field(default_factory=Counter)
 
 
 class StubUpstream:
     """Answers one connection after another; every connection is kept alive."""
 
-    def __init__(self, *, first_token_ms: float, tokens: int, token_gap_ms: float) -> None:
+    def __init__(
+        self,
+        *,
+        first_token_ms: float,
+        tokens: int,
+        token_gap_ms: float,
+        requests_per_minute: int,
+        tokens_per_minute: int,
+    ) -> None:
+        self._request_limit = MinuteLimit("requests", requests_per_minute)
+        self._token_limit = MinuteLimit("tokens", tokens_per_minute)
         self._first_token_ms = first_token_ms
         self._tokens = tokens
         self._token_gap_ms = token_gap_ms
@@ -115,6 +128,8 @@ class StubUpstream:
 
     async def _answer(self, writer: asyncio.StreamWriter, request: dict[str, Any]) -> None:
         script = self._script(request)
+        if not self._is_within_limits(writer, script, request):
+            return
         status = next((int(word) for word in script.options if word.isdigit()), None)
         if status is not None:
             self.stats.faults[str(status)] += 1
@@ -126,12 +141,29 @@ class StubUpstream:
             self.stats.faults["stall_before"] += 1
             await asyncio.sleep(float(script.options["stall_before"] or _STALL_S))
         await asyncio.sleep(script.first_ms / 1000)
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-            b"transfer-encoding: chunked\r\n\r\n"
-        )
+        lines = ["HTTP/1.1 200 OK", "content-type: text/event-stream", "transfer-encoding: chunked"]
+        lines += [f"{name}: {value}" for name, value in self._limit_headers().items()]
+        writer.write("\r\n".join([*lines, "", ""]).encode())
         await self._tokens_of(writer, script)
         send_chunks(writer, *self._ending(script, request), b"data: [DONE]\n\n", b"")
+
+    def _is_within_limits(
+        self, writer: asyncio.StreamWriter, script: Script, request: dict[str, Any]
+    ) -> bool:
+        """Count the request, or refuse it and count that."""
+        tokens = prompt_tokens(request) + len(script.tokens)
+        wait_s = max(self._request_limit.wait_s(1), self._token_limit.wait_s(tokens))
+        if wait_s > 0:
+            self.stats.over_limit += 1
+            headers = {"retry-after": str(math.ceil(wait_s))} | self._limit_headers()
+            send_json(writer, 429, {"error": {"message": "stub's limit is reached"}}, headers)
+            return False
+        self._request_limit.take(1)
+        self._token_limit.take(tokens)
+        return True
+
+    def _limit_headers(self) -> dict[str, str]:
+        return self._request_limit.headers() | self._token_limit.headers()
 
     async def _tokens_of(self, writer: asyncio.StreamWriter, script: Script) -> None:
         pending: list[bytes] = []
@@ -164,16 +196,20 @@ class StubUpstream:
         end = {"delta": {}, "finish_reason": reason}
         if "no_usage" in script.options:
             return [to_line(end)]
-        prompt_chars = sum(len(message["content"]) for message in request["messages"])
+        said = prompt_tokens(request)
         usage = {
-            "prompt_tokens": prompt_chars // 4,
+            "prompt_tokens": said,
             "completion_tokens": len(script.tokens),
-            "total_tokens": prompt_chars // 4 + len(script.tokens),
+            "total_tokens": said + len(script.tokens),
         }
         lines = [to_line(end, x_groq={"id": "req_stub", "usage": usage})]
         if (request.get("stream_options") or {}).get("include_usage"):
             lines.append(to_line(None, usage=usage))
         return lines
+
+
+def prompt_tokens(request: dict[str, Any]) -> int:
+    return sum(len(message["content"]) for message in request["messages"]) // 4
 
 
 def to_line(choice: dict[str, Any] | None, **extra: object) -> bytes:
@@ -221,11 +257,15 @@ def main() -> None:
     parser.add_argument("--first-token-ms", type=float, default=20)
     parser.add_argument("--tokens", type=int, default=10)
     parser.add_argument("--token-gap-ms", type=float, default=0)
+    parser.add_argument("--requests-per-minute", type=int, default=0, help="0: no limit")
+    parser.add_argument("--tokens-per-minute", type=int, default=0, help="0: no limit")
     options = parser.parse_args()
     stub = StubUpstream(
         first_token_ms=options.first_token_ms,
         tokens=options.tokens,
         token_gap_ms=options.token_gap_ms,
+        requests_per_minute=options.requests_per_minute,
+        tokens_per_minute=options.tokens_per_minute,
     )
     asyncio.run(serve_until_terminated(options.port, stub))
 

@@ -16,6 +16,7 @@ from core.job import (
     JobSpec,
     JobStatus,
     Outcome,
+    Spent,
     shard_of,
 )
 from core.team import parse_slot
@@ -33,6 +34,7 @@ _TURNS_KEPT: Final = 20
 _CONVERSATION_TTL_S: Final = 7 * 24 * 3600
 
 _spec_decoder = msgspec.json.Decoder(JobSpec)
+_spent_decoder = msgspec.json.Decoder(Spent)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -51,6 +53,7 @@ class Claim(Struct, frozen=True, kw_only=True):
 
     Attributes:
         slot: the name of a `core.team.Slot`; empty for the whole job.
+        spent: by attempts that were deferred.
     """
 
     spec: JobSpec
@@ -58,10 +61,16 @@ class Claim(Struct, frozen=True, kw_only=True):
     attempt: int
     accepted_ms: int
     slot: str = ""
+    spent: Spent = Spent()
 
     @property
     def job_id(self) -> str:
         return self.spec.id
+
+    @property
+    def work_id(self) -> str:
+        """Name the job or slot, the same in every attempt at it."""
+        return f"{self.spec.id}/{self.slot}"
 
 
 class Batch(Struct, frozen=True):
@@ -116,12 +125,13 @@ class Attempts:
         )
         if found is None:
             return None
-        spec, attempt, accepted_ms = found
+        spec, attempt, accepted_ms, used = found
         return Claim(
             spec=_spec_decoder.decode(spec),
             fence=fence,
             attempt=attempt,
             accepted_ms=accepted_ms,
+            spent=to_spent(used),
         )
 
     def renew(self, claims: Sequence[Claim]) -> list[Hold]:
@@ -191,10 +201,14 @@ class Attempts:
         wait_s: float,
         *,
         reason: str,
+        spent: Spent,
         unsure: Batch = NO_EVENTS,
         last_events: Sequence[NewEvent] = (),
     ) -> bool:
         """Give the job back to the queue for `wait_s`; the attempt does not count.
+
+        Args:
+            spent: by all attempts so far, which the next claim will say.
 
         Returns:
             False when another attempt has the job by now; then nothing was written.
@@ -209,6 +223,7 @@ class Attempts:
             _encode(data),
             unsure.number,
             len(unsure.events),
+            _encode(spent),
             *to_pairs([*unsure.events, *last_events]),
         ]
         return bool(self._defer.run(keys.of_script(claim.job_id), arguments))
@@ -268,6 +283,10 @@ def about(claim: Claim) -> dict[str, Any]:
         return {}
     slot = parse_slot(claim.slot)
     return {"agent": slot.speaker, "round": slot.round}
+
+
+def to_spent(used: bytes) -> Spent:
+    return _spent_decoder.decode(used) if used else Spent()
 
 
 def _turn_of(spec: JobSpec, status: JobStatus, outcome: Outcome) -> bytes:

@@ -56,4 +56,4 @@ class Cancellation:
     def _end(self, job: Job, outcome: Outcome) -> None:
         claim = self._sweep.seize(job)
         if claim is not None:
-            self._attempts.finish(claim, JobStatus.CANCELLED, outcome)
+            self._attempts.finish(claim, JobStatus.CANCELLED, outcome.with_spent(claim.spent))

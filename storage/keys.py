@@ -17,6 +17,8 @@ stays within one Redis Cluster slot.
 | aether:breaker:<model> | hash: counts, open_until, probe_until | 3 min | workers | workers |
 | aether:{<fingerprint>}:flight | string, the leader's token, or `answered` | a third of a lease; 2 s | workers | workers |
 | aether:{<fingerprint>}:waiting | list of claims that were handed over | until the leader takes them | workers | workers |
+| aether:{budget:<model>} | hash: granted, booked and at, of requests and of tokens; open_at | until it is full again, and 5 min | workers | workers |
+| aether:{budget:<model>}:booking:<id> | hash: tickets of a call that waits | until it starts, at most 5 min | workers | workers |
 | aether:sweep | string, a lock | one sweep at most | sweeper | sweeper |
 
 Pub/sub channels: the name of a job's events key carries its events, a line `<sequence> <type> <body>` for each;
@@ -84,6 +86,14 @@ def breaker(model_id: str) -> str:
 def flight(name: str) -> list[str]:
     """Return the keys of one question on its way: who leads, and who waits."""
     return [f"aether:{{{name}}}:flight", f"aether:{{{name}}}:waiting"]
+
+
+def budget(model_id: str) -> str:
+    return f"aether:{{budget:{model_id}}}"
+
+
+def booking(model_id: str, booking_id: str) -> str:
+    return f"{budget(model_id)}:booking:{booking_id}"
 
 
 def revoked_token(shard: str, jti: str) -> str:

@@ -24,9 +24,9 @@ class Script:
     round trip that the hot path cannot afford.
     """
 
-    def __init__(self, redis: Redis, name: str) -> None:
+    def __init__(self, redis: Redis, name: str, *, behind: Sequence[str] = ("prelude",)) -> None:
         self._redis = redis
-        self._text = (_FOLDER / "prelude.lua").read_text() + (_FOLDER / f"{name}.lua").read_text()
+        self._text = "".join((_FOLDER / f"{part}.lua").read_text() for part in (*behind, name))
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, keys: Sequence[str], args: Sequence[Any]) -> Any:

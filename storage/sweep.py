@@ -11,7 +11,7 @@ from msgspec import Struct
 from core.job import SHARDS, Job
 from core.team import Slot, parse_slot
 from storage import keys
-from storage.attempts import Claim
+from storage.attempts import Claim, to_spent
 from storage.failures import coordinator_errors
 from storage.job_store import REDISPATCH_MS, to_job
 from storage.scripts import Script
@@ -99,10 +99,15 @@ class Sweep:
     def seize(self, job: Job) -> Claim | None:
         """Take over a job that no live worker holds, so as to end it; None if one holds it."""
         fence = secrets.token_hex(8)
-        if not self._seize.run(keys.of_script(job.id), [job.id, fence, self._lease_ms]):
+        used = self._seize.run(keys.of_script(job.id), [job.id, fence, self._lease_ms])
+        if used is None:
             return None
         return Claim(
-            spec=job.spec, fence=fence, attempt=job.attempt, accepted_ms=job.spec.created_ms
+            spec=job.spec,
+            fence=fence,
+            attempt=job.attempt,
+            accepted_ms=job.spec.created_ms,
+            spent=to_spent(used),
         )
 
     def release(self, job_id: str, slot: Slot | None = None) -> bool:

@@ -18,7 +18,7 @@ from core.events import NewEvent
 from core.job import JobSpec
 from core.team import MemberReply, Slot, TeamPlan, end_of, parse_slot
 from storage import keys
-from storage.attempts import MAX_ATTEMPTS, NO_EVENTS, Batch, Claim, Hold
+from storage.attempts import MAX_ATTEMPTS, NO_EVENTS, Batch, Claim, Hold, to_spent
 from storage.failures import coordinator_errors
 from storage.job_store import REDISPATCH_MS
 from storage.script_values import now_iso, to_pairs
@@ -210,13 +210,14 @@ class Teams:
             raise SlotUnavailable
         if verdict != b"joined":
             return None
-        spec, plan, attempt, queued_ms, deadline_ms, accepted_ms, started_ms = found
+        spec, plan, attempt, queued_ms, deadline_ms, accepted_ms, started_ms, used = found
         claim = Claim(
             spec=_spec_decoder.decode(spec),
             fence=fence,
             attempt=attempt,
             accepted_ms=accepted_ms,
             slot=slot.name,
+            spent=to_spent(used),
         )
         return Seat(
             claim=claim,

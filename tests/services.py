@@ -80,15 +80,24 @@ def start_mongo(directory: Path) -> RunningServer:
 
 
 def start_stub(
-    directory: Path, *, first_token_ms: float = 20, tokens: int = 10, token_gap_ms: float = 0
+    directory: Path,
+    *options: str,
+    first_token_ms: float = 20,
+    tokens: int = 10,
+    token_gap_ms: float = 0,
 ) -> RunningServer:
-    """Start the stub upstream; `url` is what `AETHER_LLM_URL` takes."""
+    """Start the stub upstream; `url` is what `AETHER_LLM_URL` takes.
+
+    Args:
+        options: further words of its command line, such as its limits.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = (
         *(sys.executable, "-m", "ops.stub_upstream", "--port", str(port)),
         *("--first-token-ms", str(first_token_ms), "--tokens", str(tokens)),
         *("--token-gap-ms", str(token_gap_ms)),
+        *options,
     )
     models = f"{url}/openai/v1/models"
     return RunningServer(url, command, lambda: http_answers(models), directory / "stub.log")

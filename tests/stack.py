@@ -131,7 +131,8 @@ class RunningStack:
             )
 
     def _command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "ops.cli", *words, "--state", str(self.directory.root)]
+        state = [] if "--state" in words else ["--state", str(self.directory.root)]
+        return [sys.executable, "-m", "ops.cli", *words, *state]
 
     def _is_up_or_over(self) -> bool:
         has_addresses = re.search(r"^Stop\s", self.output, re.MULTILINE)

@@ -178,6 +178,7 @@ class Coalescer:
         told = _text_of(script[: follower.told])
         answer = Answer(text=told, finish_reason=status.value, agents=()) if told else None
         outcome = Outcome(answer=answer, error=error, cache=CacheUse(status="coalesced"))
+        outcome = outcome.with_spent(follower.claim.spent)
         self._attempts.finish(follower.claim, status, outcome, unsure=follower.in_flight)
 
     def _finish(
@@ -190,7 +191,7 @@ class Coalescer:
         endings = []
         for follower in followers:
             rest = _merged(_opening(follower) + led.script[follower.told :])
-            shared = _to_share(outcome, follower.claim)
+            shared = _to_share(outcome, follower.claim).with_spent(follower.claim.spent)
             endings.append(Ending(follower.claim, status, shared, follower.in_flight, rest))
         patiently(lambda: self._attempts.finish_many(endings))
 
@@ -200,7 +201,7 @@ class Coalescer:
             claim, unsure = follower.claim, follower.in_flight
             patiently(
                 lambda claim=claim, unsure=unsure: self._attempts.defer(  # type: ignore[misc]
-                    claim, 0.0, reason="leader_gone", unsure=unsure
+                    claim, 0.0, reason="leader_gone", spent=claim.spent, unsure=unsure
                 )
             )
             spec = claim.spec

@@ -10,10 +10,11 @@ import structlog
 
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
-from core.job import JobStatus, Outcome
+from core.job import JobStatus, Outcome, Spent
 from storage.attempts import NO_EVENTS
 
 if TYPE_CHECKING:
+    from core.job import AgentReport
     from storage.attempts import Batch, Claim
     from workers.event_writer import JobEvents
     from workers.runtime import Runtime
@@ -50,11 +51,21 @@ def finish(
         logger.warning("another attempt has the job; this end does not count")
 
 
-def defer(runtime: Runtime, claim: Claim, wait_s: float, reason: str, pen: JobEvents) -> None:
+def defer(
+    runtime: Runtime, claim: Claim, wait_s: float, report: AgentReport, pen: JobEvents
+) -> None:
     """Free this worker until the provider wants to be asked again; the sweeper sends the job."""
+    reason = report.error.code if report.error else ""
     logger.info("job deferred", wait_s=wait_s, reason=reason)
     unsure, last_events = pen.take()
-    runtime.attempts.defer(claim, wait_s, reason=reason, unsure=unsure, last_events=last_events)
+    runtime.attempts.defer(
+        claim,
+        wait_s,
+        reason=reason,
+        spent=Spent(report.usage, report.cost_micros),
+        unsure=unsure,
+        last_events=last_events,
+    )
 
 
 def patiently(call: Callable[[], T]) -> T:

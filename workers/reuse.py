@@ -73,7 +73,7 @@ def answer_again(runtime: Runtime, claim: Claim, asked: Asked, spent_ms: dict[st
         "persist": max(0, total - sum(spent_ms.values())),
         "total": total,
     }
-    outcome = outcome_of(hit, timing)
+    outcome = outcome_of(hit, timing).with_spent(claim.spent)
     finish(runtime, claim, JobStatus.COMPLETED, outcome, (NO_EVENTS, events_of(hit)))
     return True
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agents.groq_model import GroqModel
+from agents.paced_model import PacedModel
 from agents.personas import load_personas, load_synthesis
 from agents.turn import TurnRunner
 from cache.fingerprint import Fingerprints, fingerprints_of
@@ -26,6 +27,7 @@ from storage.job_store import JobStore
 from storage.record_stream import RecordStream
 from storage.sweep import Sweep
 from storage.teams import Teams
+from storage.upstream_budget import UpstreamBudget
 from workers.app import celery_app
 from workers.coalescing import Coalescer
 from workers.event_writer import EventWriter
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from agents.personas import Persona
+    from core.chat import ChatModel
     from core.models import Catalogue
 
 
@@ -114,17 +117,23 @@ def _build(settings: Settings) -> Runtime:
         coalescer=coalescer,
         keeper=keeper,
         writer=writer,
-        turns=_build_turns(settings, catalogue, redis),
+        turns=TurnRunner(_chat_model(settings, redis), catalogue, SharedBreaker(redis)),
         catalogue=catalogue,
         personas=load_personas(),
         synthesis=load_synthesis(),
     )
 
 
-def _build_turns(settings: Settings, catalogue: Catalogue, redis: Redis) -> TurnRunner:
-    model = GroqModel(
-        settings.groq_api_key.get_secret_value(),
-        settings.llm_url,
-        max_connections=settings.worker_threads,
+def _chat_model(settings: Settings, redis: Redis) -> ChatModel:
+    return PacedModel(
+        GroqModel(
+            settings.groq_api_key.get_secret_value(),
+            settings.llm_url,
+            max_connections=settings.worker_threads,
+        ),
+        UpstreamBudget(
+            redis,
+            requests_per_minute=settings.llm_requests_per_minute,
+            tokens_per_minute=settings.llm_tokens_per_minute,
+        ),
     )
-    return TurnRunner(model, catalogue, SharedBreaker(redis))

@@ -160,6 +160,8 @@ def failed_reply(seat: Seat, error: JobError) -> MemberReply:
             tier=member.tier,
             model=member.model,
             reason=member.reason,
+            usage=seat.claim.spent.usage,
+            cost_micros=seat.claim.spent.cost_micros,
             error=error,
         ),
     )
@@ -180,8 +182,8 @@ def _take_turn(
     if stop.reason is StopReason.LOST:
         logger.warning("another attempt has the slot; this one ends")
         raise SlotUnavailable
-    if reply.retry_in_s is not None and reply.report.error is not None:
-        defer(runtime, seat.claim, reply.retry_in_s, reply.report.error.code, pen)
+    if reply.retry_in_s is not None:
+        defer(runtime, seat.claim, reply.retry_in_s, reply.report, pen)
         raise SlotUnavailable
     return _to_member_reply(seat, reply, joined_ms), pen.take()
 
@@ -208,6 +210,8 @@ def _prepare(runtime: Runtime, seat: Seat) -> Turn:
         messages=messages,
         max_tokens=spec.max_tokens,
         temperature=spec.temperature,
+        booking=seat.claim.work_id,
+        spent=seat.claim.spent,
     )
 
 

@@ -87,7 +87,7 @@ def conclude_without_synthesis(runtime: Runtime, seat: Seat, error: JobError) ->
     gathered = gather(seat.plan, runtime.teams.replies(seat.claim.job_id), _NO_REPLY)
     pen = _open_pen(runtime, seat, StopSignal())
     ending = _ended_by_quorum(seat, gathered) or _fall_back(
-        runtime, pen, gathered, _lost(runtime, error)
+        runtime, pen, gathered, _lost(runtime, seat, error)
     )
     _finish(runtime, seat, gathered, ending, pen)
 
@@ -152,8 +152,8 @@ def _synthesize(
     if pen.stop.reason is StopReason.LOST:
         logger.warning("another attempt has the slot; this one ends")
         return None
-    if reply.retry_in_s is not None and reply.report.error is not None:
-        defer(runtime, seat.claim, reply.retry_in_s, reply.report.error.code, pen)
+    if reply.retry_in_s is not None:
+        defer(runtime, seat.claim, reply.retry_in_s, reply.report, pen)
         return None
     return _ended_by_synthesis(runtime, pen, gathered, reply)
 
@@ -220,14 +220,23 @@ def _prepare(runtime: Runtime, seat: Seat, contributions: Sequence[MemberReply])
         ),
         max_tokens=spec.max_tokens,
         temperature=spec.temperature,
+        booking=seat.claim.work_id,
+        spent=seat.claim.spent,
     )
 
 
-def _lost(runtime: Runtime, error: JobError) -> AgentReport:
+def _lost(runtime: Runtime, seat: Seat, error: JobError) -> AgentReport:
     tier = runtime.synthesis.tier
     model = runtime.catalogue.for_tier(tier)
     return AgentReport(
-        name=SYNTHESIS, status="failed", tier=tier, model=model.id, reason=_REASON, error=error
+        name=SYNTHESIS,
+        status="failed",
+        tier=tier,
+        model=model.id,
+        reason=_REASON,
+        usage=seat.claim.spent.usage,
+        cost_micros=seat.claim.spent.cost_micros,
+        error=error,
     )
 
 

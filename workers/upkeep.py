@@ -157,6 +157,7 @@ def _end(runtime: Runtime, job: Job, verdict: Verdict) -> None:
     if state is not None:
         outcome, told = team_upkeep.with_replies(runtime, outcome, state)
     logger.warning("job ended by the sweeper", job_id=job.id, status=status.value)
+    outcome = outcome.with_spent(claim.spent)
     runtime.attempts.finish(claim, status, outcome, last_events=told)
 
 

@@ -59,7 +59,8 @@ def run_job(runtime: Runtime, job_id: str, *, queued_ms: int | None) -> None:
             # The outermost shell of a job: a bug ends it, instead of losing its worker thrice.
             logger.exception("job failed by a bug")
             error = JobError("internal_error", "Something went wrong.")
-            finish(runtime, claim, JobStatus.FAILED, Outcome(error=error), NOTHING_UNWRITTEN)
+            outcome = Outcome(error=error).with_spent(claim.spent)
+            finish(runtime, claim, JobStatus.FAILED, outcome, NOTHING_UNWRITTEN)
 
 
 def _answer(
@@ -112,8 +113,8 @@ def _take_turn(
     if stop.reason is StopReason.LOST:
         logger.warning("another attempt has the job; this one ends")
         return None
-    if reply.retry_in_s is not None and reply.report.error is not None:
-        defer(runtime, claim, reply.retry_in_s, reply.report.error.code, pen)
+    if reply.retry_in_s is not None:
+        defer(runtime, claim, reply.retry_in_s, reply.report, pen)
         return None
     status, outcome = conclude(reply, route, _timing(claim.spec, spent, reply))
     outcome = reuse.with_use(outcome, asked)
@@ -150,6 +151,8 @@ def _prepare(runtime: Runtime, claim: Claim, selected: Team, history: Sequence[M
         ),
         max_tokens=spec.max_tokens,
         temperature=spec.temperature,
+        booking=claim.work_id,
+        spent=claim.spent,
     )
 
 

@@ -25,7 +25,7 @@ from core.errors import (
     TransientModelError,
     TurnStopped,
 )
-from tests.services import wait_until
+from tests.services import start_stub, wait_until
 
 
 @pytest.fixture
@@ -68,18 +68,19 @@ def answer_with(open_model):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         heads = []
 
-        def answer(raw):
+        def answer(raw, stays_open):
             connection, _ = listener.accept()
             with connection, contextlib.suppress(OSError):
                 heads.append(connection.recv(65_536))
                 connection.sendall(raw)
-                connection.shutdown(socket.SHUT_WR)
+                if not stays_open:
+                    connection.shutdown(socket.SHUT_WR)
                 # Closing on what was not read would take the answer back.
                 while connection.recv(65_536):
                     pass
 
-        def make(raw, **options):
-            threading.Thread(target=answer, args=[raw], daemon=True).start()
+        def make(raw, *, stays_open=False, **options):
+            threading.Thread(target=answer, args=[raw, stays_open], daemon=True).start()
             model = open_model(url=f"http://127.0.0.1:{listener.getsockname()[1]}", **options)
             model.heads = heads
             return model
@@ -110,6 +111,34 @@ def test_connection_is_reused_when_calls_follow_each_other(model):
 
 def test_usage_is_absent_when_the_provider_sends_none(model):
     assert ask(model, "no_usage")[-1] == StreamEnd(finish_reason="stop", usage=None)
+
+
+def test_limits_are_handed_out_when_the_provider_tells_them(open_model, tmp_path):
+    options = ("--requests-per-minute", "10", "--tokens-per-minute", "1000")
+    server = start_stub(tmp_path, *options, first_token_ms=1)
+    model = open_model(url=server.url)
+
+    limits = ask(model)[-1].limits
+    server.stop()
+
+    assert (limits.requests.limit, limits.requests.remaining) == (10, 9)
+    assert (limits.tokens.limit, limits.tokens.remaining) == (1_000, 1_000 - 12)
+    assert 59 < limits.requests.reset_s <= 60
+
+
+def test_stub_refuses_and_says_when_its_limit_is_reached(open_model, tmp_path):
+    server = start_stub(tmp_path, "--requests-per-minute", "2", first_token_ms=1)
+    model = open_model(url=server.url)
+    for _ in range(2):
+        ask(model)
+
+    with pytest.raises(RateLimited) as refusal:
+        ask(model)
+    counted = stats(server)["over_limit"]
+    server.stop()
+
+    assert 0 < refusal.value.retry_after_s <= 60
+    assert counted == 1
 
 
 @pytest.mark.parametrize(
@@ -184,6 +213,16 @@ def test_stream_is_asked_for_uncompressed(answer_with):
     ask(model)
 
     assert b"accept-encoding: identity\r\n" in model.heads[0].lower()
+
+
+def test_call_ends_when_the_stream_is_done_and_its_connection_stays_open(answer_with):
+    body = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    head = b"HTTP/1.1 200 Said\r\ntransfer-encoding: chunked\r\n\r\n"
+    model = answer_with(head + b"%x\r\n%s\r\n" % (len(body), body), stays_open=True)
+
+    (end,) = ask(model, within_s=5)
+
+    assert end.finish_reason == "stop"
 
 
 def test_answer_is_given_up_when_it_does_not_end(answer_with):

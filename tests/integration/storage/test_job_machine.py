@@ -21,7 +21,16 @@ from hypothesis.stateful import (
 )
 
 from core.events import ANSWER_DELTA, TERMINAL_TYPES, NewEvent
-from core.job import NEXT_STATUS, TERMINAL, TERMINAL_EVENT, Answer, JobStatus, Outcome, new_user_id
+from core.job import (
+    NEXT_STATUS,
+    TERMINAL,
+    TERMINAL_EVENT,
+    Answer,
+    JobStatus,
+    Outcome,
+    Spent,
+    new_user_id,
+)
 from storage import keys
 from storage.attempts import MAX_ATTEMPTS, NO_EVENTS, Attempts, Batch, Hold
 from storage.event_log import EventLog
@@ -129,7 +138,10 @@ class JobMachine(RuleBasedStateMachine):
         unsure = self.unsure_batch(claim, is_sent=is_sent)
         for _ in range(times):
             is_good = self.is_good(claim)
-            assert self.attempts.defer(claim, 1.0, reason="busy", unsure=unsure) is is_good
+            assert (
+                self.attempts.defer(claim, 1.0, reason="busy", spent=Spent(), unsure=unsure)
+                is is_good
+            )
             if is_good:
                 self.good_fence[claim.job_id] = None
                 assert self.store.get(claim.job_id).attempt == claim.attempt - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from core.chat import Usage
 from core.errors import (
     BudgetExhausted,
     IdempotencyConflict,
@@ -13,7 +14,7 @@ from core.errors import (
     TooManyJobs,
 )
 from core.events import ANSWER_DELTA, NewEvent
-from core.job import Answer, JobStatus, Outcome, new_job_id, new_user_id
+from core.job import Answer, JobStatus, Outcome, Spent, new_job_id, new_user_id
 from core.plans import Plan
 from storage import keys
 from storage.attempts import Attempts, Batch, Hold, Turn
@@ -24,6 +25,7 @@ from storage.sweep import Sweep
 from storage.teams import Teams
 from tests.jobs import ROOMY, make_spec
 
+SPENT = Spent(Usage(input_tokens=7, output_tokens=3), 12)
 DONE = Outcome(answer=Answer(text="ab", finish_reason="stop", agents=("dev",)), cost_micros=30)
 
 
@@ -364,3 +366,31 @@ def test_scripts_work_when_redis_has_forgotten_them(store, attempts, redis_clien
 
     assert attempts.renew([claim, claim]) == [Hold.HELD, Hold.HELD]
     assert attempts.finish(claim, JobStatus.COMPLETED, DONE)
+
+
+def test_next_attempt_is_told_what_was_spent_when_a_job_was_given_back(
+    store, attempts, redis_client
+):
+    spec = make_spec()
+    store.accept(spec, ROOMY, None)
+    first = attempts.claim(spec.id)
+
+    attempts.defer(first, 5.0, reason="rate_limited", spent=SPENT)
+    second = attempts.claim(spec.id)
+    expire_lease(redis_client, spec.id)
+
+    assert (first.spent, second.spent, second.attempt) == (Spent(), SPENT, 1)
+    assert attempts.claim(spec.id).spent == SPENT
+
+
+def test_what_was_spent_is_paid_when_a_job_is_cancelled_that_was_given_back(
+    store, attempts, sweep, teams, redis_client
+):
+    spec = make_spec(reserved_micros=50)
+    store.accept(spec, ROOMY, None)
+    attempts.defer(attempts.claim(spec.id), 5.0, reason="rate_limited", spent=SPENT)
+
+    Cancellation(store, sweep, attempts, teams).cancel(store.get(spec.id))
+
+    assert store.get(spec.id).outcome.usage == SPENT.usage
+    assert spend_of(redis_client, spec) == {"reserved": 0, "spent": 12}

@@ -7,7 +7,7 @@ import pytest
 from core.chat import Usage
 from core.errors import SlotUnavailable
 from core.events import AGENT_DELTA, NewEvent
-from core.job import AgentReport, JobError, JobStatus, Outcome, TeamRequest
+from core.job import AgentReport, JobError, JobStatus, Outcome, Spent, TeamRequest
 from core.team import Member, MemberReply, Slot, TeamPlan, end_of
 from storage import keys
 from storage.attempts import Attempts, Batch, Hold
@@ -19,6 +19,7 @@ from storage.teams import Teams
 from tests.jobs import ROOMY, make_spec
 
 DEV, LUNA, END = Slot(1, "dev"), Slot(1, "luna"), end_of(1)
+SPENT = Spent(Usage(input_tokens=7, output_tokens=3), 12)
 
 
 @pytest.fixture
@@ -192,9 +193,18 @@ def test_slot_is_closed_when_it_is_out_of_attempts(job_id, teams, redis_client):
 def test_attempt_does_not_count_when_the_slot_is_given_back(job_id, teams, attempts):
     seat = teams.join(job_id, DEV)
 
-    assert attempts.defer(seat.claim, 5.0, reason="rate_limited")
+    assert attempts.defer(seat.claim, 5.0, reason="rate_limited", spent=SPENT)
 
     assert teams.join(job_id, DEV).claim.attempt == 1
+
+
+def test_slot_and_nobody_else_is_told_what_it_had_spent_when_it_was_given_back(
+    job_id, teams, attempts
+):
+    attempts.defer(teams.join(job_id, DEV).claim, 5.0, reason="rate_limited", spent=SPENT)
+
+    assert teams.join(job_id, DEV).claim.spent == SPENT
+    assert teams.join(job_id, LUNA).claim.spent == Spent()
 
 
 def test_sweeper_sees_each_slot_by_itself(job_id, teams, sweep, store):

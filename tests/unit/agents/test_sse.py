@@ -19,11 +19,15 @@ STREAM = (
 )
 
 
+def read(pieces):
+    return read_chunks(pieces, lambda: None)
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_chunks_are_the_same_however_the_bytes_are_cut(size):
     pieces = [STREAM[i : i + size] for i in range(0, len(STREAM), size)]
 
-    first, second, last = read_chunks(pieces)
+    first, second, last = read(pieces)
 
     assert first.choices[0].delta.content is None
     assert second.choices[0].delta.content == "Grüße"
@@ -32,7 +36,7 @@ def test_chunks_are_the_same_however_the_bytes_are_cut(size):
 
 
 def test_usage_is_found_when_it_comes_in_a_chunk_without_choices():
-    (chunk,) = read_chunks([b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n'])
+    (chunk,) = read([b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n'])
 
     assert chunk.billed == Usage(input_tokens=1)
 
@@ -47,7 +51,7 @@ def test_usage_is_found_when_it_comes_in_a_chunk_without_choices():
     ],
 )
 def test_failure_is_seen_wherever_the_provider_puts_it(line, failure):
-    (chunk,) = read_chunks([b"data: " + line + b"\n\n"])
+    (chunk,) = read([b"data: " + line + b"\n\n"])
 
     assert chunk.failure == failure
 
@@ -55,9 +59,17 @@ def test_failure_is_seen_wherever_the_provider_puts_it(line, failure):
 @pytest.mark.parametrize("line", [b"{not json", b"[]", b'{"choices":[{"delta":{"content":5}}]}'])
 def test_line_that_is_no_chunk_is_a_passing_failure(line):
     with pytest.raises(TransientModelError):
-        list(read_chunks([b"data: " + line + b"\n\n"]))
+        list(read([b"data: " + line + b"\n\n"]))
 
 
 def test_line_without_an_end_is_given_up():
     with pytest.raises(TransientModelError):
-        list(read_chunks([b"data: " + b"x" * (2 << 20)]))
+        list(read([b"data: " + b"x" * (2 << 20)]))
+
+
+def test_end_is_told_when_the_stream_says_so():
+    told = []
+
+    list(read_chunks([STREAM], lambda: told.append("done")))
+
+    assert told == ["done"]

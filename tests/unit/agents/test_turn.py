@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 
 from agents.turn import Listener, Turn, TurnRunner, fallbacks_of
@@ -15,6 +16,7 @@ from core.errors import (
     RateLimited,
     TurnStopped,
 )
+from core.job import Spent
 from core.models import estimate_tokens, read_catalogue
 
 CATALOGUE = read_catalogue("groq")
@@ -180,6 +182,21 @@ def test_job_comes_back_when_the_provider_names_a_long_wait():
     reply, _, _ = run([RateLimited(retry_after_s=30.0)], within_s=60)
 
     assert (reply.retry_in_s, reply.report.error.code) == (30.0, "model_rate_limited")
+
+
+def test_what_earlier_attempts_spent_is_part_of_the_reply():
+    before = Spent(USAGE, 21)
+    runner = TurnRunner(CuedModel([TextDelta("answer"), END]), CATALOGUE, Circuits())
+
+    reply = runner.run(
+        msgspec.structs.replace(TURN, spent=before),
+        deadline=time.monotonic() + 5,
+        stop=StopSignal(),
+        listener=Heard().listener,
+    )
+
+    assert reply.report.usage == USAGE + USAGE
+    assert reply.report.cost_micros == 42
 
 
 def test_short_wait_is_obeyed_in_place():
