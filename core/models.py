@@ -14,6 +14,8 @@ from msgspec import Meta, Struct
 from core.chat import Usage
 
 Tier = Literal["quick", "standard", "deep"]
+#: From the cheapest to the strongest.
+TIERS: Final[tuple[Tier, ...]] = ("quick", "standard", "deep")
 Tokens = Annotated[int, Meta(gt=0)]
 #: The upper bound keeps what is not a number, or not finite, out of what users are billed.
 Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
@@ -110,7 +112,7 @@ def _to_catalogue(section: dict[str, Any]) -> Catalogue:
         model.fallback for model in catalogue.models.values() if model.fallback
     }
     unknown = wanted - catalogue.models.keys()
-    missing = {"quick", "standard", "deep"} - catalogue.tiers.keys()
+    missing = set(TIERS) - catalogue.tiers.keys()
     if unknown or missing:
         raise msgspec.ValidationError(f"no entry for {sorted(unknown | missing)}")
     return catalogue

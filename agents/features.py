@@ -1,0 +1,157 @@
+"""What can be seen of a question's difficulty: countable features, each between 0 and 1.
+
+A feature is counted by its words, which the data file lists, or by one of the functions here.
+Every pattern is linear in time: no repetition stands inside or beside another that could match
+the same characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+
+#: A longer message is judged by its beginning and its end; its length counts in full.
+_HEAD_CHARS: Final = 1500
+_TAIL_CHARS: Final = 500
+#: Characters per word where there are few English words to count.
+_CHARS_PER_WORD: Final = 8
+#: Choices that every quiz question has.
+_USUAL_CHOICES: Final = 4
+
+_TOKEN: Final = re.compile(r"[a-z]+|[.?!;:,\n]")
+_NUMBER: Final = re.compile(r"\d[\d,.]*")
+_AMOUNT: Final = re.compile(r"[$€£] ?\d|\d ?%")
+_FORMULA: Final = re.compile(r"\\[a-zA-Z]|\^|_\{|\$(?=[^\s\d])")
+_SYMBOL: Final = re.compile(r"[=<>≤≥≠±×÷√∑∏∫∂∞∀∃∈∪∩→⇒⟹π+*/|]")
+_CALL: Final = re.compile(r"\w(?:\(|\[|\.[a-z])")
+_CODE_LINE: Final = re.compile(
+    r"^[ \t]*(?:def|class|return|import|for|while|if|assert|print|function|const|let|var|public"
+    r"|int|void|SELECT|#include)\b[^\n:;(){}=\[]*[:;(){}=\[]",
+    re.MULTILINE,
+)
+_ITEM: Final = re.compile(r"^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]", re.MULTILINE)
+_CHOICE: Final = re.compile(r"^[ \t]*\(?[A-J][.)][ \t]", re.MULTILINE)
+
+_ENDS: Final = frozenset(".?!;:\n")
+#: What may stand before a verb that asks for something.
+_BEFORE_DEMAND: Final = _ENDS | {",", "and", "then", "also", "please", "or", "to", "you"}
+_EXECUTION: Final = frozenset(
+    {"assert", "evaluate", "execute", "executed", "executing", "output", "outputs", "print"}
+    | {"printed", "prints", "result", "returned", "returns", "trace", "value"}
+)
+#: Words of one letter that are no variables.
+_LETTER_WORDS: Final = frozenset("aist")
+
+
+class Feature(Struct, frozen=True, kw_only=True):
+    """One row of the data file.
+
+    Attributes:
+        says: what a reader is told when it was decisive.
+        pulls: what more of it makes a question; the weight never says otherwise.
+        half: the count at which the value is 0.5.
+        prior: the weight before any data was seen.
+        words: what is counted, unless a function of this module counts.
+    """
+
+    says: str
+    pulls: Literal["harder", "easier"]
+    weight: float
+    half: float
+    prior: float = 0.0
+    words: frozenset[str] = frozenset()
+
+
+class Text(Struct, frozen=True):
+    """A message as the counters see it; `tokens` are its lower-case words and its stops."""
+
+    whole: str
+    tokens: Sequence[str]
+    words: Mapping[str, int]
+    chars: int
+    depth: int
+    demand_verbs: frozenset[str]
+
+
+def measure(message: str, depth: int, features: Mapping[str, Feature]) -> dict[str, float]:
+    """Return each feature's value: 0 where there is nothing of it, towards 1 for much of it.
+
+    Args:
+        depth: how many exchanges of the conversation went before.
+    """
+    text = _read(message, depth, features["demands"].words)
+    return {
+        name: _saturate(
+            COUNTERS[name](text) if name in COUNTERS else _count(text, feature), feature
+        )
+        for name, feature in features.items()
+    }
+
+
+def _read(message: str, depth: int, demand_verbs: frozenset[str]) -> Text:
+    whole = message
+    if len(message) > _HEAD_CHARS + _TAIL_CHARS:
+        whole = f"{message[:_HEAD_CHARS]}\n{message[-_TAIL_CHARS:]}"
+    tokens = _TOKEN.findall(whole.lower())
+    return Text(whole, tokens, Counter(tokens), len(message), depth, demand_verbs)
+
+
+def _count(text: Text, feature: Feature) -> float:
+    return sum(text.words[word] for word in feature.words & text.words.keys())
+
+
+def _saturate(count: float, feature: Feature) -> float:
+    return count / (count + feature.half)
+
+
+def _length(text: Text) -> float:
+    """Count words; other languages and code have few of these and count by their characters."""
+    return max(len(text.tokens), text.chars / _CHARS_PER_WORD)
+
+
+def _demands(text: Text) -> float:
+    """Count what is asked for beyond one thing: questions, and verbs where a demand begins."""
+    asked = text.words.get("?", 0)
+    before = "."
+    for token in text.tokens:
+        asked += token in text.demand_verbs and before in _BEFORE_DEMAND
+        before = token
+    return max(0, asked - 1)
+
+
+def _code(text: Text) -> float:
+    return text.whole.count("```") + len(_CODE_LINE.findall(text.whole))
+
+
+def _executed(text: Text) -> float:
+    """Count lines of code where the question is what they give."""
+    return _code(text) if _EXECUTION & text.words.keys() else 0.0
+
+
+def _variables(text: Text) -> float:
+    return len({word for word in text.words if len(word) == 1 and word.isalpha()} - _LETTER_WORDS)
+
+
+#: The features that are counted by more than words.
+COUNTERS: Final[Mapping[str, Callable[[Text], float]]] = {
+    "length": _length,
+    "length_middle": lambda text: max(0.0, _length(text) - 40),
+    "sentences": lambda text: sum(text.words.get(end, 0) for end in _ENDS),
+    "clauses": lambda text: text.words.get(",", 0),
+    "demands": _demands,
+    "numbers": lambda text: len(set(_NUMBER.findall(text.whole))),
+    "amounts": lambda text: len(_AMOUNT.findall(text.whole)),
+    "formulas": lambda text: len(_FORMULA.findall(text.whole)),
+    "symbols": lambda text: len(_SYMBOL.findall(text.whole)),
+    "variables": _variables,
+    "code": _code,
+    "calls": lambda text: len(_CALL.findall(text.whole)),
+    "executed": _executed,
+    "items": lambda text: len(_ITEM.findall(text.whole)),
+    "choices": lambda text: max(0, len(_CHOICE.findall(text.whole)) - _USUAL_CHOICES),
+    "depth": lambda text: text.depth,
+}
