@@ -71,15 +71,10 @@ class TcpProxy:
         """End every connection and the proxy; a repeat does nothing."""
         if self._loop.is_closed():
             return
-        self._run(self._stop_serving())
-        self.reset()
         self._run(self._settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_TIMEOUT_S)
         self._loop.close()
-
-    async def _stop_serving(self) -> None:
-        self._server.close()
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_TIMEOUT_S)
@@ -127,6 +122,8 @@ class TcpProxy:
             client.write_eof()
 
     async def _settle(self) -> None:
+        self._server.close()
+        await self._reset()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import httpx
+from redis import Redis
 
 from ops.supervise import RUNNING
+from storage import keys
 from tests.services import wait_until
 from tests.stack import RunningStack
 
@@ -51,6 +53,12 @@ def restart(stack: RunningStack, name: str) -> None:
     with stopped(stack, name):
         pass
     wait_until(lambda: is_whole(stack), _BACK_WITHIN_S, f"{name} to run again")
+
+
+def make_due(redis: Redis, job_ids: Sequence[str]) -> None:
+    """Have the sweeper look at jobs now that it would leave to the workers for ten seconds."""
+    for job_id in job_ids:
+        redis.zadd(keys.dispatch(job_id), {job_id: 1}, xx=True)
 
 
 @contextmanager

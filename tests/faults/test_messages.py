@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from tests.faults.harm import WORKERS, stopped
+from tests.faults.harm import WORKERS, make_due, stopped
 from tests.faults.invariants import is_drained
 from tests.services import wait_until
 from workers import names
@@ -20,6 +20,8 @@ def test_job_is_dispatched_when_its_message_is_lost(stack, crowd, redis, settle)
         job_ids = crowd.submit(10)
         assert redis.llen(names.RUN_QUEUE) == 10
         redis.delete(names.RUN_QUEUE)
+
+    make_due(redis, job_ids)
 
     assert settle() == dict.fromkeys(job_ids, "completed")
 

@@ -1,0 +1,251 @@
+"""What nobody works on is brought on, and what has ended reaches its record, once."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery
+
+from core.errors import StoreUnavailable
+from core.events import ANSWER_DELTA, NewEvent
+from core.job import Answer, Job, JobStatus, Outcome
+from core.models import read_catalogue
+from core.settings import Settings
+from storage import keys
+from storage.attempts import Attempts, Batch
+from storage.connections import close_all
+from storage.connections import mongo_database as connect
+from storage.event_log import EventLog
+from storage.job_records import JobRecords
+from storage.job_store import JobStore
+from storage.record_stream import RecordStream
+from storage.sweep import Sweep
+from tests.jobs import ROOMY, make_spec
+from tests.services import port_of
+from tests.tcp_proxy import TcpProxy
+from workers import names
+from workers.queue import JobQueue
+from workers.upkeep import sweep, write_records
+
+DONE = Outcome(answer=Answer(text="ab", finish_reason="stop", agents=("dev",)), cost_micros=30)
+
+
+@pytest.fixture
+def proxy(mongo_server):
+    """What upkeep reaches MongoDB by."""
+    with TcpProxy(port_of(mongo_server.url)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def runtime(redis_server, redis_client, mongo_database, proxy):
+    """All of a worker's parts that upkeep uses."""
+    url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+    settings = Settings(mongo_url=url, mongo_database=mongo_database.name, sweep_interval_s=1)
+    database = connect(settings, selection_timeout_s=0.3)
+    store = JobStore(redis_client)
+    with Celery("upkeep", broker=redis_server.url, set_as_current=False) as app:
+        yield SimpleNamespace(
+            settings=settings,
+            store=store,
+            attempts=Attempts(redis_client, lease_s=15),
+            sweep=Sweep(redis_client, lease_s=15),
+            log=EventLog(redis_client),
+            records=JobRecords(database),
+            record_stream=RecordStream(redis_client, store),
+            catalogue=read_catalogue(settings.llm_provider, None),
+            queue=JobQueue(app),
+        )
+    close_all(database)
+
+
+@pytest.fixture
+def accept(runtime, redis_client):
+    """Return what takes a job in that is due for a look at once."""
+
+    def accept(*, is_recorded=True, **changes):
+        spec = make_spec(**changes)
+        runtime.store.accept(spec, ROOMY, None)
+        if is_recorded:
+            runtime.records.insert(Job(spec=spec, status=JobStatus.QUEUED, cursor=1))
+        redis_client.zadd(keys.dispatch(spec.id), {spec.id: 1})
+        return spec
+
+    return accept
+
+
+def lose_worker(runtime, redis, spec):
+    """Claim the job, tell a word of its answer and be gone."""
+    claim = runtime.attempts.claim(spec.id)
+    word = NewEvent(ANSWER_DELTA, {"text": "word ", "agent": "dev"})
+    runtime.attempts.append([(claim, Batch([word]))])
+    redis.hset(keys.job(spec.id), "lease", 1)
+    redis.zadd(keys.dispatch(spec.id), {spec.id: 1})
+    return claim
+
+
+def test_job_is_published_when_nobody_has_claimed_it(runtime, accept, redis_client):
+    spec = accept()
+
+    sweep(runtime)
+
+    assert redis_client.llen(names.RUN_QUEUE) == 1
+    assert redis_client.zscore(keys.dispatch(spec.id), spec.id) > time.time() * 1000
+
+
+def test_second_sweep_does_nothing_when_one_has_just_been(runtime, accept, redis_client):
+    accept()
+
+    for _ in range(3):
+        sweep(runtime)
+
+    assert redis_client.llen(names.RUN_QUEUE) == 1
+
+
+def test_job_is_undone_when_it_has_no_record(runtime, accept, redis_client):
+    spec = accept(is_recorded=False)
+
+    sweep(runtime)
+
+    assert runtime.store.get(spec.id) is None
+    assert redis_client.llen(names.RUN_QUEUE) == 0
+
+
+def test_job_without_a_record_waits_when_mongo_is_away(runtime, accept, proxy, redis_client):
+    spec, lost = accept(is_recorded=False), accept()
+    lose_worker(runtime, redis_client, lost)
+    proxy.close()
+
+    sweep(runtime)
+
+    assert runtime.store.get(spec.id).status is JobStatus.QUEUED
+    assert runtime.store.get(lost.id).status is JobStatus.QUEUED
+    assert redis_client.llen(names.RUN_QUEUE) == 1
+
+
+def test_job_goes_back_to_the_queue_when_its_worker_is_lost(runtime, accept, redis_client):
+    spec = accept()
+    zombie = lose_worker(runtime, redis_client, spec)
+
+    sweep(runtime)
+
+    assert redis_client.llen(names.RUN_QUEUE) == 1
+    assert not runtime.attempts.finish(zombie, JobStatus.COMPLETED, DONE)
+    assert runtime.attempts.claim(spec.id).attempt == 2
+
+
+def test_job_fails_with_what_it_had_when_it_lost_three_workers(runtime, accept, redis_client):
+    spec = accept()
+    for _ in range(3):
+        lose_worker(runtime, redis_client, spec)
+
+    sweep(runtime)
+    write_records(runtime)
+
+    (dead,) = runtime.records.dead_letters(limit=10)
+    assert (dead.id, dead.attempt) == (spec.id, 3)
+    assert (dead.outcome.answer.text, dead.outcome.answer.finish_reason) == ("word ", "interrupted")
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_job_ends_cancelled_when_it_was_to_be_and_no_worker_is_left(
+    has_begun, runtime, accept, redis_client
+):
+    spec = accept()
+    if has_begun:
+        lose_worker(runtime, redis_client, spec)
+    runtime.store.request_cancel(spec.id)
+
+    sweep(runtime)
+
+    assert runtime.store.get(spec.id).status is JobStatus.CANCELLED
+
+
+def test_job_ends_incomplete_when_its_deadline_has_passed(runtime, accept):
+    spec = accept(deadline_ms=int(time.time() * 1000) - 1)
+
+    sweep(runtime)
+
+    assert runtime.store.get(spec.id).status is JobStatus.INCOMPLETE
+
+
+def test_job_is_brought_back_when_redis_has_lost_it(runtime, accept, redis_client):
+    old = accept(created_ms=int(time.time() * 1000) - 20_000)
+    young = accept()
+    redis_client.flushall()
+
+    sweep(runtime)
+
+    assert runtime.attempts.claim(old.id).spec == old
+    assert runtime.store.get(young.id) is None
+
+
+@pytest.fixture
+def ended(runtime, accept):
+    """Jobs that have ended and are not recorded."""
+    specs = [accept() for _ in range(5)]
+    for spec in specs:
+        runtime.attempts.finish(runtime.attempts.claim(spec.id), JobStatus.COMPLETED, DONE)
+    return [spec.id for spec in specs]
+
+
+def assert_recorded_once(mongo_database, redis_client, job_ids):
+    records = list(mongo_database["jobs"].find({"status": "completed"}))
+    assert sorted(record["_id"] for record in records) == sorted(job_ids)
+    settled = [entry["job_id"] for entry in mongo_database["ledger"].find()]
+    assert sorted(settled) == sorted(job_ids)
+    assert sum(redis_client.xlen(keys.records(job_id[4])) for job_id in job_ids) == 0
+    assert all(0 < redis_client.ttl(keys.job(job_id)) <= 3600 for job_id in job_ids)
+
+
+def test_ended_jobs_are_recorded_once_when_they_are_written_again_and_again(
+    runtime, ended, mongo_database, redis_client
+):
+    entries = runtime.record_stream.read(per_shard=10)
+    runtime.records.write_finished([entry.job for entry in entries])
+
+    write_records(runtime)
+    write_records(runtime)
+
+    assert_recorded_once(mongo_database, redis_client, ended)
+
+
+def test_ended_jobs_wait_and_are_recorded_once_when_mongo_does_not_answer(
+    runtime, ended, proxy, mongo_database, redis_client
+):
+    proxy.blackhole()
+    with pytest.raises(StoreUnavailable):
+        write_records(runtime)
+    shards = {job_id[4] for job_id in ended}
+    waiting = sum(redis_client.xlen(keys.records(shard)) for shard in shards)
+
+    proxy.heal()
+    proxy.reset()
+    write_until_it_works(runtime)
+
+    assert waiting == len(ended)
+    assert_recorded_once(mongo_database, redis_client, ended)
+
+
+@pytest.mark.parametrize("harm", [TcpProxy.reset, TcpProxy.half_close])
+def test_ended_jobs_are_recorded_once_when_connections_break(
+    harm, runtime, ended, proxy, mongo_database, redis_client
+):
+    harm(proxy)
+
+    write_until_it_works(runtime)
+
+    assert_recorded_once(mongo_database, redis_client, ended)
+
+
+def write_until_it_works(runtime):
+    """Write as beat has it done: again, until MongoDB is there."""
+    give_up_at = time.monotonic() + 20
+    while True:
+        try:
+            return write_records(runtime)
+        except StoreUnavailable:
+            if time.monotonic() > give_up_at:
+                raise
