@@ -10,8 +10,7 @@ from tests.services import wait_until
 
 pytestmark = pytest.mark.faults
 
-#: Longer than any program takes to be there again, but for a worker that drains.
-SIX_SECONDS = "tokens=60 gap_ms=100"
+FOUR_SECONDS = "tokens=40 gap_ms=100"
 
 
 @pytest.mark.parametrize(
@@ -28,7 +27,7 @@ def test_streams_go_on_without_a_gap_when_programs_are_restarted_one_by_one(
 ):
     followed, job_ids = [], []
     for name in names:
-        batch = crowd.submit(10, SIX_SECONDS)
+        batch = crowd.submit(10, FOUR_SECONDS)
         followed.append(follow(batch))
         job_ids += batch
         wait_until(followed[-1].have_text, 30, "answers to begin")
