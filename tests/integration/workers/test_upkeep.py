@@ -22,6 +22,7 @@ from storage.job_records import JobRecords
 from storage.job_store import JobStore
 from storage.record_stream import RecordStream
 from storage.sweep import Sweep
+from storage.teams import Teams
 from tests.jobs import ROOMY, make_spec
 from tests.services import port_of
 from tests.tcp_proxy import TcpProxy
@@ -52,6 +53,7 @@ def runtime(redis_server, redis_client, mongo_database, proxy):
             store=store,
             attempts=Attempts(redis_client, lease_s=15),
             sweep=Sweep(redis_client, lease_s=15),
+            teams=Teams(redis_client, lease_s=15),
             log=EventLog(redis_client),
             records=JobRecords(database),
             record_stream=RecordStream(redis_client, store),
