@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from ops.readiness import free_port
 from tests.services import wait_until
 from tests.tcp_proxy import TcpProxy
 
@@ -118,11 +117,14 @@ def test_end_of_a_stream_is_passed_on_when_a_client_hangs_up(connect, echo, prox
 
 
 def test_client_is_refused_when_the_target_is_away():
-    with TcpProxy(free_port()) as proxy:
-        client = socket.create_connection(("127.0.0.1", proxy.port), 5)
+    with socket.socket() as deaf:
+        # Bound, so that nobody gets its port, and not listening.
+        deaf.bind(("127.0.0.1", 0))
+        with TcpProxy(deaf.getsockname()[1]) as proxy:
+            client = socket.create_connection(("127.0.0.1", proxy.port), 5)
 
-        with client, pytest.raises(ConnectionResetError):
-            client.recv(1)
+            with client, pytest.raises(ConnectionResetError):
+                client.recv(1)
 
 
 def test_every_piece_waits_both_ways_when_there_is_latency(connect, proxy):
