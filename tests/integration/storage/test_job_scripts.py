@@ -17,41 +17,13 @@ from core.events import ANSWER_DELTA, NewEvent
 from core.job import Answer, JobStatus, Outcome, Spent, new_job_id, new_user_id
 from core.plans import Plan
 from storage import keys
-from storage.attempts import Attempts, Batch, Hold, Turn
+from storage.attempts import Batch, Hold, Turn
 from storage.cancellation import Cancellation
-from storage.event_log import EventLog
-from storage.job_store import IdempotencyClaim, JobStore, Restored
-from storage.sweep import Sweep
-from storage.teams import Teams
+from storage.job_store import IdempotencyClaim, Restored
 from tests.jobs import ROOMY, make_spec
 
 SPENT = Spent(Usage(input_tokens=7, output_tokens=3), 12)
 DONE = Outcome(answer=Answer(text="ab", finish_reason="stop", agents=("dev",)), cost_micros=30)
-
-
-@pytest.fixture
-def store(redis_client):
-    return JobStore(redis_client)
-
-
-@pytest.fixture
-def attempts(redis_client):
-    return Attempts(redis_client, lease_s=15)
-
-
-@pytest.fixture
-def sweep(redis_client):
-    return Sweep(redis_client, lease_s=15)
-
-
-@pytest.fixture
-def teams(redis_client):
-    return Teams(redis_client, lease_s=15)
-
-
-@pytest.fixture
-def log(redis_client):
-    return EventLog(redis_client)
 
 
 def expire_lease(redis_client, job_id):

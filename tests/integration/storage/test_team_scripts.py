@@ -10,41 +10,12 @@ from core.events import AGENT_DELTA, NewEvent
 from core.job import AgentReport, JobError, JobStatus, Outcome, Spent, TeamRequest
 from core.team import Member, MemberReply, Slot, TeamPlan, end_of
 from storage import keys
-from storage.attempts import Attempts, Batch, Hold
+from storage.attempts import Batch, Hold
 from storage.cancellation import Cancellation
-from storage.event_log import EventLog
-from storage.job_store import JobStore
-from storage.sweep import Sweep
-from storage.teams import Teams
 from tests.jobs import ROOMY, make_spec
 
 DEV, LUNA, END = Slot(1, "dev"), Slot(1, "luna"), end_of(1)
 SPENT = Spent(Usage(input_tokens=7, output_tokens=3), 12)
-
-
-@pytest.fixture
-def store(redis_client):
-    return JobStore(redis_client)
-
-
-@pytest.fixture
-def attempts(redis_client):
-    return Attempts(redis_client, lease_s=15)
-
-
-@pytest.fixture
-def teams(redis_client):
-    return Teams(redis_client, lease_s=15)
-
-
-@pytest.fixture
-def sweep(redis_client):
-    return Sweep(redis_client, lease_s=15)
-
-
-@pytest.fixture
-def log(redis_client):
-    return EventLog(redis_client)
 
 
 @pytest.fixture

@@ -1,0 +1,36 @@
+"""The faces of the job scripts, on an empty Redis."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage.attempts import Attempts
+from storage.event_log import EventLog
+from storage.job_store import JobStore
+from storage.sweep import Sweep
+from storage.teams import Teams
+
+
+@pytest.fixture
+def store(redis_client):
+    return JobStore(redis_client)
+
+
+@pytest.fixture
+def attempts(redis_client):
+    return Attempts(redis_client, lease_s=15)
+
+
+@pytest.fixture
+def teams(redis_client):
+    return Teams(redis_client, lease_s=15)
+
+
+@pytest.fixture
+def sweep(redis_client):
+    return Sweep(redis_client, lease_s=15)
+
+
+@pytest.fixture
+def log(redis_client):
+    return EventLog(redis_client)
