@@ -15,7 +15,7 @@ run: $(RUN_STAMP) ## Install what is missing and start everything; Ctrl-C stops 
 test: $(DEV_STAMP) ## Run all tests against real servers that the tests start themselves
 	@$(BIN)/python -m pytest tests/repo tests/unit tests/integration tests/e2e tests/faults
 
-test-faults: $(DEV_STAMP) ## Run the tests of faults with their long variants; takes half an hour
+test-faults: $(DEV_STAMP) ## Run the tests of faults with their long variants; takes ten minutes
 	@$(BIN)/python -m pytest -m "long or not long" tests/faults tests/integration/storage/test_job_machine.py
 
 lint: $(DEV_STAMP) ## Check format, style, types and the direction of imports

@@ -93,13 +93,17 @@ def follow(crowd: Crowd) -> Iterator[Callable[[list[str]], Readers]]:
 
 @pytest.fixture
 def settle(
-    redis: Redis, mongo: Database[dict[str, Any]], crowd: Crowd
+    redis: Redis,
+    mongo: Database[dict[str, Any]],
+    crowd: Crowd,
+    upstream: Callable[[], dict[str, Any]],
 ) -> Callable[..., dict[str, str]]:
     """Return what waits for the crowd's jobs, checks every invariant and tells how each ended."""
 
     def settle(within_s: float = 40.0, *, log_survives: bool = True) -> dict[str, str]:
         job_ids = crowd.job_ids
         wait_until(lambda: not unfinished(redis, mongo, job_ids), within_s, "every job's record")
+        wait_until(lambda: not upstream()["in_flight"], 10, "the upstream to be left alone")
         check_invariants(redis, mongo, job_ids, log_survives=log_survives)
         ended = mongo["jobs"].find({"_id": {"$in": job_ids}}, {"status": 1})
         return {job["_id"]: job["status"] for job in ended}

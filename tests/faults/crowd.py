@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tests.api_client import ApiClient
+from tests.api_client import TERMINAL, ApiClient
 
 _JOBS_PER_USER = 10
 _THREADS = 16
@@ -59,6 +59,9 @@ class Crowd:
         """Return the jobs as their owners see them."""
         with ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(lambda job_id: self.owner(job_id).job(job_id), job_ids))
+
+    def are_over(self, job_ids: Sequence[str]) -> bool:
+        return all(job["status"] in TERMINAL for job in self.jobs(job_ids))
 
     def _submit(self, user: ApiClient, script: str) -> str:
         answer = user.submit(f"Question {next(self._numbers)} of {self._run} [[stub:{script}]]")

@@ -21,6 +21,8 @@ from workers import names
 
 Mongo = Database[dict[str, Any]]
 
+#: What Redis says of a key that never expires.
+_FOR_EVER = -1
 _TERMINAL = frozenset(status.value for status in TERMINAL)
 
 
@@ -32,12 +34,16 @@ def check_invariants(
     Args:
         log_survives: Redis kept its data, so that it still has every job and every log.
     """
-    found = [*_of_jobs(redis, mongo_database, job_ids, log_survives), *_of_leftovers(redis)]
+    found = [*_of_jobs(redis, mongo_database, job_ids, log_survives)]
+    found += [*_of_leftovers(redis), *_of_lasting_keys(redis)]
     assert not found, "\n".join(found)
 
 
 def unfinished(redis: Redis, mongo_database: Mongo, job_ids: Sequence[str]) -> list[str]:
     """Return the jobs whose end is not recorded or not let go yet."""
+    kept = [job_id for job_id in job_ids if redis.ttl(keys.job(job_id)) == _FOR_EVER]
+    if kept:
+        return kept
     wanted = {"_id": {"$in": list(job_ids)}, "status": {"$in": list(_TERMINAL)}}
     recorded = {found["_id"] for found in mongo_database["jobs"].find(wanted, {"_id": 1})}
     waiting = any(redis.xlen(keys.records(shard)) for shard in SHARDS)
@@ -125,6 +131,14 @@ def _of_leftovers(redis: Redis) -> Iterator[str]:
         if waiting := redis.xlen(keys.records(shard)):
             yield f"{keys.records(shard)} holds {waiting} entries"
         yield from _of_pending(redis, keys.records(shard))
+
+
+def _of_lasting_keys(redis: Redis) -> Iterator[str]:
+    """Yield the keys that would stay for ever, but for those that are empty when all is quiet."""
+    for name in redis.scan_iter("aether:{*", count=1000):
+        is_standing = b":active:" in name or name.endswith((b":dispatch", b":records"))
+        if not is_standing and redis.ttl(name) == _FOR_EVER:
+            yield f"{name.decode()} never expires"
 
 
 def _of_pending(redis: Redis, stream: str) -> Iterator[str]:

@@ -112,6 +112,10 @@ def leave_unread(spec, redis, mongo):
     redis.xadd(keys.records(spec.id[4]), {"id": spec.id})
 
 
+def keep_for_ever(spec, redis, mongo):
+    redis.persist(keys.job(spec.id))
+
+
 def leave_pending(spec, redis, mongo):
     stream = keys.records(spec.id[4])
     entry_id = redis.xadd(stream, {"id": spec.id})
@@ -139,6 +143,7 @@ def leave_pending(spec, redis, mongo):
         (release_twice, "reserves -50"),
         (leave_dispatch, "dispatch holds"),
         (leave_unread, "holds 1 entries"),
+        (keep_for_ever, "never expires"),
         (leave_pending, "1 entries that were read and not let go"),
     ],
 )

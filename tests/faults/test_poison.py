@@ -9,7 +9,7 @@ from base64 import b64encode
 import pytest
 
 from core.job import new_job_id, new_user_id
-from tests.api_client import TERMINAL, text_of
+from tests.api_client import text_of
 from tests.faults.harm import WORKERS, kill
 from tests.faults.invariants import is_drained
 from tests.services import wait_until
@@ -115,7 +115,7 @@ def test_job_becomes_a_dead_letter_and_no_other_when_it_kills_whoever_takes_it(
         fresh = crowd.submit(10)
         others += fresh
         wait_until(lambda n=attempt: has_spoken(crowd, poison, n), 30, f"attempt {attempt}")
-        wait_until(lambda ids=fresh: are_over(crowd, ids), 30, "the other jobs' ends")
+        wait_until(lambda ids=fresh: crowd.are_over(ids), 30, "the other jobs' ends")
         kill(stack, *WORKERS)
 
     assert settle() == dict.fromkeys(others, "completed") | {poison: "failed"}
@@ -130,7 +130,3 @@ def test_job_becomes_a_dead_letter_and_no_other_when_it_kills_whoever_takes_it(
 def has_spoken(crowd, job_id, attempt):
     job = crowd.owner(job_id).job(job_id, after=0)
     return job["attempt"] == attempt and text_of(job["events"]) == "token-1 token-2 "
-
-
-def are_over(crowd, job_ids):
-    return all(job["status"] in TERMINAL for job in crowd.jobs(job_ids))

@@ -25,7 +25,8 @@ def pids_of(stack, *without):
 def test_no_job_is_lost_and_nobody_needs_help_when_redis_restarts(
     rounds, stack, crowd, streaming, follow, settle
 ):
-    pids = pids_of(stack, "redis")
+    # The scheduler ends when it loses its lock, and the supervisor starts it again.
+    pids = pids_of(stack, "redis", "beat")
     for _ in range(rounds):
         job_ids = crowd.submit(10, TWO_SECONDS)
         readers = follow(job_ids)
@@ -35,7 +36,7 @@ def test_no_job_is_lost_and_nobody_needs_help_when_redis_restarts(
 
         assert gaps_in(readers.streams()) == {}
     assert set(settle(60).values()) == {"completed"}
-    assert pids_of(stack, "redis") == pids
+    assert pids_of(stack, "redis", "beat") == pids
 
 
 def test_submit_is_refused_at_once_when_redis_is_away(stack, crowd, settle):

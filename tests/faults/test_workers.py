@@ -47,13 +47,11 @@ def test_no_job_is_lost_when_workers_are_killed_at_random(
         job_ids = crowd.submit(jobs_each, "tokens=40 gap_ms=50")
         wait_until(lambda ids=job_ids: streaming(ids) >= jobs_each // 2, 30, "answers to begin")
         kill(stack, chooser.choice(WORKERS))
+        # A job that meets three kills is given up, and this is not about those.
+        wait_until(lambda ids=job_ids: crowd.are_over(ids), 60, "the jobs' ends")
 
-    ended = settle(90)
-
-    assert len(ended) == kills * jobs_each
-    failed = crowd.jobs([job_id for job_id, status in ended.items() if status != "completed"])
-    assert {job["error"]["code"] for job in failed} <= {"worker_lost"}
-    assert len(failed) <= len(ended) // 10
+    assert settle() == dict.fromkeys(crowd.job_ids, "completed")
+    assert len(crowd.job_ids) == kills * jobs_each
 
 
 def test_readers_see_one_answer_when_its_worker_was_killed(stack, crowd, streaming, settle):
