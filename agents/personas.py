@@ -13,6 +13,7 @@ from core.models import Tier
 
 _FOLDER: Final = Path(__file__).parent
 _SYNTHESIS: Final = "synthesis"
+_JUDGE: Final = "judge"
 
 
 class Persona(Struct, frozen=True, kw_only=True):
@@ -40,13 +41,18 @@ def load_personas() -> dict[str, Persona]:
     return {
         name: _to_persona(name, row, revision_prompt=revision_prompt)
         for name, row in _read_rows().items()
-        if name != _SYNTHESIS
+        if name not in (_SYNTHESIS, _JUDGE)
     }
 
 
 def load_synthesis() -> Persona:
     """Read who makes one answer of a team's replies; nobody can ask for it by name."""
     return _to_persona(_SYNTHESIS, _read_rows()[_SYNTHESIS])
+
+
+def load_judge() -> Persona:
+    """Read who compares two answers; nobody can ask for it by name."""
+    return _to_persona(_JUDGE, _read_rows()[_JUDGE])
 
 
 def _read_rows() -> dict[str, dict[str, Any]]:

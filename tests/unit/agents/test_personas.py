@@ -6,11 +6,11 @@ import hashlib
 
 import pytest
 
-from agents.personas import load_personas, load_synthesis
+from agents.personas import load_judge, load_personas, load_synthesis
 from core.models import PROMPT_TOKENS, estimate_tokens
 
-PERSONAS = [*load_personas().values(), load_synthesis()]
-AGENTS = PERSONAS[:-1]
+AGENTS = [*load_personas().values()]
+PERSONAS = [*AGENTS, load_synthesis(), load_judge()]
 #: Version and digest of what each is told. A changed text needs a new version: answers that were
 #: made with the old one are told apart by it.
 TOLD = {
@@ -20,6 +20,7 @@ TOLD = {
     "quinn": ("2", "50f21218a0ff"),
     "sage": ("2", "ba4e4896c367"),
     "synthesis": ("1", "a200288df0f1"),
+    "judge": ("1", "a188adb1d44c"),
 }
 
 
