@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import structlog
 from msgspec import Struct
@@ -14,6 +14,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 from core.errors import StoreUnavailable
 from core.job import WORKER_LOST, JobStatus
 from core.plans import PLANS
+from core.shadow import Verdict
 from storage.failures import store_errors
 
 if TYPE_CHECKING:
@@ -123,8 +124,36 @@ _LEDGER: Final = CollectionPlan(
     indexes=(IndexModel([("user_id", ASCENDING), ("at", DESCENDING)], name="user"),),
 )
 
+_MICROS: Final = {"bsonType": ["int", "long"], "minimum": 0}
+_COMPARED: Final = {
+    "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
+    "tier": _TEXT,
+    "model": _TEXT,
+    # Grows with every model that had to stand in.
+    "reason": {"bsonType": "string"},
+    "deep_model": _TEXT,
+    "verdict": {"enum": list(get_args(Verdict))},
+    "cost_micros": _MICROS,
+    "deep_cost_micros": _MICROS,
+    "judging_cost_micros": _MICROS,
+}
+_SHADOW: Final = CollectionPlan(
+    name="shadow",
+    indexes=(IndexModel([("at", DESCENDING)], name="time"),),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "at", *_COMPARED],
+        "additionalProperties": False,
+        "properties": {
+            "_id": {"bsonType": "string", "pattern": "^job_[0-9a-f]{32}$"},
+            "at": _TIME,
+            **_COMPARED,
+        },
+    },
+)
+
 #: Every collection of the database.
-COLLECTIONS: Final = (_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER)
+COLLECTIONS: Final = (_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER, _SHADOW)
 
 
 def ensure_indexes(database: Database[dict[str, Any]]) -> None:
