@@ -1,4 +1,4 @@
-"""The `aether` command: up, ask, status, scale, logs, stop."""
+"""The `aether` command: up, ask, status, scale, logs, routing, stop."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ops.drill_cli import drills
 from ops.follow import follow
 from ops.leftovers import end_leftovers, stack_processes
 from ops.resolve import resolve, running_settings
+from ops.routing_cli import routing_command
 from ops.stack import DRAIN_S, worker
 from ops.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
 from ops.supervise import Supervisor
@@ -32,6 +33,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(drills, name="drill")
 app.add_typer(cache_app, name="cache")
 app.command("ask")(ask_command)
+app.command("routing")(routing_command)
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 _STOPPED_WITHIN_S: Final = DRAIN_S + 120.0
 _WORKER = re.compile(r"worker-(\d+)")

@@ -13,6 +13,8 @@ from workers import names
 
 logger = structlog.get_logger(__name__)
 
+_UNREACHABLE = (OperationalError, KombuError, ConnectionError, TimeoutError)
+
 
 class JobQueue:
     """Publishes job ids; a message is a hint, the job store is the truth."""
@@ -28,18 +30,31 @@ class JobQueue:
         headers: dict[str, Any] = {names.QUEUED_MS_HEADER: int(time.time() * 1000)}
         if request_id:
             headers[names.REQUEST_ID_HEADER] = request_id
+        queue = names.QUICK_QUEUE if is_quick else names.RUN_QUEUE
         try:
-            self._app.send_task(
-                names.RUN_CHAT,
-                args=(job_id,),
-                queue=names.QUICK_QUEUE if is_quick else names.RUN_QUEUE,
-                headers=headers,
-                ignore_result=True,
-                # What Flower and Celery's events show in place of the arguments.
-                argsrepr="hidden",
-                kwargsrepr="hidden",
-            )
-        except (OperationalError, KombuError, ConnectionError, TimeoutError) as error:
+            self._send(names.RUN_CHAT, job_id, queue=queue, headers=headers)
+        except _UNREACHABLE as error:
             logger.warning("job not published; the sweeper will", job_id=job_id, error=repr(error))
             return False
         return True
+
+    def offer_shadow(self, job_id: str) -> None:
+        """Publish an ended job to be compared; nobody does it later when the broker is away."""
+        try:
+            self._send(names.RUN_SHADOW, job_id, queue=names.SHADOW_QUEUE)
+        except _UNREACHABLE as error:
+            logger.warning("job not compared", job_id=job_id, error=repr(error))
+
+    def _send(
+        self, task: str, job_id: str, *, queue: str, headers: dict[str, Any] | None = None
+    ) -> None:
+        self._app.send_task(
+            task,
+            args=(job_id,),
+            queue=queue,
+            headers=headers,
+            ignore_result=True,
+            # What Flower and Celery's events show in place of the arguments.
+            argsrepr="hidden",
+            kwargsrepr="hidden",
+        )

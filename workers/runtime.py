@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agents.groq_model import GroqModel
 from agents.paced_model import PacedModel
-from agents.personas import load_personas, load_synthesis
+from agents.personas import load_judge, load_personas, load_synthesis
 from agents.turn import TurnRunner
 from cache.fingerprint import Fingerprints, fingerprints_of
 from cache.response_cache import ResponseCache
@@ -25,6 +25,7 @@ from storage.flights import Flights
 from storage.job_records import JobRecords
 from storage.job_store import JobStore
 from storage.record_stream import RecordStream
+from storage.shadow import Comparisons, ShadowBudget
 from storage.sweep import Sweep
 from storage.teams import Teams
 from storage.upstream_budget import UpstreamBudget
@@ -69,6 +70,9 @@ class Runtime:
     catalogue: Catalogue
     personas: Mapping[str, Persona]
     synthesis: Persona
+    judge: Persona
+    comparisons: Comparisons
+    shadow_budget: ShadowBudget
 
 
 _lock = threading.Lock()
@@ -86,6 +90,7 @@ def runtime() -> Runtime:
 
 def _build(settings: Settings) -> Runtime:
     redis = redis_client(settings)
+    database = mongo_database(settings)
     attempts = Attempts(redis, lease_s=settings.lease_s)
     store = JobStore(redis)
     sweep = Sweep(redis, lease_s=settings.lease_s)
@@ -94,8 +99,7 @@ def _build(settings: Settings) -> Runtime:
     keeper = LeaseKeeper(attempts, renew_every_s=settings.lease_s / 3)
     writer = EventWriter(attempts)
     queue = JobQueue(celery_app)
-    flights = Flights(redis, silence_s=settings.lease_s / 3)
-    coalescer = Coalescer(flights, attempts, keeper, queue)
+    coalescer = Coalescer(Flights(redis, silence_s=settings.lease_s / 3), attempts, keeper, queue)
     keeper.start()
     writer.start()
     coalescer.start()
@@ -105,7 +109,7 @@ def _build(settings: Settings) -> Runtime:
         attempts=attempts,
         store=store,
         log=EventLog(redis),
-        records=JobRecords(mongo_database(settings)),
+        records=JobRecords(database),
         record_stream=RecordStream(redis, store),
         sweep=sweep,
         teams=teams,
@@ -121,6 +125,9 @@ def _build(settings: Settings) -> Runtime:
         catalogue=catalogue,
         personas=load_personas(),
         synthesis=load_synthesis(),
+        judge=load_judge(),
+        comparisons=Comparisons(database),
+        shadow_budget=ShadowBudget(redis, daily_micros=round(settings.shadow_daily_usd * 1e6)),
     )
 
 

@@ -11,7 +11,7 @@ from celery.exceptions import Ignore
 from celery.signals import worker_ready
 
 from core.errors import ServiceUnavailable, SlotUnavailable
-from workers import names, team, team_end, upkeep
+from workers import names, shadow, team, team_end, upkeep
 from workers.app import celery_app
 from workers.runtime import runtime
 from workers.workflow import run_job
@@ -59,6 +59,19 @@ def finish_round(_: list[str], job_id: str, slot: str) -> None:
         _put_off_when_unavailable(),
     ):
         team_end.finish_round(runtime(), job_id, slot)
+
+
+@celery_app.task(name=names.RUN_SHADOW, acks_late=False)
+def run_shadow(job_id: str) -> None:
+    """Compare an ended job's answer; see `workers.shadow`.
+
+    Taken from the queue at once: a comparison that is interrupted is not paid for again.
+    """
+    with structlog.contextvars.bound_contextvars(job_id=job_id):
+        try:
+            shadow.compare(runtime(), job_id)
+        except ServiceUnavailable as error:
+            logger.warning("comparison given up", code=error.code, cause=repr(error.__cause__))
 
 
 @celery_app.task(name=names.SWEEP)

@@ -18,7 +18,7 @@ from core.events import NewEvent
 from core.job import Answer, JobError, JobSpec, JobStatus, Outcome, Route
 from core.team import MOST_CHOSEN
 from storage.flights import Role
-from workers import reuse, team
+from workers import reuse, shadow, team
 from workers.endings import NOTHING_UNWRITTEN, defer, finish
 from workers.telling import history_of, listener, now_ms
 
@@ -91,6 +91,7 @@ def _answer(
         ended = _take_turn(runtime, claim, turn, stop, deadline, spent, asked, led)
     finally:
         reuse.end_flight(runtime, led, ended)
+    shadow.offer(runtime, claim.spec, ended)
 
 
 def _take_turn(

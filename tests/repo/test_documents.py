@@ -60,7 +60,7 @@ def test_the_readme_gives_the_defaults_that_the_settings_have():
     plain = {
         f"AETHER_{name.upper()}": field.default
         for name, field in Settings.model_fields.items()
-        if isinstance(field.default, bool | int | str)
+        if isinstance(field.default, bool | int | float | str)
     }
 
     given = settings_table()
