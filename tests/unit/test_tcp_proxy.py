@@ -120,11 +120,12 @@ def test_client_is_refused_when_the_target_is_away():
     with socket.socket() as deaf:
         # Bound, so that nobody gets its port, and not listening.
         deaf.bind(("127.0.0.1", 0))
-        with TcpProxy(deaf.getsockname()[1]) as proxy:
-            client = socket.create_connection(("127.0.0.1", proxy.port), 5)
-
-            with client, pytest.raises(ConnectionResetError):
-                client.recv(1)
+        with (
+            TcpProxy(deaf.getsockname()[1]) as proxy,
+            pytest.raises(ConnectionResetError),
+            socket.create_connection(("127.0.0.1", proxy.port), 5) as client,
+        ):
+            client.recv(1)
 
 
 def test_every_piece_waits_both_ways_when_there_is_latency(connect, proxy):
