@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from agents.personas import Persona
 from agents.synthesis import Contribution, build_synthesis
 from core.chat import Message
@@ -18,10 +20,17 @@ Choice = Literal["first", "second", "tie"]
 _CHOICES: Final[dict[str, Choice]] = {"first": "first", "second": "second", "tie": "tie"}
 
 
-def build_judgement(
-    persona: Persona, question: str, first: str, second: str, *, budget_tokens: int
-) -> tuple[Message, ...]:
-    """Return the messages by which two answers are compared.
+class Judgements(Struct, frozen=True):
+    """The messages of both orders, named after the cheaper answer's place."""
+
+    cheaper_first: tuple[Message, ...]
+    cheaper_second: tuple[Message, ...]
+
+
+def build_judgements(
+    persona: Persona, question: str, *, cheaper: str, deep: str, budget_tokens: int
+) -> Judgements:
+    """Return what the judge is shown of two answers, in one order and in the other.
 
     They are quoted as the replies of a team are for its synthesis: untrusted, under a mark that no
     text contains, cut alike where the budget is short. Nothing says who gave which.
@@ -30,11 +39,15 @@ def build_judgement(
         persona: who judges, of `load_judge`.
         budget_tokens: for everything; prompt and question are always in, whatever they take.
     """
-    answers = (
-        Contribution(name="first", title="First", text=first),
-        Contribution(name="second", title="Second", text=second),
-    )
-    return build_synthesis(persona, question, answers, (), budget_tokens=budget_tokens)
+
+    def show(first: str, second: str) -> tuple[Message, ...]:
+        answers = (
+            Contribution(name="first", title="First", text=first),
+            Contribution(name="second", title="Second", text=second),
+        )
+        return build_synthesis(persona, question, answers, (), budget_tokens=budget_tokens)
+
+    return Judgements(show(cheaper, deep), show(deep, cheaper))
 
 
 def read_choice(text: str) -> Choice | None:

@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 
 from agents.context import build_messages
-from agents.judging import build_judgement, read_choice, verdict_of
+from agents.judging import build_judgements, read_choice, verdict_of
 from agents.turn import Listener, Turn
 from core.chat import StopSignal
 from core.job import JobStatus
@@ -161,7 +161,7 @@ def _answer_again(this: _Comparing) -> str:
     messages = build_messages(persona, (), spec.message, budget_tokens=budget_tokens)
     reply = _ask(
         this,
-        f"{spec.id}:shadow",
+        "deep",
         persona.name,
         messages,
         max_tokens=spec.max_tokens,
@@ -176,34 +176,39 @@ def _answer_again(this: _Comparing) -> str:
 
 def _verdict(this: _Comparing, cheaper_text: str, deep_text: str) -> Verdict | None:
     """Have both orders judged, one after the other; None when one of them brings no verdict."""
-    cheaper_first = _judge(this, 1, cheaper_text, deep_text)
+    judgements = build_judgements(
+        this.runtime.judge,
+        this.answered.spec.message,
+        cheaper=cheaper_text,
+        deep=deep_text,
+        budget_tokens=this.deep.context_tokens - _JUDGE_MAX_TOKENS,
+    )
+    cheaper_first = _judge(this, "judge-1", judgements.cheaper_first)
     if cheaper_first is None:
         return None
-    cheaper_second = _judge(this, 2, deep_text, cheaper_text)
+    cheaper_second = _judge(this, "judge-2", judgements.cheaper_second)
     return None if cheaper_second is None else verdict_of(cheaper_first, cheaper_second)
 
 
-def _judge(this: _Comparing, order: int, first: str, second: str) -> Choice | None:
-    spec, judge = this.answered.spec, this.runtime.judge
-    budget_tokens = this.deep.context_tokens - _JUDGE_MAX_TOKENS
+def _judge(this: _Comparing, part: str, messages: tuple[Message, ...]) -> Choice | None:
     reply = _ask(
         this,
-        f"{spec.id}:judge-{order}",
-        judge.name,
-        build_judgement(judge, spec.message, first, second, budget_tokens=budget_tokens),
+        part,
+        this.runtime.judge.name,
+        messages,
         max_tokens=_JUDGE_MAX_TOKENS,
         temperature=0.0,
     )
     this.judging_micros += reply.report.cost_micros
     choice = read_choice(reply.text) if reply.report.status == "completed" else None
     if choice is None:
-        logger.warning("no verdict", order=order, status=reply.report.status)
+        logger.warning("no verdict", part=part, status=reply.report.status)
     return choice
 
 
 def _ask(
     this: _Comparing,
-    booking: str,
+    part: str,
     agent: str,
     messages: tuple[Message, ...],
     *,
@@ -219,7 +224,7 @@ def _ask(
         messages=messages,
         max_tokens=max_tokens,
         temperature=temperature,
-        booking=booking,
+        booking=f"{this.answered.spec.id}:{part}",
     )
     return this.runtime.turns.run(turn, deadline=this.deadline, stop=StopSignal(), listener=_SILENT)
 
