@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from celery import Celery
@@ -13,6 +13,8 @@ from workers import names
 
 logger = structlog.get_logger(__name__)
 
+#: When the workers are busy for longer than this, a comparison is left out.
+_SHADOW_WAITS_S: Final = 600
 _UNREACHABLE = (OperationalError, KombuError, ConnectionError, TimeoutError)
 
 
@@ -41,20 +43,17 @@ class JobQueue:
     def offer_shadow(self, job_id: str) -> None:
         """Publish an ended job to be compared; nobody does it later when the broker is away."""
         try:
-            self._send(names.RUN_SHADOW, job_id, queue=names.SHADOW_QUEUE)
+            self._send(names.RUN_SHADOW, job_id, queue=names.SHADOW_QUEUE, expires=_SHADOW_WAITS_S)
         except _UNREACHABLE as error:
             logger.warning("job not compared", job_id=job_id, error=repr(error))
 
-    def _send(
-        self, task: str, job_id: str, *, queue: str, headers: dict[str, Any] | None = None
-    ) -> None:
+    def _send(self, task: str, job_id: str, **options: Any) -> None:
         self._app.send_task(
             task,
             args=(job_id,),
-            queue=queue,
-            headers=headers,
             ignore_result=True,
             # What Flower and Celery's events show in place of the arguments.
             argsrepr="hidden",
             kwargsrepr="hidden",
+            **options,
         )
