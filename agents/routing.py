@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from agents.features import Feature, measure
-from core.models import TIERS, Tier
+from core.job import JobSpec
+from core.models import TIERS, Catalogue, Model, Tier
 
 RULES_FILE: Final = Path(__file__).with_name("routing.toml")
 _FEATURES_IN_REASON: Final = 3
@@ -33,6 +34,15 @@ class Score(Struct, frozen=True):
 
     value: float
     top: tuple[str, ...]
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """Who answers, and why; no score where there was nothing to choose."""
+
+    tier: Tier
+    model: Model
+    reason: str
+    score: float | None = None
 
 
 def read_rules(path: Path = RULES_FILE) -> Rules:
@@ -73,12 +83,30 @@ def _top(parts: Mapping[str, float], rules: Rules) -> Iterable[str]:
             yield f"{rules.features[name].says} ({parts[name]:+.2f})"
 
 
-def choose_tier(value: float, rules: Rules, *, at_most: Tier = "deep") -> Tier:
+def choose_tier(value: float, rules: Rules, *, at_most: Tier = TIERS[-1]) -> Tier:
     """Return the tier that answers a question of this score, bounded by `at_most`."""
-    reached = [tier for tier in TIERS if value >= rules.tiers.get(tier, 0.0)]
+    reached = [tier for tier in TIERS if value >= rules.tiers[tier]]
     return min(reached[-1], at_most, key=TIERS.index)
 
 
-def reason_of(scored: Score) -> str:
-    """Return in words what made the most difference."""
-    return "; ".join(scored.top) or "nothing in the message looks hard"
+def choose(spec: JobSpec, depth: int, rules: Rules, catalogue: Catalogue) -> Choice:
+    """Return what the caller pinned, or the tier and model that the question needs.
+
+    Args:
+        depth: how many exchanges of the conversation went before.
+    """
+    asked = spec.route
+    if asked.model is not None:
+        model, tier = catalogue.models[asked.model], catalogue.tier_of(asked.model)
+        return Choice(tier=tier, model=model, reason="the model was asked for")
+    pinned: Tier | None = "quick" if spec.mode == "quick" else asked.tier
+    if pinned is not None:
+        model = catalogue.for_tier(pinned)
+        return Choice(tier=pinned, model=model, reason="the tier was asked for")
+    scored = score(spec.message, depth, rules)
+    tier = choose_tier(scored.value, rules, at_most=asked.max_tier)
+    reason = "; ".join(scored.top) or "nothing in the message looks hard"
+    if tier != choose_tier(scored.value, rules):
+        reason += f"; bounded to {tier} by the plan or the limit of cost"
+    model, value = catalogue.for_tier(tier), round(scored.value, 3)
+    return Choice(tier=tier, model=model, reason=reason, score=value)

@@ -53,6 +53,7 @@ class Fingerprints:
             "scope": SHARED if self._is_shared and not has_context else spec.user_id,
             "version": self._version,
             "tier": "quick" if spec.mode == "quick" else "routed",
+            "route": msgspec.structs.replace(spec.route, max_cost_micros=None),
             "agent": spec.agent,
             "team": spec.team,
             "max_tokens": spec.max_tokens,

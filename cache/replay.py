@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from core import events
 from core.events import NewEvent
 from core.job import CacheUse, Outcome, to_usd
+from core.savings import saved_by_cache
 
 if TYPE_CHECKING:
     from cache.response_cache import Hit
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
 def outcome_of(hit: Hit, timing_ms: dict[str, int | None]) -> Outcome:
     """Return what comes of the job: nothing used, nothing to pay, and what that saved."""
     entry = hit.entry
+    baseline_micros, savings = saved_by_cache(entry.cost_micros)
     return Outcome(
         answer=entry.answer,
         route=entry.route,
-        saved_micros=entry.cost_micros,
+        baseline_micros=baseline_micros,
+        savings=savings,
         timing_ms=timing_ms,
         cache=CacheUse(status="hit", layer=hit.layer, age_s=round(hit.age_s, 3)),
     )

@@ -29,7 +29,8 @@ from cache.layers import MemoryLayer, PatientRedis, jittered_s
 if TYPE_CHECKING:
     from redis import Redis
 
-    from core.job import CacheControl, CacheLayer
+    from core.job import CacheLayer
+    from core.options import CacheControl
 
 L1_SIZE: Final = 10_000
 L1_TTL_S: Final = 300.0

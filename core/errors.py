@@ -3,10 +3,13 @@
 AetherError
   InvalidRequest                 400  field and reason
     UnknownAgent                 400
+    UnknownModel                 400
+    CostLimitTooLow              400
     IdempotencyConflict          422
   Unauthenticated                401
   Forbidden                      403
     DemoDisabled                 403
+    TierNotInPlan                403
   NotFound                       404
     JobNotFound                  404  also for another owner's job
   AccountExists                  409
@@ -63,6 +66,18 @@ class UnknownAgent(InvalidRequest):
     code = "unknown_agent"
 
 
+class UnknownModel(InvalidRequest):
+    """There is no model of that name."""
+
+    code = "unknown_model"
+
+
+class CostLimitTooLow(InvalidRequest):
+    """No tier answers this request for so little."""
+
+    code = "cost_limit_too_low"
+
+
 class IdempotencyConflict(InvalidRequest):
     """This Idempotency-Key was used before with another body."""
 
@@ -88,6 +103,12 @@ class DemoDisabled(Forbidden):
     """This deployment has no demo accounts."""
 
     code = "demo_disabled"
+
+
+class TierNotInPlan(Forbidden):
+    """Your plan does not include this tier."""
+
+    code = "tier_not_in_plan"
 
 
 class NotFound(AetherError):

@@ -16,6 +16,8 @@ from msgspec import Struct, field, structs
 
 from core import events
 from core.chat import Usage
+from core.options import CacheControl, RouteRequest
+from core.savings import Savings
 
 #: Users are spread over this many shards; one shard's keys share one Redis Cluster slot.
 SHARDS: Final = tuple("0123456789abcdef")
@@ -103,20 +105,6 @@ class TeamRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     synthesis: bool = True
 
 
-class CacheControl(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far an answer that was given before may serve.
-
-    Attributes:
-        mode: `refresh` asks anew and keeps the answer, `bypass` has nothing to do with the cache.
-        ttl_s: the longest that this job's answer is to be kept.
-        max_age_s: the oldest answer that may serve.
-    """
-
-    mode: Literal["use", "refresh", "bypass"] = "use"
-    ttl_s: int | None = None
-    max_age_s: int | None = None
-
-
 class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was accepted; it never changes.
 
@@ -137,6 +125,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     temperature: float | None = None
     agent: str | None = None
     team: TeamRequest | None = None
+    route: RouteRequest = RouteRequest()
     conversation_id: str | None = None
     cache: CacheControl = CacheControl()
     metadata: dict[str, str] = field(default_factory=dict)
@@ -162,12 +151,22 @@ class JobError(Struct, frozen=True):
 WORKER_LOST: Final = "worker_lost"
 
 
+class Draft(Struct, frozen=True, kw_only=True):
+    """A quick answer that a cascade asked for; its reader saw it only if it was served."""
+
+    model: str
+    usage: Usage
+    cost_micros: int
+    is_served: bool
+
+
 class AgentReport(Struct, frozen=True, kw_only=True):
     """What one agent did in a job.
 
     Attributes:
         text: its own reply, where it is one of several; the answer says it where it is alone.
         rounds: how often it was asked.
+        drafts: the quick answers before the last word; they are part of `usage` and the cost.
     """
 
     name: str
@@ -181,10 +180,15 @@ class AgentReport(Struct, frozen=True, kw_only=True):
     error: JobError | None = None
     text: str | None = None
     rounds: int = 1
+    drafts: tuple[Draft, ...] = ()
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """Which class of model answers, and why."""
+    """Which class of model answers, and why.
+
+    Attributes:
+        score: how hard the router found the question, from 0 to 1; None where it was not asked.
+    """
 
     tier: str
     model: str
@@ -214,6 +218,8 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         synthesis: how several agents' replies became one answer; None where that was not tried.
         usage: of every call, the synthesis included.
+        baseline_micros: what it would have cost without routing and caches.
+        savings: the difference between that and the cost, by where it comes from.
         degraded: some agent, or the synthesis, failed.
     """
 
@@ -222,7 +228,8 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     synthesis: AgentReport | None = None
     usage: Usage = Usage()
     cost_micros: int = 0
-    saved_micros: int = 0
+    baseline_micros: int = 0
+    savings: Savings = Savings()
     route: Route | None = None
     timing_ms: dict[str, int | None] = field(default_factory=dict)
     error: JobError | None = None

@@ -49,6 +49,10 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     def for_tier(self, tier: Tier) -> Model:
         return self.models[self.tiers[tier]]
 
+    def tier_of(self, model_id: str) -> Tier:
+        """Return the cheapest tier that a model answers for; one that no tier names is deep."""
+        return next((tier for tier in TIERS if self.tiers[tier] == model_id), TIERS[-1])
+
     def get(self, model_id: str) -> Model | None:
         return self.models.get(model_id)
 

@@ -6,21 +6,30 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from core.models import Tier
+
 PlanName = Literal["trial", "basic", "pro", "enterprise"]
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """The bounds of one plan; the budget is per calendar month (UTC)."""
+    """The bounds of one plan; the budget is per calendar month (UTC).
+
+    Attributes:
+        max_tier: the strongest tier that may answer.
+    """
 
     name: PlanName
     concurrent_jobs: int
     monthly_budget_micros: int
+    max_tier: Tier = "deep"
 
 
 PLANS: Final[dict[PlanName, Plan]] = {
     plan.name: plan
     for plan in (
-        Plan(name="trial", concurrent_jobs=10, monthly_budget_micros=1_000_000),
+        Plan(
+            name="trial", concurrent_jobs=10, monthly_budget_micros=1_000_000, max_tier="standard"
+        ),
         Plan(name="basic", concurrent_jobs=20, monthly_budget_micros=20_000_000),
         Plan(name="pro", concurrent_jobs=100, monthly_budget_micros=200_000_000),
         Plan(name="enterprise", concurrent_jobs=1_000, monthly_budget_micros=10_000_000_000),

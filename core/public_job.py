@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from core.job import AgentReport, Job, JobSpec, Outcome, iso_time, public_usage, to_usd
+from core.options import RouteRequest
 
 #: Where jobs are found.
 JOBS_PATH: Final = "/api/ai/v4/jobs"
@@ -32,11 +33,7 @@ def to_public(job: Job) -> dict[str, Any]:
         "agents": [_public_report(report) for report in outcome.agents],
         "synthesis": _public_report(outcome.synthesis) if outcome.synthesis else None,
         "usage": public_usage(outcome.usage),
-        "cost": {
-            "usd": to_usd(outcome.cost_micros),
-            "reserved_usd": to_usd(spec.reserved_micros),
-            "saved_usd": to_usd(outcome.saved_micros),
-        },
+        "cost": _public_cost(spec, outcome),
         "route": outcome.route,
         "cache": {
             "status": outcome.cache.status,
@@ -54,13 +51,37 @@ def to_public(job: Job) -> dict[str, Any]:
     }
 
 
+def _public_cost(spec: JobSpec, outcome: Outcome) -> dict[str, Any]:
+    savings = outcome.savings
+    return {
+        "usd": to_usd(outcome.cost_micros),
+        "reserved_usd": to_usd(spec.reserved_micros),
+        "saved_usd": to_usd(savings.total_micros),
+        "saved": {
+            "routing_usd": to_usd(savings.routing_micros),
+            "cache_usd": to_usd(savings.cache_micros),
+            "prompt_cache_usd": to_usd(savings.prompt_cache_micros),
+        },
+    }
+
+
 def _public_request(spec: JobSpec) -> dict[str, Any]:
     asked = {"message": spec.message, "agents": [spec.agent] if spec.agent else None}
     bounds = {"max_tokens": spec.max_tokens, "temperature": spec.temperature}
     if spec.team is None:
-        return asked | bounds
+        return asked | bounds | _public_route_request(spec.route)
     team = {name: getattr(spec.team, name) for name in spec.team.__struct_fields__}
     return asked | bounds | team | {"agents": spec.team.agents or "auto"}
+
+
+def _public_route_request(asked: RouteRequest) -> dict[str, Any]:
+    most = asked.max_cost_micros
+    return {
+        "tier": asked.tier,
+        "model": asked.model,
+        "max_cost_usd": None if most is None else to_usd(most),
+        "routing": "cascade" if asked.is_cascade else "auto",
+    }
 
 
 def _public_report(report: AgentReport) -> dict[str, Any]:
@@ -76,4 +97,13 @@ def _public_report(report: AgentReport) -> dict[str, Any]:
         "error": report.error,
         "text": report.text,
         "rounds": report.rounds,
+        "drafts": [
+            {
+                "model": draft.model,
+                "usage": public_usage(draft.usage),
+                "cost_usd": to_usd(draft.cost_micros),
+                "served": draft.is_served,
+            }
+            for draft in report.drafts
+        ],
     }

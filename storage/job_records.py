@@ -160,6 +160,10 @@ def _to_settlement(job: Job) -> dict[str, Any]:
         "at": _to_time(job.finished_ms or job.spec.created_ms),
         "reserved_micros": job.spec.reserved_micros,
         "cost_micros": outcome.cost_micros,
+        "baseline_micros": outcome.baseline_micros,
+        "saved_by_routing_micros": outcome.savings.routing_micros,
+        "saved_by_cache_micros": outcome.savings.cache_micros,
+        "saved_by_prompt_cache_micros": outcome.savings.prompt_cache_micros,
     }
 
 

@@ -20,7 +20,9 @@ from pydantic import (
 )
 
 from core.events import EVENT_TYPES, TERMINAL_TYPES
-from core.job import CacheControl, JobStatus, TeamRequest
+from core.job import JobStatus, TeamRequest
+from core.models import Tier
+from core.options import CacheControl
 from web.services import current_services
 
 #: Passwords that are tried first; all at least as long as the shortest allowed.
@@ -115,6 +117,19 @@ class ChatRequest(Question):
     """A question to one agent: the one that is named, or the one that suits it best."""
 
     agent: Identifier | None = None
+    tier: Tier | None = None
+    model: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    #: Of all that the job may cost, in dollars.
+    max_cost_usd: Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)] | None = None
+    routing: Literal["auto", "cascade"] = "auto"
+
+    @model_validator(mode="after")
+    def _refuse_two_choices(self) -> Self:
+        if self.tier is not None and self.model is not None:
+            raise ValueError("Give a tier or a model, not both")
+        if self.routing == "cascade" and (self.tier or self.model):
+            raise ValueError("A cascade chooses the tier and the model")
+        return self
 
 
 class TeamChatRequest(Question):

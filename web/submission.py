@@ -11,10 +11,20 @@ from msgspec import Struct
 
 from core.chat import Usage
 from core.errors import ServiceUnavailable, StoreUnavailable, UnknownAgent
-from core.job import AGENT_NAMES, Job, JobSpec, JobStatus, Mode, TeamRequest, new_job_id
+from core.job import (
+    AGENT_NAMES,
+    Job,
+    JobSpec,
+    JobStatus,
+    Mode,
+    TeamRequest,
+    new_job_id,
+)
+from core.options import RouteRequest
 from core.team import calls_of
 from storage.job_store import IdempotencyClaim
 from web.reuse import accept_answered, find_answer
+from web.routes import settle_route
 from web.schemas import ChatRequest, TeamChatRequest
 
 if TYPE_CHECKING:
@@ -44,7 +54,8 @@ def submit(
     """Accept the job, make it durable and publish it.
 
     Raises:
-        UnknownAgent, TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
+        UnknownAgent, UnknownModel, TierNotInPlan, CostLimitTooLow: the request cannot be met.
+        TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
         StoreUnavailable, CoordinatorUnavailable: nothing is promised; what was begun is undone.
     """
     _refuse_unknown_agents(request)
@@ -87,7 +98,13 @@ def _to_spec(
 ) -> JobSpec:
     now_ms = int(time.time() * 1000)
     max_tokens = request.max_tokens or min(DEFAULT_MAX_TOKENS, services.settings.max_output_tokens)
-    team = request.to_team() if isinstance(request, TeamChatRequest) else None
+    if isinstance(request, ChatRequest):
+        route, reserved_micros = settle_route(
+            request, mode, user.plan, services.catalogue, max_tokens
+        )
+    else:
+        route = RouteRequest()
+        reserved_micros = _to_reserve(services, request.to_team(), len(request.message), max_tokens)
     return JobSpec(
         id=new_job_id(user.id),
         user_id=user.id,
@@ -98,23 +115,20 @@ def _to_spec(
         max_tokens=max_tokens,
         temperature=request.temperature,
         agent=request.agent if isinstance(request, ChatRequest) else None,
-        team=team,
+        team=request.to_team() if isinstance(request, TeamChatRequest) else None,
+        route=route,
         conversation_id=request.conversation_id,
         cache=request.cache.to_control(),
         metadata=request.metadata,
-        reserved_micros=_to_reserve(services, mode, team, len(request.message), max_tokens),
+        reserved_micros=reserved_micros,
         request_id=request_id,
     )
 
 
-def _to_reserve(
-    services: WebServices, mode: Mode, team: TeamRequest | None, chars: int, max_tokens: int
-) -> int:
-    """Return what the job can cost at most; later rounds and a synthesis read earlier replies."""
-    model = services.catalogue.for_tier("quick" if mode == "quick" else "deep")
+def _to_reserve(services: WebServices, team: TeamRequest, chars: int, max_tokens: int) -> int:
+    """Return what a team can cost at most; later rounds and a synthesis read earlier replies."""
+    model = services.catalogue.for_tier("deep")
     call = services.catalogue.estimate_micros(model, chars, max_tokens)
-    if team is None:
-        return call
     turns, syntheses = calls_of(team)
     said = Usage(input_tokens=turns * max_tokens)
     return (turns + syntheses) * call + (

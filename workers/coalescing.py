@@ -20,6 +20,7 @@ from core.chat import StopReason, StopSignal
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
 from core.job import Answer, CacheUse, JobError, JobStatus, Outcome
+from core.savings import saved_by_cache
 from storage.attempts import NO_EVENTS, Batch, Claim, Ending
 from storage.flights import Flight, Role
 from workers.endings import patiently
@@ -251,10 +252,12 @@ def _to_share(outcome: Outcome, claim: Claim) -> Outcome:
     """Return the leader's outcome as a follower's: all of the answer, none of the cost."""
     total = max(0, int(time.time() * 1000) - claim.spec.created_ms)
     parts = dict.fromkeys(("accept", "queue", "route", "model", "synthesis", "persist"), 0)
+    baseline_micros, savings = saved_by_cache(outcome.cost_micros)
     return Outcome(
         answer=outcome.answer,
         route=outcome.route,
-        saved_micros=outcome.cost_micros,
+        baseline_micros=baseline_micros,
+        savings=savings,
         timing_ms={**parts, "cache": total, "first_token": None, "total": total},
         error=outcome.error,
         cache=CacheUse(status="coalesced"),

@@ -12,6 +12,7 @@ from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
 from core.job import JobStatus, Outcome, Spent
 from storage.attempts import NO_EVENTS
+from workers.accounting import with_savings
 
 if TYPE_CHECKING:
     from core.job import AgentReport
@@ -40,6 +41,7 @@ def finish(
         unwritten: what the attempt's pen still holds.
     """
     unsure, last_events = unwritten
+    outcome = with_savings(outcome, runtime.catalogue)
     is_ended = patiently(
         lambda: runtime.attempts.finish(
             claim, status, outcome, unsure=unsure, last_events=last_events

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from agents.groq_model import GroqModel
 from agents.paced_model import PacedModel
 from agents.personas import load_judge, load_personas, load_synthesis
+from agents.routing import Rules, read_rules
 from agents.turn import TurnRunner
 from cache.fingerprint import Fingerprints, fingerprints_of
 from cache.response_cache import ResponseCache
@@ -68,6 +69,7 @@ class Runtime:
     writer: EventWriter
     turns: TurnRunner
     catalogue: Catalogue
+    rules: Rules = field(default_factory=read_rules)
     personas: Mapping[str, Persona]
     synthesis: Persona
     judge: Persona

@@ -25,7 +25,6 @@ from workers.telling import history_of, listener, now_ms
 if TYPE_CHECKING:
     from agents.selection import Team
     from agents.turn import Reply
-    from core.models import Tier
     from storage.attempts import Claim
     from storage.teams import Seat
     from workers.runtime import Runtime
@@ -37,7 +36,6 @@ def begin(
     runtime: Runtime,
     claim: Claim,
     team: Team,
-    tier: Tier,
     timing_ms: dict[str, int],
     fingerprint: str,
 ) -> None:
@@ -48,10 +46,14 @@ def begin(
         fingerprint: under which the answer is to be kept; empty if it is not.
     """
     request = claim.spec.team or TeamRequest()
-    model = runtime.catalogue.for_tier(tier)
     plan = TeamPlan(
         members=tuple(
-            Member(agent=chosen.persona.name, tier=tier, model=model.id, reason=chosen.reason)
+            Member(
+                agent=chosen.persona.name,
+                tier=chosen.persona.tier,
+                model=runtime.catalogue.for_tier(chosen.persona.tier).id,
+                reason=chosen.reason,
+            )
             for chosen in team.members
         ),
         reason=team.reason,

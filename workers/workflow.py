@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from agents.context import build_messages
+from agents.routing import choose
 from agents.selection import Team, select_agent, select_team
 from agents.turn import Turn, fallbacks_of
 from core import events
@@ -78,7 +79,7 @@ def _answer(
     selected = _select(runtime, claim.spec)
     spent["route"] = max(0, _since_ms(began) - spent["cache"])
     if len(selected.members) > 1:
-        team.begin(runtime, claim, selected, "standard", spent, asked.name)
+        team.begin(runtime, claim, selected, spent, asked.name)
         return
     role, led = reuse.line_up(runtime, claim, asked)
     if role is Role.FOLLOW:
@@ -87,8 +88,8 @@ def _answer(
         return
     ended: tuple[JobStatus, Outcome] | None = None
     try:
-        turn = _prepare(runtime, claim, selected, asked.history)
-        ended = _take_turn(runtime, claim, turn, stop, deadline, spent, asked, led)
+        turn, route = _prepare(runtime, claim, selected, asked.history)
+        ended = _take_turn(runtime, claim, turn, route, stop, deadline, spent, asked, led)
     finally:
         reuse.end_flight(runtime, led, ended)
     shadow.offer(runtime, claim.spec, ended)
@@ -98,6 +99,7 @@ def _take_turn(
     runtime: Runtime,
     claim: Claim,
     turn: Turn,
+    route: Route,
     stop: StopSignal,
     deadline: float,
     spent: dict[str, int],
@@ -105,7 +107,6 @@ def _take_turn(
     led: LeadFlight | None,
 ) -> tuple[JobStatus, Outcome] | None:
     """Have the one agent answer, and end the job; None when another attempt will."""
-    route = Route(tier=turn.tier, model=turn.models[0].id, reason=turn.reason)
     pen = runtime.writer.open(claim, stop, NewEvent(events.ANSWER_DELTA, {"agent": turn.agent}))
     pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(route)))
     pen.tell(NewEvent(events.AGENT_STARTED, {"agent": turn.agent, "model": route.model}))
@@ -133,28 +134,31 @@ def _select(runtime: Runtime, spec: JobSpec) -> Team:
     return Team((chosen,), chosen.reason)
 
 
-def _prepare(runtime: Runtime, claim: Claim, selected: Team, history: Sequence[Message]) -> Turn:
+def _prepare(
+    runtime: Runtime, claim: Claim, selected: Team, history: Sequence[Message]
+) -> tuple[Turn, Route]:
     """Choose the model of the one agent that answers, and what it is shown."""
     spec = claim.spec
     persona = selected.members[0].persona
-    tier = "quick" if spec.mode == "quick" else persona.tier
-    model = runtime.catalogue.for_tier(tier)
-    return Turn(
+    choice = choose(spec, len(history) // 2, runtime.rules, runtime.catalogue)
+    route = Route(tier=choice.tier, model=choice.model.id, reason=choice.reason, score=choice.score)
+    turn = Turn(
         agent=persona.name,
-        tier=tier,
-        models=tuple(fallbacks_of(model, runtime.catalogue)),
+        tier=choice.tier,
+        models=tuple(fallbacks_of(choice.model, runtime.catalogue)),
         reason=selected.reason,
         messages=build_messages(
             persona,
             history,
             spec.message,
-            budget_tokens=model.context_tokens - spec.max_tokens,
+            budget_tokens=choice.model.context_tokens - spec.max_tokens,
         ),
         max_tokens=spec.max_tokens,
         temperature=spec.temperature,
         booking=claim.work_id,
         spent=claim.spent,
     )
+    return turn, route
 
 
 def conclude(

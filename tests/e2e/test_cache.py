@@ -46,6 +46,11 @@ def test_second_answer_comes_with_the_post_when_the_question_is_repeated(api, ca
         "usd": 0.0,
         "reserved_usd": 0.0,
         "saved_usd": first["cost"]["usd"],
+        "saved": {
+            "routing_usd": 0.0,
+            "cache_usd": first["cost"]["usd"],
+            "prompt_cache_usd": 0.0,
+        },
     }
     assert job["usage"]["total_tokens"] == 0
     assert calls() == 1
@@ -231,7 +236,7 @@ def test_operator_sees_what_is_saved_and_voids_it(api, stack, calls):
 
     # A process tells its counts with its next lookup.
     wait_until(lambda: api.ask("What is a purge?") and saved(stack) != "$0.000000", 10, "counts")
-    voided = stack.aether("cache", "purge", "--model", "openai/gpt-oss-120b")
+    voided = stack.aether("cache", "purge", "--model", "openai/gpt-oss-20b")
 
     assert voided.returncode == 0, voided.stderr
     wait_until(lambda: api.ask("What is a purge?")["cache"]["status"] == "miss", 5, "the purge")

@@ -49,7 +49,7 @@ def test_example_of_the_documentation_works(stack):
 def test_finished_job_accounts_for_model_money_and_time(api):
     job = api.ask("Fix this python bug", metadata={"ticket": "42"})
 
-    assert job["route"]["model"] == job["agents"][0]["model"] == "openai/gpt-oss-120b"
+    assert job["route"]["model"] == job["agents"][0]["model"] == "openai/gpt-oss-20b"
     assert job["answer"]["agents"] == ["dev"]
     assert job["metadata"] == {"ticket": "42"}
     assert job["usage"]["output_tokens"] == 10

@@ -92,7 +92,7 @@ def test_one_agent_answers_when_the_question_does_not_split(api):
     job = ask_team(api, "Why does this python function raise a KeyError?")
 
     assert [agent["name"] for agent in job["agents"]] == ["dev"]
-    assert "one agent is enough" in job["route"]["reason"]
+    assert "one agent is enough" in job["agents"][0]["reason"]
     assert job["synthesis"] is None
 
 

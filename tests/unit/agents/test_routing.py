@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.features import COUNTERS, measure
-from agents.routing import choose_tier, read_rules, reason_of, score
-from core.models import TIERS
+from agents.routing import choose, choose_tier, read_rules, score
+from core.models import TIERS, read_catalogue
+from core.options import RouteRequest
+from tests.jobs import make_spec
 
 RULES = read_rules()
+CATALOGUE = read_catalogue("groq")
 PROOF = "Prove that the square root of 2 is irrational."
 PROGRAM = "```python\nxs = [3, 1]\nprint(sorted(xs)[0])\n```"
 
@@ -106,9 +109,38 @@ def test_no_weight_contradicts_its_direction_and_no_counter_lacks_its_row():
     assert all(row.words for name, row in RULES.features.items() if name not in COUNTERS)
 
 
+def chosen(message, **asked):
+    mode = asked.pop("mode", "optimized")
+    spec = make_spec(message=message, mode=mode, route=RouteRequest(**asked))
+    return choose(spec, 0, RULES, CATALOGUE)
+
+
 def test_the_reason_names_what_made_the_difference():
-    assert reason_of(score(PROOF, 0, RULES)).startswith("a proof or derivation (+")
-    assert reason_of(score("yes", 0, RULES)) == "nothing in the message looks hard"
+    assert chosen(PROOF).reason.startswith("a proof or derivation (+")
+    assert chosen("yes").reason == "nothing in the message looks hard"
+
+
+@pytest.mark.parametrize(
+    ("asked", "tier", "model"),
+    [
+        ({}, "deep", "openai/gpt-oss-120b"),
+        ({"tier": "quick"}, "quick", "openai/gpt-oss-20b"),
+        ({"model": "openai/gpt-oss-20b"}, "quick", "openai/gpt-oss-20b"),
+        ({"model": "openai/gpt-oss-120b"}, "standard", "openai/gpt-oss-120b"),
+        ({"mode": "quick"}, "quick", "openai/gpt-oss-20b"),
+        ({"max_tier": "standard"}, "standard", "openai/gpt-oss-120b"),
+    ],
+)
+def test_what_was_asked_for_comes_before_what_the_router_finds(asked, tier, model):
+    choice = chosen(PROOF, **asked)
+
+    assert (choice.tier, choice.model.id) == (tier, model)
+    assert (choice.score is None) == bool(asked.keys() - {"max_tier"})
+
+
+def test_the_reason_says_so_when_a_bound_decides():
+    assert "bounded to standard" in chosen(PROOF, max_tier="standard").reason
+    assert "bounded" not in chosen("Hi", max_tier="standard").reason
 
 
 @pytest.mark.parametrize("at_most", TIERS)

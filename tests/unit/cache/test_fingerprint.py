@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from cache.fingerprint import Fingerprints, canonical
 from core.chat import Message
-from core.job import CacheControl, TeamRequest, new_user_id
+from core.job import TeamRequest, new_user_id
+from core.options import CacheControl, RouteRequest
 from tests.jobs import make_spec
 
 NAMES = Fingerprints("secret", "v1", is_shared=False)
@@ -65,6 +66,19 @@ def test_name_differs_when_the_conversation_went_otherwise():
     ]
 
     assert len({NAMES.of(SPEC, history) for history in histories}) == len(histories)
+
+
+def test_name_differs_when_another_route_was_asked_for():
+    asked = [
+        RouteRequest(),
+        RouteRequest(tier="quick"),
+        RouteRequest(model="openai/gpt-oss-20b"),
+        RouteRequest(max_tier="standard"),
+        RouteRequest(is_cascade=True),
+    ]
+
+    assert len({NAMES.of(changed(route=route)) for route in asked}) == len(asked)
+    assert NAMES.of(changed(route=RouteRequest(max_cost_micros=9))) == NAMES.of(SPEC)
 
 
 def test_name_differs_by_secret_and_version():

@@ -53,7 +53,12 @@ def test_absent_parts_are_null_when_a_job_has_just_been_accepted():
     public = to_public(Job(spec=spec, status=JobStatus.QUEUED, cursor=1))
 
     assert public["answer"] is public["route"] is public["error"] is public["started_at"] is None
-    assert public["cost"] == {"usd": 0.0, "reserved_usd": 0.0009, "saved_usd": 0.0}
+    assert public["cost"] == {
+        "usd": 0.0,
+        "reserved_usd": 0.0009,
+        "saved_usd": 0.0,
+        "saved": {"routing_usd": 0.0, "cache_usd": 0.0, "prompt_cache_usd": 0.0},
+    }
     assert public["links"]["events"] == f"/api/ai/v4/jobs/{spec.id}/events"
 
 

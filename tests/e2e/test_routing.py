@@ -1,0 +1,69 @@
+"""Which model answers, over HTTP, through every process of a real stack."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+QUICK, STRONG = "openai/gpt-oss-20b", "openai/gpt-oss-120b"
+PROOF = "Prove that the square root of 3 is irrational."
+
+
+def routes_of(api, job):
+    events = api.events(job["id"])
+    return [event["data"] for event in events if event["type"] == "route.selected"]
+
+
+def test_the_quick_model_answers_a_simple_question_and_the_job_says_what_that_saved(api):
+    job = api.ask("Hello there!")
+
+    assert (job["route"]["tier"], job["route"]["model"]) == ("quick", QUICK)
+    assert job["route"]["score"] < 0.33
+    assert "small talk" in job["route"]["reason"]
+    assert routes_of(api, job) == [job["route"]]
+    saved = job["cost"]["saved"]
+    assert job["cost"]["saved_usd"] == saved["routing_usd"] > 0
+    assert saved["cache_usd"] == saved["prompt_cache_usd"] == 0
+
+
+def test_the_plan_bounds_the_tier_that_a_hard_question_gets(api):
+    job = api.ask(PROOF)
+
+    assert (job["route"]["tier"], job["route"]["model"]) == ("standard", STRONG)
+    assert job["route"]["score"] > 0.62
+    assert "a proof or derivation" in job["route"]["reason"]
+    assert "bounded to standard" in job["route"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "tier", "model"),
+    [
+        ({"tier": "quick"}, "quick", QUICK),
+        ({"model": QUICK}, "quick", QUICK),
+        ({"tier": "standard"}, "standard", STRONG),
+        ({"max_cost_usd": 0.0006}, "quick", QUICK),
+    ],
+)
+def test_what_the_caller_asks_for_answers(api, fields, tier, model):
+    job = api.ask(PROOF, **fields)
+
+    assert (job["route"]["tier"], job["route"]["model"]) == (tier, model)
+    assert {name: job["request"][name] for name in fields} == fields
+    assert job["cost"]["usd"] <= job["cost"]["reserved_usd"] <= fields.get("max_cost_usd", 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"model": "gpt-7"}, 400, "unknown_model"),
+        ({"tier": "deep"}, 403, "tier_not_in_plan"),
+        ({"max_cost_usd": 0.000001}, 400, "cost_limit_too_low"),
+        ({"tier": "quick", "model": QUICK}, 400, "invalid_request"),
+        ({"path": "quick", "tier": "standard"}, 400, "invalid_request"),
+    ],
+)
+def test_a_route_that_cannot_be_is_refused_at_submit(api, fields, status, code):
+    refused = api.submit("Hi", **fields)
+
+    assert (refused.status_code, refused.json()["code"]) == (status, code)
