@@ -27,6 +27,8 @@ _CACHE_S: Final = 10.0
 #: How long it may do so while MongoDB is away; revoked tokens are in Redis for as long.
 _CACHE_WITHOUT_STORE_S: Final = 15 * 60.0
 _CACHED_USERS: Final = 10_000
+#: How long a request waits to know its user.
+_READ_S: Final = 0.3
 
 
 class User(Struct, frozen=True, kw_only=True):
@@ -112,7 +114,7 @@ class Accounts:
 
     def _read(self, user_id: str) -> User | None:
         try:
-            with store_errors():
+            with store_errors(within_s=_READ_S):
                 document = self._users.find_one({"_id": user_id})
         except StoreUnavailable:
             with self._cache_lock:

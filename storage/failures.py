@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
+import pymongo
 from pymongo.errors import PyMongoError
 from redis.exceptions import (
     ConnectionError,
@@ -26,9 +27,15 @@ def coordinator_errors() -> Iterator[None]:
 
 
 @contextmanager
-def store_errors() -> Iterator[None]:
-    """Turn any failure of the MongoDB driver into StoreUnavailable."""
+def store_errors(*, within_s: float | None = None) -> Iterator[None]:
+    """Turn any failure of the MongoDB driver into StoreUnavailable.
+
+    Args:
+        within_s: how long the block's calls may take together, also where the server took them
+            and does not answer; None for as long as the client's own limits allow.
+    """
     try:
-        yield
+        with pymongo.timeout(within_s) if within_s else nullcontext():
+            yield
     except PyMongoError as error:
         raise StoreUnavailable from error

@@ -25,6 +25,8 @@ _BATCH: Final = 64
 _DUPLICATE_KEY: Final = 11000
 #: What a dead letter looks like.
 _DEAD: Final = {"status": JobStatus.FAILED.value, "outcome.error.code": WORKER_LOST}
+#: How long a submit waits for its record: with what else it does, it answers within a second.
+_INSERT_S: Final = 0.6
 
 
 class JobRecords:
@@ -42,7 +44,7 @@ class JobRecords:
 
     def _insert_batch(self, jobs: Sequence[Job]) -> None:
         # A driver's own repeat of a write whose answer was lost finds its document there.
-        with store_errors():
+        with store_errors(within_s=_INSERT_S):
             _insert_missing(self._jobs, [_to_document(job) for job in jobs])
 
     def write_finished(self, jobs: Sequence[Job]) -> None:

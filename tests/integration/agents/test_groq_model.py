@@ -265,7 +265,7 @@ def test_upstream_call_ends_within_a_second_when_it_is_stopped(model, stub_serve
 
     assert time.monotonic() - began < 1.2
 
-    wait_until(lambda: stats(stub_server)["in_flight"] == 0, 2, "the stub to see it")
+    wait_until(lambda: stats(stub_server)["in_flight"] == 0, 10, "the stub to see it")
     assert stats(stub_server)["client_closed"] == 1
 
 
@@ -291,7 +291,7 @@ def test_stub_sees_it_when_a_client_hangs_up_before_the_first_token(stub_server)
         head = f"POST /openai/v1/chat/completions HTTP/1.1\r\ncontent-length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
 
-    wait_until(lambda: stats(stub_server)["client_closed"] == 1, 2, "the stub to see it")
+    wait_until(lambda: stats(stub_server)["client_closed"] == 1, 10, "the stub to see it")
 
 
 def test_nothing_is_sent_when_it_was_stopped_before(model, stub_server):
