@@ -67,6 +67,7 @@ class Runtime:
     coalescer: Coalescer
     keeper: LeaseKeeper
     writer: EventWriter
+    provider: GroqModel
     turns: TurnRunner
     catalogue: Catalogue
     rules: Rules = field(default_factory=read_rules)
@@ -97,15 +98,13 @@ def _build(settings: Settings) -> Runtime:
     store = JobStore(redis)
     sweep = Sweep(redis, lease_s=settings.lease_s)
     teams = Teams(redis, lease_s=settings.lease_s)
+    provider = _provider(settings)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     keeper = LeaseKeeper(attempts, renew_every_s=settings.lease_s / 3)
     writer = EventWriter(attempts)
     queue = JobQueue(celery_app)
     coalescer = Coalescer(Flights(redis, silence_s=settings.lease_s / 3), attempts, keeper, queue)
-    keeper.start()
-    writer.start()
-    coalescer.start()
-    CancelListener(partial(listen_for_cancels, redis), keeper).start()
+    _start(redis, keeper, writer, coalescer)
     return Runtime(
         settings=settings,
         attempts=attempts,
@@ -123,7 +122,8 @@ def _build(settings: Settings) -> Runtime:
         coalescer=coalescer,
         keeper=keeper,
         writer=writer,
-        turns=TurnRunner(_chat_model(settings, redis), catalogue, SharedBreaker(redis)),
+        provider=provider,
+        turns=TurnRunner(_paced(provider, settings, redis), catalogue, SharedBreaker(redis)),
         catalogue=catalogue,
         personas=load_personas(),
         synthesis=load_synthesis(),
@@ -133,13 +133,24 @@ def _build(settings: Settings) -> Runtime:
     )
 
 
-def _chat_model(settings: Settings, redis: Redis) -> ChatModel:
+def _start(redis: Redis, keeper: LeaseKeeper, writer: EventWriter, coalescer: Coalescer) -> None:
+    keeper.start()
+    writer.start()
+    coalescer.start()
+    CancelListener(partial(listen_for_cancels, redis), keeper).start()
+
+
+def _provider(settings: Settings) -> GroqModel:
+    return GroqModel(
+        settings.groq_api_key.get_secret_value(),
+        settings.llm_url,
+        max_connections=settings.worker_threads,
+    )
+
+
+def _paced(provider: GroqModel, settings: Settings, redis: Redis) -> ChatModel:
     return PacedModel(
-        GroqModel(
-            settings.groq_api_key.get_secret_value(),
-            settings.llm_url,
-            max_connections=settings.worker_threads,
-        ),
+        provider,
         UpstreamBudget(
             redis,
             requests_per_minute=settings.llm_requests_per_minute,

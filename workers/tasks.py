@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,6 +15,7 @@ from celery.signals import worker_ready
 from core.errors import ServiceUnavailable, SlotUnavailable
 from workers import names, shadow, team, team_end, upkeep
 from workers.app import celery_app
+from workers.model_check import warn_of_missing_models
 from workers.runtime import runtime
 from workers.workflow import run_job
 
@@ -21,8 +24,10 @@ logger = structlog.get_logger(__name__)
 
 @worker_ready.connect
 def _warm_up(**_: Any) -> None:
-    """Build the runtime before the first job needs it."""
-    runtime()
+    """Build the runtime before the first job needs it, and look at the provider meanwhile."""
+    parts = runtime()
+    check = partial(warn_of_missing_models, parts.provider, parts.catalogue)
+    threading.Thread(target=check, name="model-check", daemon=True).start()
 
 
 @celery_app.task(name=names.RUN_CHAT, bind=True)
