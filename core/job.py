@@ -152,12 +152,11 @@ WORKER_LOST: Final = "worker_lost"
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """A quick answer that a cascade asked for; its reader saw it only if it was served."""
+    """A quick answer that a cascade asked for and that no reader saw."""
 
     model: str
     usage: Usage
     cost_micros: int
-    is_served: bool
 
 
 class AgentReport(Struct, frozen=True, kw_only=True):
@@ -166,7 +165,7 @@ class AgentReport(Struct, frozen=True, kw_only=True):
     Attributes:
         text: its own reply, where it is one of several; the answer says it where it is alone.
         rounds: how often it was asked.
-        drafts: the quick answers before the last word; they are part of `usage` and the cost.
+        drafts: quick answers that were not served; they are part of `usage` and the cost.
     """
 
     name: str

@@ -102,7 +102,6 @@ def _public_report(report: AgentReport) -> dict[str, Any]:
                 "model": draft.model,
                 "usage": public_usage(draft.usage),
                 "cost_usd": to_usd(draft.cost_micros),
-                "served": draft.is_served,
             }
             for draft in report.drafts
         ],

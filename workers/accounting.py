@@ -26,7 +26,7 @@ def with_savings(outcome: Outcome, catalogue: Catalogue) -> Outcome:
 
 
 def _calls_of(report: AgentReport, catalogue: Catalogue) -> Iterator[Call]:
-    """Yield a cascade's drafts, then what the model with the last word used."""
+    """Yield a cascade's drafts, then what the model that answered used."""
     rest, cost_micros = report.usage, report.cost_micros
     for draft in report.drafts:
         rest = _less(rest, draft.usage)
@@ -35,7 +35,7 @@ def _calls_of(report: AgentReport, catalogue: Catalogue) -> Iterator[Call]:
             model=catalogue.get(draft.model) or catalogue.for_tier("quick"),
             usage=draft.usage,
             cost_micros=draft.cost_micros,
-            is_served=draft.is_served,
+            is_served=False,
         )
     yield Call(
         model=catalogue.get(report.model) or catalogue.for_tier("deep"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from agents.cascade import CascadeRunner
 from agents.groq_model import GroqModel
 from agents.paced_model import PacedModel
 from agents.personas import load_judge, load_personas, load_synthesis
@@ -76,6 +77,10 @@ class Runtime:
     judge: Persona
     comparisons: Comparisons
     shadow_budget: ShadowBudget
+
+    @property
+    def cascades(self) -> CascadeRunner:
+        return CascadeRunner(self.turns)
 
 
 _lock = threading.Lock()

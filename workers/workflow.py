@@ -20,6 +20,7 @@ from core.job import Answer, JobError, JobSpec, JobStatus, Outcome, Route
 from core.team import MOST_CHOSEN
 from storage.flights import Role
 from workers import reuse, shadow, team
+from workers.cascading import climb, ladder_of
 from workers.endings import NOTHING_UNWRITTEN, defer, finish
 from workers.telling import history_of, listener, now_ms
 
@@ -108,10 +109,15 @@ def _take_turn(
 ) -> tuple[JobStatus, Outcome] | None:
     """Have the one agent answer, and end the job; None when another attempt will."""
     pen = runtime.writer.open(claim, stop, NewEvent(events.ANSWER_DELTA, {"agent": turn.agent}))
+    ladder = ladder_of(claim.spec, turn, route, runtime.catalogue)
+    route = ladder.quick if ladder else route
     pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(route)))
     pen.tell(NewEvent(events.AGENT_STARTED, {"agent": turn.agent, "model": route.model}))
     heard = listener(pen, {}, turn, also=led.hear if led else None)
-    reply = runtime.turns.run(turn, deadline=deadline, stop=stop, listener=heard)
+    if ladder is None:
+        reply = runtime.turns.run(turn, deadline=deadline, stop=stop, listener=heard)
+    else:
+        reply, route = climb(runtime, ladder, deadline=deadline, stop=stop, listener=heard, pen=pen)
     if stop.reason is StopReason.LOST:
         logger.warning("another attempt has the job; this one ends")
         return None
