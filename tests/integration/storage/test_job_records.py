@@ -154,7 +154,7 @@ def is_inserted(records, job):
 
 def test_jobs_are_recorded_when_answers_are_slow(distant_records, records, proxy):
     job = queued()
-    proxy.latency_s = 0.2
+    proxy.latency_s = 0.03
 
     distant_records.insert(job)
 
