@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -23,7 +24,7 @@ from core.job import Answer, CacheUse, JobError, JobStatus, Outcome
 from core.savings import saved_by_cache
 from storage.attempts import NO_EVENTS, Batch, Claim, Ending
 from storage.flights import Flight, Role
-from workers.endings import patiently
+from workers.endings import Ended, patiently
 from workers.leases import obey
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Coalescer:
     def enter(self, name: str, claim: Claim) -> tuple[Role, LeadFlight]:
         """Lead the question, or hand the claim over to who does.
 
-        Whoever leads has to call `end`.
+        Whoever leads has to call `end` or `send_on`.
         """
         flight = Flight(name, f"{claim.job_id}:{claim.fence}")
         role = self._flights.enter(flight, claim)
@@ -100,23 +101,30 @@ class Coalescer:
             self._wake.set()
         return role, led
 
-    def end(self, led: LeadFlight, status: JobStatus | None, outcome: Outcome) -> None:
-        """End every follower as the leader ended, or send each on its own way if status is None."""
+    def end(self, led: LeadFlight, ended: Ended) -> None:
+        """End every follower as the leader ended."""
+        with self._closing(led, is_answered=ended.status is JobStatus.COMPLETED) as followers:
+            self._finish(led, followers, ended)
+
+    def send_on(self, led: LeadFlight, wait_s: float) -> None:
+        """Have the followers claimed anew, after `wait_s`; the first of them leads."""
+        with self._closing(led, is_answered=False) as followers:
+            for follower in followers:
+                self._give_back(follower, wait_s)
+
+    @contextmanager
+    def _closing(self, led: LeadFlight, *, is_answered: bool) -> Iterator[list[_Follower]]:
+        """Stop leading; the block puts the followers away, whose leases are kept that long."""
         with self._lock:
             self._led.discard(led)
-        is_answered = status is JobStatus.COMPLETED
         late = patiently(lambda: self._flights.close(led.flight, is_answered=is_answered))
         with led.lock:
             self._adopt(led, late)
             followers, led.followers = led.followers, []
-        if not followers:
-            return
-        logger.info("followers ended", count=len(followers), status=status and status.value)
+        if followers:
+            logger.info("flight ended", followers=len(followers), is_answered=is_answered)
         try:
-            if status is None:
-                self._send_on(followers)
-            else:
-                self._finish(led, followers, status, outcome)
+            yield followers
         finally:
             for follower in followers:
                 self._keeper.drop(follower.claim)
@@ -182,30 +190,28 @@ class Coalescer:
         outcome = outcome.with_spent(follower.claim.spent)
         self._attempts.finish(follower.claim, status, outcome, unsure=follower.in_flight)
 
-    def _finish(
-        self,
-        led: LeadFlight,
-        followers: Sequence[_Follower],
-        status: JobStatus,
-        outcome: Outcome,
-    ) -> None:
+    def _finish(self, led: LeadFlight, followers: Sequence[_Follower], ended: Ended) -> None:
         endings = []
         for follower in followers:
             rest = _merged(_opening(follower) + led.script[follower.told :])
-            shared = _to_share(outcome, follower.claim).with_spent(follower.claim.spent)
-            endings.append(Ending(follower.claim, status, shared, follower.in_flight, rest))
-        patiently(lambda: self._attempts.finish_many(endings))
+            shared = _to_share(ended.outcome, follower.claim).with_spent(follower.claim.spent)
+            endings.append(Ending(follower.claim, ended.status, shared, follower.in_flight, rest))
+        if endings:
+            patiently(lambda: self._attempts.finish_many(endings))
 
-    def _send_on(self, followers: Sequence[_Follower]) -> None:
-        """Have the followers claimed anew; the first of them leads."""
-        for follower in followers:
-            claim, unsure = follower.claim, follower.in_flight
-            patiently(
-                lambda claim=claim, unsure=unsure: self._attempts.defer(  # type: ignore[misc]
-                    claim, 0.0, reason="leader_gone", spent=claim.spent, unsure=unsure
-                )
+    def _give_back(self, follower: _Follower, wait_s: float) -> None:
+        claim = follower.claim
+        patiently(
+            lambda: self._attempts.defer(
+                claim,
+                wait_s,
+                reason="leader_gone",
+                spent=claim.spent,
+                unsure=follower.in_flight,
             )
-            spec = claim.spec
+        )
+        spec = claim.spec
+        if not wait_s:
             self._queue.submit(spec.id, is_quick=spec.mode == "quick", request_id=spec.request_id)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
+from msgspec import Struct
 
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
@@ -30,6 +31,19 @@ Unwritten = tuple["Batch", list[NewEvent]]
 NOTHING_UNWRITTEN: Final[Unwritten] = (NO_EVENTS, [])
 
 T = TypeVar("T")
+
+
+class Ended(Struct, frozen=True):
+    """How an attempt ended its job."""
+
+    status: JobStatus
+    outcome: Outcome
+
+
+class Deferred(Struct, frozen=True):
+    """The job is back in the queue for `wait_s`."""
+
+    wait_s: float
 
 
 def finish(

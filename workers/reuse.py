@@ -17,7 +17,7 @@ from core.job import CacheUse, JobSpec, JobStatus, Outcome
 from core.versions import policy_version
 from storage.attempts import NO_EVENTS
 from storage.flights import Role
-from workers.endings import finish
+from workers.endings import Deferred, Ended, finish
 
 if TYPE_CHECKING:
     from storage.attempts import Claim
@@ -105,21 +105,25 @@ def keep(runtime: Runtime, spec: JobSpec, name: str, status: JobStatus, outcome:
         runtime.cache.keep(name, entry, spec.cache, is_session=is_session)
 
 
-def end_flight(
-    runtime: Runtime, led: LeadFlight | None, ended: tuple[JobStatus, Outcome] | None
-) -> None:
-    """End those who follow; an end that is this job's alone sends them on their own way.
+def end_flight(runtime: Runtime, led: LeadFlight | None, ended: Ended | Deferred | None) -> None:
+    """End those who follow as the leader ended; an end that is its alone sends them on their way.
 
     Args:
-        ended: how the leader ended; None when another attempt or a later one will say.
+        ended: None when another attempt has the leader's job.
     """
     if led is None:
         return
-    status, outcome = ended or (None, Outcome())
-    code = outcome.error.code if outcome.error else None
-    if status is JobStatus.CANCELLED or code == "deadline_exceeded":
-        status = None
-    runtime.coalescer.end(led, status, outcome)
+    if isinstance(ended, Ended) and _is_for_all(ended):
+        runtime.coalescer.end(led, ended)
+    else:
+        runtime.coalescer.send_on(led, ended.wait_s if isinstance(ended, Deferred) else 0.0)
+
+
+def _is_for_all(ended: Ended) -> bool:
+    """Say whether the end follows from what was asked, and not from this job's own bounds."""
+    error = ended.outcome.error
+    is_late = error is not None and error.code == "deadline_exceeded"
+    return ended.status is not JobStatus.CANCELLED and not is_late
 
 
 def with_use(outcome: Outcome, asked: Asked) -> Outcome:

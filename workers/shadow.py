@@ -18,6 +18,7 @@ from agents.turn import Listener, Turn
 from core.chat import StopSignal
 from core.job import JobStatus
 from core.shadow import Comparison
+from workers.endings import Deferred, Ended
 from workers.telling import now_ms
 
 if TYPE_CHECKING:
@@ -65,11 +66,12 @@ class _Comparing(Struct, kw_only=True):
         return self.deep_micros + self.judging_micros
 
 
-def offer(runtime: Runtime, spec: JobSpec, ended: tuple[JobStatus, Outcome] | None) -> None:
+def offer(runtime: Runtime, spec: JobSpec, ended: Ended | Deferred | None) -> None:
     """Publish a job that has ended if it is one of those to be compared."""
-    if ended is None or not is_sampled(spec.id, runtime.settings.shadow_share):
+    if not isinstance(ended, Ended) or not is_sampled(spec.id, runtime.settings.shadow_share):
         return
-    if answered_below(runtime.catalogue.for_tier("deep"), spec, *ended) is not None:
+    deep = runtime.catalogue.for_tier("deep")
+    if answered_below(deep, spec, ended.status, ended.outcome) is not None:
         runtime.queue.offer_shadow(spec.id)
 
 

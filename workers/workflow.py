@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from agents.context import build_messages
 from agents.routing import choose
@@ -21,7 +22,7 @@ from core.team import MOST_CHOSEN
 from storage.flights import Role
 from workers import reuse, shadow, team
 from workers.cascading import climb, ladder_of
-from workers.endings import NOTHING_UNWRITTEN, defer, finish
+from workers.endings import NOTHING_UNWRITTEN, Deferred, Ended, defer, finish
 from workers.telling import history_of, listener, now_ms
 
 if TYPE_CHECKING:
@@ -65,6 +66,22 @@ def run_job(runtime: Runtime, job_id: str, *, queued_ms: int | None) -> None:
             finish(runtime, claim, JobStatus.FAILED, outcome, NOTHING_UNWRITTEN)
 
 
+class _Work(Struct, frozen=True, kw_only=True):
+    """One claim on its way: its bounds, what it asks, and who waits for the same answer.
+
+    Attributes:
+        deadline: `time.monotonic()` value at which it has to stop.
+        spent_ms: the job's time so far, by part.
+    """
+
+    claim: Claim
+    stop: StopSignal
+    deadline: float
+    spent_ms: dict[str, int]
+    asked: Asked
+    led: LeadFlight | None
+
+
 def _answer(
     runtime: Runtime,
     claim: Claim,
@@ -74,62 +91,55 @@ def _answer(
 ) -> None:
     began = time.monotonic()
     asked = reuse.asked_by(runtime, claim.spec, history_of(runtime, claim))
-    spent = _spent_before(claim.spec, *times_ms)
-    if reuse.answer_again(runtime, claim, asked, spent):
+    spent_ms = _spent_before(claim.spec, *times_ms)
+    if reuse.answer_again(runtime, claim, asked, spent_ms):
         return
     selected = _select(runtime, claim.spec)
-    spent["route"] = max(0, _since_ms(began) - spent["cache"])
+    spent_ms["route"] = max(0, _since_ms(began) - spent_ms["cache"])
     if len(selected.members) > 1:
-        team.begin(runtime, claim, selected, spent, asked.name)
+        team.begin(runtime, claim, selected, spent_ms, asked.name)
         return
     role, led = reuse.line_up(runtime, claim, asked)
     if role is Role.FOLLOW:
         return
-    if role is Role.ANSWERED and reuse.answer_again(runtime, claim, asked, spent):
+    if role is Role.ANSWERED and reuse.answer_again(runtime, claim, asked, spent_ms):
         return
-    ended: tuple[JobStatus, Outcome] | None = None
+    work = _Work(claim=claim, stop=stop, deadline=deadline, spent_ms=spent_ms, asked=asked, led=led)
+    ended: Ended | Deferred | None = None
     try:
-        turn, route = _prepare(runtime, claim, selected, asked.history)
-        ended = _take_turn(runtime, claim, turn, route, stop, deadline, spent, asked, led)
+        ended = _take_turn(runtime, work, *_prepare(runtime, claim, selected, asked.history))
     finally:
         reuse.end_flight(runtime, led, ended)
     shadow.offer(runtime, claim.spec, ended)
 
 
-def _take_turn(
-    runtime: Runtime,
-    claim: Claim,
-    turn: Turn,
-    route: Route,
-    stop: StopSignal,
-    deadline: float,
-    spent: dict[str, int],
-    asked: Asked,
-    led: LeadFlight | None,
-) -> tuple[JobStatus, Outcome] | None:
-    """Have the one agent answer, and end the job; None when another attempt will."""
+def _take_turn(runtime: Runtime, work: _Work, turn: Turn, route: Route) -> Ended | Deferred | None:
+    """Have the one agent answer, and end the job; None when another attempt has it."""
+    claim, stop = work.claim, work.stop
     pen = runtime.writer.open(claim, stop, NewEvent(events.ANSWER_DELTA, {"agent": turn.agent}))
     ladder = ladder_of(claim.spec, turn, route, runtime.catalogue)
     route = ladder.quick if ladder else route
     pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(route)))
     pen.tell(NewEvent(events.AGENT_STARTED, {"agent": turn.agent, "model": route.model}))
-    heard = listener(pen, {}, turn, also=led.hear if led else None)
+    heard = listener(pen, {}, turn, also=work.led.hear if work.led else None)
     if ladder is None:
-        reply = runtime.turns.run(turn, deadline=deadline, stop=stop, listener=heard)
+        reply = runtime.turns.run(turn, deadline=work.deadline, stop=stop, listener=heard)
     else:
-        reply, route = climb(runtime, ladder, deadline=deadline, stop=stop, listener=heard, pen=pen)
+        reply, route = climb(
+            runtime, ladder, deadline=work.deadline, stop=stop, listener=heard, pen=pen
+        )
     if stop.reason is StopReason.LOST:
         logger.warning("another attempt has the job; this one ends")
         return None
     if reply.retry_in_s is not None:
         defer(runtime, claim, reply.retry_in_s, reply.report, pen)
-        return None
-    status, outcome = conclude(reply, route, _timing(claim.spec, spent, reply))
-    outcome = reuse.with_use(outcome, asked)
+        return Deferred(reply.retry_in_s)
+    status, outcome = conclude(reply, route, _timing(claim.spec, work.spent_ms, reply))
+    outcome = reuse.with_use(outcome, work.asked)
     pen.tell(_agent_event(reply))
     finish(runtime, claim, status, outcome, pen.take())
-    reuse.keep(runtime, claim.spec, asked.name, status, outcome)
-    return status, outcome
+    reuse.keep(runtime, claim.spec, work.asked.name, status, outcome)
+    return Ended(status, outcome)
 
 
 def _select(runtime: Runtime, spec: JobSpec) -> Team:

@@ -248,3 +248,13 @@ def saved(stack):
     shown = stack.aether("cache", "stats")
     assert shown.returncode == 0, shown.stderr
     return next(line.split()[-1] for line in shown.stdout.splitlines() if "saved" in line)
+
+
+def test_followers_wait_with_their_leader_when_the_provider_asks_for_time(api, calls):
+    question = "What is a limit? [[stub:once 429 retry_after=3 first_ms=300]]"
+    ids = [api.submit(question).json()["id"] for _ in range(3)]
+
+    ended = [api.end_of(job_id) for job_id in ids]
+
+    assert {job["status"] for job in ended} == {"completed"}
+    assert calls() == 2
