@@ -154,6 +154,7 @@ class TurnRunner:
             cost_micros=run.cost_micros,
             timing_ms={"first_token": _to_ms(run.first_token_s), "total": _to_ms(run.elapsed_s)},
             error=ending.error,
+            fallback_from=turn.models[0].id if model is not turn.models[0] else None,
         )
         return Reply(
             text="".join(run.text),

@@ -20,6 +20,7 @@ class Entry(Struct, frozen=True, kw_only=True, array_like=True):
         asked_ms: when its job was submitted, Unix milliseconds; a purge after that voids it.
         cost_micros: what a hit saves.
         models: every model that had a part in it.
+        kept_until_ms: when it ends to serve, wherever it lies, Unix milliseconds.
     """
 
     answer: Answer
@@ -30,6 +31,7 @@ class Entry(Struct, frozen=True, kw_only=True, array_like=True):
     models: tuple[str, ...]
     version: str
     asked_ms: int
+    kept_until_ms: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -41,10 +43,10 @@ def to_entry(spec: JobSpec, status: JobStatus, outcome: Outcome, version: str) -
     answer = outcome.answer
     if status is not JobStatus.COMPLETED or answer is None or answer.finish_reason != _WHOLE:
         return None
-    is_fallback = any(report.error is not None for report in outcome.agents)
-    if outcome.degraded or is_fallback or not answer.text:
-        return None
     reports = [*outcome.agents, *([outcome.synthesis] if outcome.synthesis else [])]
+    is_second_choice = any(report.error or report.fallback_from for report in reports)
+    if outcome.degraded or is_second_choice or not answer.text:
+        return None
     return Entry(
         answer=answer,
         route=outcome.route,

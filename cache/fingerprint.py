@@ -17,6 +17,7 @@ import msgspec
 
 from core.chat import Message
 from core.job import JobSpec
+from core.models import read_catalogue
 from core.settings import Settings
 from core.versions import policy_version
 
@@ -33,7 +34,7 @@ class Fingerprints:
 
     Args:
         secret: the deployment's; another one makes every name new.
-        version: of the prompts and weights, and of the model catalogue.
+        version: of prompts and weights, and which models answer.
         is_shared: answers to requests without a conversation are anybody's, not their user's.
     """
 
@@ -67,7 +68,9 @@ class Fingerprints:
 
 def fingerprints_of(settings: Settings) -> Fingerprints:
     """Return the deployment's names; API and workers make the same ones."""
-    provider = f"{settings.llm_provider} {settings.llm_url}"
+    tiers = read_catalogue(settings.llm_provider, settings.models_file).tiers
+    models = ",".join(f"{tier}={tiers[tier]}" for tier in sorted(tiers))
+    provider = f"{settings.llm_provider} {settings.llm_url} {models}"
     return Fingerprints(
         settings.jwt_secret.get_secret_value(),
         f"{policy_version()} {provider}",

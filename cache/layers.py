@@ -23,7 +23,10 @@ logger = structlog.get_logger(__name__)
 
 #: By so much lives differ, so that answers which came together do not go together.
 _JITTER: Final = 0.1
-#: How long Redis is left alone after it failed or was slow, in seconds.
+#: So many commands in a row that Redis did not answer in time make a pause: one slow answer of a
+#: busy machine is not Redis away.
+_FAILURES: Final = 3
+#: How long Redis is then left alone, in seconds.
 _PAUSE_S: Final = 1.0
 
 
@@ -60,7 +63,7 @@ class MemoryLayer:
 
     def put(self, name: str, entry: Entry, ttl_s: float) -> None:
         with self._lock:
-            self._kept[name] = _Kept(entry, jittered_s(min(ttl_s, self.ttl_s)))
+            self._kept[name] = _Kept(entry, min(ttl_s, jittered_s(self.ttl_s)))
 
     def drop(self, name: str) -> None:
         with self._lock:
@@ -72,7 +75,7 @@ class MemoryLayer:
 
 
 class PatientRedis:
-    """A Redis that may be away: what fails or takes too long is a miss, and then it is left alone.
+    """A Redis that may be away: what fails or takes too long is a miss, and soon it is left alone.
 
     Args:
         redis: a client whose every wait is bounded by a few hundredths of a second.
@@ -80,9 +83,10 @@ class PatientRedis:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._lock = threading.Lock()
         self._resume_at = 0.0
-        #: Commands that Redis did not answer.
-        self.errors = 0
+        self._failures = 0
+        self._errors = 0
 
     @contextmanager
     def tried(self) -> Iterator[Redis | None]:
@@ -93,6 +97,21 @@ class PatientRedis:
         try:
             yield self._redis
         except RedisError as error:
-            self.errors += 1
+            self._note_failure(error)
+        else:
+            self._failures = 0
+
+    def take_errors(self) -> int:
+        """Return how many commands Redis did not answer since this was asked last."""
+        with self._lock:
+            errors, self._errors = self._errors, 0
+            return errors
+
+    def _note_failure(self, error: RedisError) -> None:
+        with self._lock:
+            self._errors += 1
+            self._failures += 1
+            if self._failures < _FAILURES:
+                return
             self._resume_at = time.monotonic() + _PAUSE_S
-            logger.warning("cache without Redis for a second", error=repr(error))
+        logger.warning("cache without Redis for a second", error=repr(error))

@@ -4,25 +4,20 @@ L1 is the process's memory. Behind it, answers to requests without a conversatio
 all processes (L3); those within a conversation in a second memory and, for as long, in Redis, so
 that any process may go on with the conversation (L2).
 
-Redis trouble is a miss and a count, never an error.
-
-| Key | Type | Lives |
-|---|---|---|
-| aether:cache:<name> | string, one entry | the TTL of its kind |
-| aether:cache:voided | hash: what was purged, and when (ms) | longest TTL after the last purge |
-| aether:cache:stats:<yyyymmdd> | hash of counts | 8 d |
+Redis trouble is a miss and a count, never an error. `aether:cache:<name>` holds one entry, for the
+TTL of its kind.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 from msgspec import Struct
 
+from cache.bulletin import Bulletin, Dependency, Fetched
 from cache.entry import Entry, decode, encode
 from cache.layers import MemoryLayer, PatientRedis, jittered_s
 
@@ -36,13 +31,6 @@ L1_SIZE: Final = 10_000
 L1_TTL_S: Final = 300.0
 L2_SIZE: Final = 5_000
 L2_TTL_S: Final = 1_800.0
-
-_VOIDED: Final = "aether:cache:voided"
-_STATS_TTL_S: Final = 8 * 24 * 3600
-#: How old the knowledge of purges, and counts nobody else knows of, may get.
-_REFRESH_S: Final = 0.5
-
-Dependency = Literal["all", "user", "model", "version"]
 
 
 class Hit(Struct, frozen=True):
@@ -61,43 +49,70 @@ class ResponseCache:
         self._ttl_s = ttl_s
         self._memory = MemoryLayer(L1_SIZE, L1_TTL_S)
         self._session = MemoryLayer(L2_SIZE, L2_TTL_S)
-        self._lock = threading.Lock()
-        self._voided: dict[str, int] = {}
-        self._counts: Counter[str] = Counter()
-        self._refresh_at = 0.0
+        self._bulletin = Bulletin(self._redis, longest_s=max(ttl_s, L2_TTL_S), forget=self.forget)
 
-    def look(self, name: str, control: CacheControl, *, is_session: bool = False) -> Hit | None:
-        """Return a kept answer that may be used, and bring it to the layers above where it lay."""
-        self._refresh_if_due()
-        entry, layer = self._find(name, is_session=is_session)
-        age_s = 0.0 if entry is None else max(0.0, time.time() - entry.asked_ms / 1000)
-        is_too_old = control.max_age_s is not None and age_s > control.max_age_s
-        if entry is None or layer is None or is_too_old or self._is_voided(entry):
-            self._count("misses")
+    def look(
+        self,
+        name: str,
+        control: CacheControl,
+        *,
+        is_session: bool = False,
+        is_again: bool = False,
+    ) -> Hit | None:
+        """Return a kept answer that may be used, and bring it to the layers above where it lay.
+
+        Args:
+            is_again: this request has been looked up, and counted as a miss, before.
+        """
+        fetched = self._bulletin.read_if_due(_key(name))
+        for entry, layer in self._candidates(name, fetched, is_session=is_session):
+            if self._may_serve(entry, control):
+                if layer != "memory":
+                    self._remember(name, entry, is_session=is_session)
+                return self._hit(entry, layer, is_again=is_again)
+        if not is_again:
+            self._bulletin.count("misses")
+        return None
+
+    def admit(
+        self, name: str, data: bytes, control: CacheControl, *, is_session: bool
+    ) -> Hit | None:
+        """Return what `keep` has just encoded in another process, as `look` does a second time."""
+        entry = decode(data)
+        if entry is None or not self._may_serve(entry, control):
             return None
-        if layer != "memory":
-            left_s = (L2_TTL_S if is_session else self._ttl_s) - age_s
-            self._remember(name, entry, max(1.0, left_s), is_session=is_session)
-        self._count(f"hits:{layer}")
-        self._count("saved_micros", entry.cost_micros)
-        return Hit(entry, layer, age_s)
+        self._remember(name, entry, is_session=is_session)
+        return self._hit(entry, "session" if is_session else "redis", is_again=True)
 
     def keep(
         self, name: str, entry: Entry, control: CacheControl, *, is_session: bool = False
-    ) -> None:
-        """Keep an answer in every layer of its kind; one that was purged meanwhile is not kept."""
-        self._refresh_if_due()
-        if self._is_voided(entry):
-            return
+    ) -> bytes | None:
+        """Keep an answer in every layer of its kind and return it encoded.
+
+        One that was purged while it was made is not kept. One that was asked for anew takes the
+        place of what any process remembers.
+        """
+        self._bulletin.read_if_due(_key(name))
+        if self._bulletin.is_purged(entry):
+            return None
         longest_s = L2_TTL_S if is_session else self._ttl_s
-        ttl_s = min(longest_s, control.ttl_s if control.ttl_s is not None else longest_s)
-        self._remember(name, entry, ttl_s, is_session=is_session)
+        ttl_ms = int(jittered_s(min(longest_s, control.ttl_s or longest_s)) * 1000)
+        entry = msgspec.structs.replace(entry, kept_until_ms=_now_ms() + ttl_ms)
+        self._remember(name, entry, is_session=is_session)
         data = encode(entry)
         with self._redis.tried() as redis:
             if redis is not None:
-                redis.set(_key(name), data, px=max(1, int(jittered_s(ttl_s) * 1000)))
-        self._count("stores")
-        self._count("stored_bytes", len(data))
+                redis.set(_key(name), data, px=ttl_ms)
+                if control.mode == "refresh":
+                    self._bulletin.tell_replaced(redis, name)
+        self._bulletin.count("stores")
+        self._bulletin.count("stored_bytes", len(data))
+        return data
+
+    def forget(self, name: str) -> None:
+        """Let this process look into Redis next time."""
+        self._memory.drop(name)
+        self._session.drop(name)
 
     def purge(self, kind: Dependency, value: str = "") -> bool:
         """Void every answer kept so far that depends on the value, in all processes within 1 s.
@@ -105,87 +120,56 @@ class ResponseCache:
         Returns:
             False when Redis did not take it: then only this process knows.
         """
-        field, now_ms = f"{kind}:{value}", int(time.time() * 1000)
-        with self._lock:
-            self._voided[field] = now_ms
-        with self._redis.tried() as redis:
-            if redis is not None:
-                redis.hset(_VOIDED, field, now_ms)
-                redis.expire(_VOIDED, int(max(self._ttl_s, L2_TTL_S)) + 60)
-                return True
-        return False
+        return self._bulletin.purge(kind, value)
 
     def stats(self) -> dict[str, int]:
-        """Return today's counts of all processes (UTC), and this process's own unsaved ones."""
-        self._refresh_at = 0.0
-        self._refresh_if_due()
-        with self._redis.tried() as redis:
-            if redis is not None:
-                found = redis.hgetall(_stats_key())
-                return {name.decode(): int(count) for name, count in found.items()}  # type: ignore[union-attr]
-        return {}
+        """Return today's counts of all processes (UTC); nothing while Redis is away."""
+        return self._bulletin.counts()
 
-    def _find(self, name: str, *, is_session: bool) -> tuple[Entry | None, CacheLayer | None]:
+    def _candidates(
+        self, name: str, fetched: Fetched | None, *, is_session: bool
+    ) -> Iterator[tuple[Entry, CacheLayer]]:
+        """Yield what the layers hold, from the top; Redis is asked only if that is got to."""
         if entry := self._memory.get(name):
-            return entry, "memory"
+            yield entry, "memory"
         if is_session and (entry := self._session.get(name)):
-            return entry, "session"
+            yield entry, "session"
+        data = self._fetch(name) if fetched is None else fetched.data
+        if data is not None and (entry := decode(data)):
+            yield entry, "session" if is_session else "redis"
+
+    def _fetch(self, name: str) -> bytes | None:
         with self._redis.tried() as redis:
             data = redis.get(_key(name)) if redis is not None else None
-            if isinstance(data, bytes) and (entry := decode(data)):
-                return entry, "session" if is_session else "redis"
-        return None, None
+            return data if isinstance(data, bytes) else None
+        return None
 
-    def _remember(self, name: str, entry: Entry, ttl_s: float, *, is_session: bool) -> None:
-        self._memory.put(name, entry, ttl_s)
+    def _may_serve(self, entry: Entry, control: CacheControl) -> bool:
+        is_young = control.max_age_s is None or _age_s(entry) <= control.max_age_s
+        is_alive = _now_ms() < entry.kept_until_ms
+        return is_young and is_alive and not self._bulletin.is_purged(entry)
+
+    def _hit(self, entry: Entry, layer: CacheLayer, *, is_again: bool) -> Hit:
+        self._bulletin.count(f"hits:{layer}")
+        self._bulletin.count("saved_micros", entry.cost_micros)
+        if is_again:
+            self._bulletin.count("misses", -1)
+        return Hit(entry, layer, _age_s(entry))
+
+    def _remember(self, name: str, entry: Entry, *, is_session: bool) -> None:
+        left_s = (entry.kept_until_ms - _now_ms()) / 1000
+        self._memory.put(name, entry, left_s)
         if is_session:
-            self._session.put(name, entry, ttl_s)
-
-    def _is_voided(self, entry: Entry) -> bool:
-        with self._lock:
-            if not self._voided:
-                return False
-            fields = ["all:", f"user:{entry.user_id}", f"version:{entry.version}"]
-            fields += [f"model:{model}" for model in entry.models]
-            return any(entry.asked_ms <= self._voided.get(field, -1) for field in fields)
-
-    def _count(self, name: str, amount: int = 1) -> None:
-        with self._lock:
-            self._counts[name] += amount
-
-    def _refresh_if_due(self) -> None:
-        """Tell Redis what was counted and learn what was purged, twice a second at most."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._refresh_at:
-                return
-            self._refresh_at = now + _REFRESH_S
-            counts, self._counts = self._counts, Counter()
-            counts["errors"] += self._redis.errors
-            self._redis.errors = 0
-        with self._redis.tried() as redis:
-            if redis is not None:
-                self._exchange(redis, counts)
-                return
-        with self._lock:
-            self._counts.update(counts)
-
-    def _exchange(self, redis: Redis, counts: Counter[str]) -> None:
-        with redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(_VOIDED)
-            for name, count in counts.items():
-                if count:
-                    pipe.hincrby(_stats_key(), name, count)
-            pipe.expire(_stats_key(), _STATS_TTL_S)
-            found = pipe.execute()[0]
-        with self._lock:
-            # What this process purged while Redis was away stays purged here.
-            self._voided |= {field.decode(): int(at_ms) for field, at_ms in found.items()}
+            self._session.put(name, entry, left_s)
 
 
 def _key(name: str) -> str:
     return f"aether:cache:{name}"
 
 
-def _stats_key() -> str:
-    return f"aether:cache:stats:{datetime.now(UTC):%Y%m%d}"
+def _age_s(entry: Entry) -> float:
+    return max(0.0, time.time() - entry.asked_ms / 1000)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -166,6 +166,7 @@ class AgentReport(Struct, frozen=True, kw_only=True):
         text: its own reply, where it is one of several; the answer says it where it is alone.
         rounds: how often it was asked.
         drafts: quick answers that were not served; they are part of `usage` and the cost.
+        fallback_from: the model in whose place another one answered.
     """
 
     name: str
@@ -180,6 +181,7 @@ class AgentReport(Struct, frozen=True, kw_only=True):
     text: str | None = None
     rounds: int = 1
     drafts: tuple[Draft, ...] = ()
+    fallback_from: str | None = None
 
 
 class Route(Struct, frozen=True, kw_only=True):

@@ -205,6 +205,7 @@ def _merge(own: Sequence[MemberReply]) -> AgentReport:
         },
         text=texts[-1],
         rounds=len(own),
+        fallback_from=next((r.report.fallback_from for r in own if r.report.fallback_from), None),
     )
 
 

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from cache.response_cache import Dependency, ResponseCache
+from cache.bulletin import Dependency
+from cache.response_cache import ResponseCache
 from core.job import to_usd
 from core.settings import read_settings
 from ops.resolve import running_settings

@@ -20,8 +20,11 @@ from storage.scripts import Script
 if TYPE_CHECKING:
     from redis import Redis
 
-#: How long those who come after the end are sent to the kept answer, in milliseconds.
+#: How long those who come after the end are given the answer, in milliseconds: as long as it may
+#: take from their look into the cache to here.
 _ANSWERED_MS: Final = 2_000
+#: The same where a crowd asked, which may still stand in the queue.
+_ANSWERED_CROWD_MS: Final = 30_000
 _TAKEN_AT_ONCE: Final = 500
 
 _encode = msgspec.json.Encoder().encode
@@ -36,6 +39,13 @@ class Role(StrEnum):
     FOLLOW = "follow"
     #: Somebody has just answered it.
     ANSWERED = "answered"
+
+
+class Entered(Struct, frozen=True):
+    """The role of a job, and the answer that it was ANSWERED with, as its leader encoded it."""
+
+    role: Role
+    answer: bytes = b""
 
 
 class Flight(Struct, frozen=True):
@@ -59,10 +69,15 @@ class Flights:
         self._tick = Script(redis, "flight_tick")
         self._close = Script(redis, "flight_close")
 
-    def enter(self, flight: Flight, claim: Claim) -> Role:
-        """Lead, or hand the claim over to who does."""
-        arguments = [flight.token, self._silence_ms, _encode(claim)]
-        return Role(self._enter.run(keys.flight(flight.name), arguments).decode())
+    def enter(self, flight: Flight, claim: Claim, *, wants_new: bool = False) -> Entered:
+        """Lead, or hand the claim over to who does.
+
+        Args:
+            wants_new: an answer that was just given is of no use.
+        """
+        arguments = [flight.token, self._silence_ms, _encode(claim), "1" if wants_new else ""]
+        role, *answer = self._enter.run(keys.flight(flight.name), arguments)
+        return Entered(Role(role.decode()), *answer)
 
     def tick(self, flights: Sequence[Flight]) -> list[list[Claim]]:
         """Go on leading, and return the claims that were handed over to each, in one round trip."""
@@ -74,10 +89,15 @@ class Flights:
         )
         return [_to_claims(claims) for claims in found]
 
-    def close(self, flight: Flight, *, is_answered: bool) -> list[Claim]:
-        """Stop leading and return the last claims that were handed over."""
-        answered_ms = _ANSWERED_MS if is_answered else 0
-        return _to_claims(self._close.run(keys.flight(flight.name), [flight.token, answered_ms]))
+    def close(self, flight: Flight, answer: bytes, *, is_crowd: bool) -> list[Claim]:
+        """Stop leading and return the last claims that were handed over.
+
+        Args:
+            answer: what those are given who come next; empty if that must not be.
+            is_crowd: others have followed.
+        """
+        arguments = [flight.token, answer, _ANSWERED_CROWD_MS if is_crowd else _ANSWERED_MS]
+        return _to_claims(self._close.run(keys.flight(flight.name), arguments))
 
 
 def _to_claims(encoded: Sequence[Any]) -> list[Claim]:

@@ -15,7 +15,7 @@ stays within one Redis Cluster slot.
 | aether:{s}:records | stream of finished job ids | entries until written to MongoDB | finish | upkeep |
 | aether:{s}:revoked:<jti> | string | rest of the token's life | logout | every request |
 | aether:breaker:<model> | hash: counts, open_until, probe_until | 3 min | workers | workers |
-| aether:{<fingerprint>}:flight | string, the leader's token, or `answered` | a third of a lease; 2 s | workers | workers |
+| aether:{<fingerprint>}:flight | string, the leader's token, or `answer:` and what is kept of it | a third of a lease; 2 s, or 30 s where others followed | workers | workers |
 | aether:{<fingerprint>}:waiting | list of claims that were handed over | until the leader takes them | workers | workers |
 | aether:{budget:<model>} | hash: granted, booked and at, of requests and of tokens; open_at | until it is full again, and 5 min | workers | workers |
 | aether:{budget:<model>}:booking:<id> | hash: tickets of a call that waits | until it starts, at most 5 min | workers | workers |

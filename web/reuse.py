@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 
 
 def find_answer(services: WebServices, spec: JobSpec) -> Hit | None:
-    """Return a kept answer that may serve; within a conversation only its worker can tell."""
-    if spec.cache.mode != "use" or spec.conversation_id is not None:
+    """Return a kept answer that may serve; within a conversation only its worker can tell.
+
+    One that is to be made anew is forgotten here at once, so that who asked for that sees it.
+    """
+    if spec.cache.mode == "bypass" or spec.conversation_id is not None:
         return None
-    return services.cache.look(services.fingerprints.of(spec), spec.cache)
+    name = services.fingerprints.of(spec)
+    if spec.cache.mode == "refresh":
+        services.cache.forget(name)
+        return None
+    return services.cache.look(name, spec.cache)
 
 
 def accept_answered(

@@ -23,7 +23,7 @@ from core.events import NewEvent
 from core.job import Answer, CacheUse, JobError, JobStatus, Outcome
 from core.savings import saved_by_cache
 from storage.attempts import NO_EVENTS, Batch, Claim, Ending
-from storage.flights import Flight, Role
+from storage.flights import Entered, Flight, Role
 from workers.endings import Ended, patiently
 from workers.leases import obey
 
@@ -87,47 +87,54 @@ class Coalescer:
     def start(self) -> None:
         self._thread.start()
 
-    def enter(self, name: str, claim: Claim) -> tuple[Role, LeadFlight]:
+    def enter(
+        self, name: str, claim: Claim, *, wants_new: bool = False
+    ) -> tuple[Entered, LeadFlight]:
         """Lead the question, or hand the claim over to who does.
 
         Whoever leads has to call `end` or `send_on`.
         """
         flight = Flight(name, f"{claim.job_id}:{claim.fence}")
-        role = self._flights.enter(flight, claim)
+        entered = self._flights.enter(flight, claim, wants_new=wants_new)
         led = LeadFlight(flight)
-        if role is Role.LEAD:
+        if entered.role is Role.LEAD:
             with self._lock:
                 self._led.add(led)
             self._wake.set()
-        return role, led
+        return entered, led
 
     def end(self, led: LeadFlight, ended: Ended) -> None:
-        """End every follower as the leader ended."""
-        with self._closing(led, is_answered=ended.status is JobStatus.COMPLETED) as followers:
+        """End every follower as the leader ended, and give its answer to those who come next."""
+        with self._closing(led, ended.kept) as followers:
             self._finish(led, followers, ended)
 
     def send_on(self, led: LeadFlight, wait_s: float) -> None:
         """Have the followers claimed anew, after `wait_s`; the first of them leads."""
-        with self._closing(led, is_answered=False) as followers:
+        with self._closing(led, b"") as followers:
             for follower in followers:
                 self._give_back(follower, wait_s)
 
     @contextmanager
-    def _closing(self, led: LeadFlight, *, is_answered: bool) -> Iterator[list[_Follower]]:
-        """Stop leading; the block puts the followers away, whose leases are kept that long."""
+    def _closing(self, led: LeadFlight, answer: bytes) -> Iterator[list[_Follower]]:
+        """Stop leading; the block puts the followers away, whose leases are kept that long.
+
+        Args:
+            answer: what is given to those who ask from now on; empty if nothing is.
+        """
         with self._lock:
             self._led.discard(led)
-        late = patiently(lambda: self._flights.close(led.flight, is_answered=is_answered))
+        is_crowd = bool(led.followers)
+        late = patiently(lambda: self._flights.close(led.flight, answer, is_crowd=is_crowd))
         with led.lock:
             self._adopt(led, late)
             followers, led.followers = led.followers, []
         if followers:
-            logger.info("flight ended", followers=len(followers), is_answered=is_answered)
+            logger.info("flight ended", followers=len(followers), is_answered=bool(answer))
         try:
             yield followers
         finally:
             for follower in followers:
-                self._keeper.drop(follower.claim)
+                self._keeper.drop(follower.claim, follower.stop)
 
     def _run(self) -> None:
         while True:
@@ -180,7 +187,7 @@ class Coalescer:
 
     def _stop(self, script: list[NewEvent], follower: _Follower) -> None:
         """End one follower before its leader: its user wants that, or its time is over."""
-        self._keeper.drop(follower.claim)
+        self._keeper.drop(follower.claim, follower.stop)
         if follower.stop.reason not in _ENDED:
             return
         status, error = _ENDED[follower.stop.reason]

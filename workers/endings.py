@@ -34,10 +34,11 @@ T = TypeVar("T")
 
 
 class Ended(Struct, frozen=True):
-    """How an attempt ended its job."""
+    """How an attempt ended its job, and what is kept of its answer; empty if nothing is."""
 
     status: JobStatus
     outcome: Outcome
+    kept: bytes = b""
 
 
 class Deferred(Struct, frozen=True):

@@ -58,19 +58,23 @@ class LeaseKeeper:
         try:
             yield
         finally:
-            self.drop(claim)
+            self.drop(claim, stop)
 
     def take(self, claim: Claim, stop: StopSignal, *, deadline: float) -> None:
         """Keep the claim's lease until `drop`."""
         with self._lock:
             self._holdings[claim.job_id, claim.slot] = _Holding(claim, stop, deadline)
 
-    def drop(self, claim: Claim) -> None:
-        """Keep the claim's lease no longer, unless another attempt of this process holds it."""
+    def drop(self, claim: Claim, stop: StopSignal) -> None:
+        """Keep the claim's lease no longer, unless somebody else of this process took it over.
+
+        Args:
+            stop: the signal it was taken with: a claim that is handed over keeps its fence.
+        """
         place = (claim.job_id, claim.slot)
         with self._lock:
             holding = self._holdings.get(place)
-            if holding is not None and holding.claim.fence == claim.fence:
+            if holding is not None and holding.stop is stop:
                 del self._holdings[place]
 
     def cancel(self, job_id: str) -> None:

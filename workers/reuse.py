@@ -20,6 +20,7 @@ from storage.flights import Role
 from workers.endings import Deferred, Ended, finish
 
 if TYPE_CHECKING:
+    from cache.response_cache import Hit
     from storage.attempts import Claim
     from workers.coalescing import LeadFlight
     from workers.runtime import Runtime
@@ -57,52 +58,56 @@ def answer_again(runtime: Runtime, claim: Claim, asked: Asked, spent_ms: dict[st
         spent_ms: the job's time so far, by part.
     """
     spec = claim.spec
-    if not asked.name or spec.cache.mode != "use":
+    if not _may_reuse(spec, asked):
         return False
+    is_session = spec.conversation_id is not None
     began = time.monotonic()
-    hit = runtime.cache.look(asked.name, spec.cache, is_session=spec.conversation_id is not None)
+    # Without a conversation it was looked up when it was submitted.
+    is_again = not is_session or claim.attempt > 1
+    hit = runtime.cache.look(asked.name, spec.cache, is_session=is_session, is_again=is_again)
     spent_ms["cache"] = round((time.monotonic() - began) * 1000)
-    if hit is None:
-        return False
-    total = max(0, int(time.time() * 1000) - spec.created_ms)
-    timing = {
-        **spent_ms,
-        "first_token": None,
-        "model": 0,
-        "synthesis": 0,
-        "persist": max(0, total - sum(spent_ms.values())),
-        "total": total,
-    }
-    outcome = outcome_of(hit, timing).with_spent(claim.spent)
-    finish(runtime, claim, JobStatus.COMPLETED, outcome, (NO_EVENTS, events_of(hit)))
-    return True
+    if hit is not None:
+        _finish_with(runtime, claim, hit, spent_ms)
+    return hit is not None
 
 
-def line_up(runtime: Runtime, claim: Claim, asked: Asked) -> tuple[Role, LeadFlight | None]:
-    """Lead the answering of what is asked, unless another job that asks the same does.
+def line_up(
+    runtime: Runtime, claim: Claim, asked: Asked, spent_ms: dict[str, int]
+) -> tuple[bool, LeadFlight | None]:
+    """Lead the answering of what is asked, unless another job that asks the same does or just did.
 
     Returns:
-        FOLLOW when the claim is handed over; ANSWERED when another look into the cache is worth
-        while; LEAD, and what to end when the job ends, if others may follow.
+        whether there is nothing left to do, the claim being handed over or the job ended; else
+        what to end when the job ends, if others may follow.
     """
-    if not asked.name or claim.spec.cache.mode != "use":
-        return Role.LEAD, None
-    role, led = runtime.coalescer.enter(asked.name, claim)
-    if role is Role.FOLLOW:
+    spec = claim.spec
+    if not _may_reuse(spec, asked):
+        return False, None
+    entered, led = runtime.coalescer.enter(asked.name, claim)
+    if entered.role is Role.ANSWERED:
+        is_session = spec.conversation_id is not None
+        hit = runtime.cache.admit(asked.name, entered.answer, spec.cache, is_session=is_session)
+        if hit is not None:
+            _finish_with(runtime, claim, hit, spent_ms)
+            return True, None
+        entered, led = runtime.coalescer.enter(asked.name, claim, wants_new=True)
+    if entered.role is Role.FOLLOW:
         logger.info("another job asks the same; it answers for both")
-    return role, led if role is Role.LEAD else None
+        return True, None
+    return False, led
 
 
-def keep(runtime: Runtime, spec: JobSpec, name: str, status: JobStatus, outcome: Outcome) -> None:
-    """Keep the answer if it is whole and good.
+def keep(runtime: Runtime, spec: JobSpec, name: str, status: JobStatus, outcome: Outcome) -> bytes:
+    """Keep the answer if it is whole and good, and return what is kept.
 
     Args:
         name: the fingerprint from before the answer was made: the conversation may have gone on.
     """
     entry = to_entry(spec, status, outcome, policy_version()) if name else None
-    if entry is not None:
-        is_session = spec.conversation_id is not None
-        runtime.cache.keep(name, entry, spec.cache, is_session=is_session)
+    if entry is None:
+        return b""
+    is_session = spec.conversation_id is not None
+    return runtime.cache.keep(name, entry, spec.cache, is_session=is_session) or b""
 
 
 def end_flight(runtime: Runtime, led: LeadFlight | None, ended: Ended | Deferred | None) -> None:
@@ -113,19 +118,36 @@ def end_flight(runtime: Runtime, led: LeadFlight | None, ended: Ended | Deferred
     """
     if led is None:
         return
-    if isinstance(ended, Ended) and _is_for_all(ended):
+    if isinstance(ended, Ended) and not _is_own(ended):
         runtime.coalescer.end(led, ended)
     else:
         runtime.coalescer.send_on(led, ended.wait_s if isinstance(ended, Deferred) else 0.0)
 
 
-def _is_for_all(ended: Ended) -> bool:
-    """Say whether the end follows from what was asked, and not from this job's own bounds."""
-    error = ended.outcome.error
-    is_late = error is not None and error.code == "deadline_exceeded"
-    return ended.status is not JobStatus.CANCELLED and not is_late
-
-
 def with_use(outcome: Outcome, asked: Asked) -> Outcome:
     """Return the outcome with what the cache had to do with it."""
     return msgspec.structs.replace(outcome, cache=asked.use)
+
+
+def _may_reuse(spec: JobSpec, asked: Asked) -> bool:
+    return bool(asked.name) and spec.cache.mode == "use"
+
+
+def _is_own(ended: Ended) -> bool:
+    """Say whether the job ended for reasons that others who ask the same do not share."""
+    code = ended.outcome.error.code if ended.outcome.error else None
+    return ended.status is JobStatus.CANCELLED or code == "deadline_exceeded"
+
+
+def _finish_with(runtime: Runtime, claim: Claim, hit: Hit, spent_ms: dict[str, int]) -> None:
+    total = max(0, int(time.time() * 1000) - claim.spec.created_ms)
+    timing = {
+        **spent_ms,
+        "first_token": None,
+        "model": 0,
+        "synthesis": 0,
+        "persist": max(0, total - sum(spent_ms.values())),
+        "total": total,
+    }
+    outcome = outcome_of(hit, timing).with_spent(claim.spent)
+    finish(runtime, claim, JobStatus.COMPLETED, outcome, (NO_EVENTS, events_of(hit)))

@@ -19,7 +19,6 @@ from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
 from core.job import Answer, JobError, JobSpec, JobStatus, Outcome, Route
 from core.team import MOST_CHOSEN
-from storage.flights import Role
 from workers import reuse, shadow, team
 from workers.cascading import climb, ladder_of
 from workers.endings import NOTHING_UNWRITTEN, Deferred, Ended, defer, finish
@@ -99,10 +98,8 @@ def _answer(
     if len(selected.members) > 1:
         team.begin(runtime, claim, selected, spent_ms, asked.name)
         return
-    role, led = reuse.line_up(runtime, claim, asked)
-    if role is Role.FOLLOW:
-        return
-    if role is Role.ANSWERED and reuse.answer_again(runtime, claim, asked, spent_ms):
+    is_done, led = reuse.line_up(runtime, claim, asked, spent_ms)
+    if is_done:
         return
     work = _Work(claim=claim, stop=stop, deadline=deadline, spent_ms=spent_ms, asked=asked, led=led)
     ended: Ended | Deferred | None = None
@@ -138,8 +135,8 @@ def _take_turn(runtime: Runtime, work: _Work, turn: Turn, route: Route) -> Ended
     outcome = reuse.with_use(outcome, work.asked)
     pen.tell(_agent_event(reply))
     finish(runtime, claim, status, outcome, pen.take())
-    reuse.keep(runtime, claim.spec, work.asked.name, status, outcome)
-    return Ended(status, outcome)
+    kept = reuse.keep(runtime, claim.spec, work.asked.name, status, outcome)
+    return Ended(status, outcome, kept)
 
 
 def _select(runtime: Runtime, spec: JobSpec) -> Team:

@@ -61,7 +61,7 @@ def test_answer_is_found_by_every_process_and_then_in_its_memory(new_cache):
 
     assert mine.look("n", USE).layer == "memory"
     assert [theirs.look("n", USE).layer for _ in range(2)] == ["redis", "memory"]
-    assert theirs.look("n", USE).entry == entry
+    assert theirs.look("n", USE).entry.answer == entry.answer
 
 
 def test_turn_of_a_conversation_is_found_by_another_process(new_cache):
@@ -92,6 +92,49 @@ def test_life_in_redis_is_as_asked_at_most(new_cache, redis_client):
 
     assert 50 < redis_client.ttl("aether:cache:long") <= 60
     assert 0 < redis_client.ttl("aether:cache:short") <= 5
+
+
+def test_answer_ends_to_serve_in_every_memory_when_its_life_is_over(new_cache):
+    mine, theirs = new_cache(ttl_s=600.0), new_cache(ttl_s=600.0)
+    mine.keep("n", make_entry(), CacheControl(ttl_s=1))
+    assert theirs.look("n", USE) is not None
+
+    wait_until(lambda: mine.look("n", USE) is None, 5, "the end of its life")
+
+    assert theirs.look("n", USE) is None
+
+
+def test_young_answer_serves_when_this_process_remembers_an_old_one(new_cache):
+    mine, theirs = new_cache(), new_cache()
+    mine.keep("n", make_entry(asked_ms=int(time.time() * 1000) - 50_000), USE)
+    theirs.keep("n", make_entry(), USE)
+
+    assert mine.look("n", CacheControl(max_age_s=10)).layer == "redis"
+
+
+def test_answer_made_anew_replaces_what_other_processes_remember(new_cache):
+    mine, theirs = new_cache(), new_cache()
+    mine.keep("n", make_entry(cost_micros=1), USE)
+    assert theirs.look("n", USE).entry.cost_micros == 1
+
+    mine.keep("n", make_entry(cost_micros=2), CacheControl(mode="refresh"))
+
+    wait_until(lambda: theirs.look("n", USE).entry.cost_micros == 2, 5, "the new answer")
+
+
+def test_answer_that_another_process_hands_over_serves_as_if_looked_up(new_cache):
+    mine, theirs = new_cache(), new_cache()
+    entry = make_entry()
+    data = mine.keep("n", entry, USE)
+    theirs.purge("user", "somebody else")
+
+    hit = theirs.admit("n", data, USE, is_session=False)
+
+    assert (hit.layer, hit.entry.answer) == ("redis", entry.answer)
+    assert theirs.look("n", USE).layer == "memory"
+    assert theirs.admit("n", data, CacheControl(max_age_s=-1), is_session=False) is None
+    theirs.purge("all")
+    assert theirs.admit("n", data, USE, is_session=False) is None
 
 
 def test_old_answer_does_not_serve_who_wants_a_young_one(new_cache):
@@ -126,6 +169,18 @@ def test_purge_voids_what_depends_on_it_in_every_process(kind, value, is_voided,
         wait_until(lambda: theirs.look("n", USE) is None, 5, "the other process to know")
     else:
         assert mine.look("n", USE) is not None
+
+
+def test_later_purge_counts_when_redis_knows_of_an_earlier_one(new_cache, redis_client):
+    cache = new_cache()
+    entry = make_entry(asked_ms=int(time.time() * 1000))
+    cache.purge("all")
+    redis_client.zadd("aether:cache:purges", {"all:": 1})
+
+    cache.stats()
+    cache.keep("n", entry, USE)
+
+    assert cache.look("n", USE) is None
 
 
 def test_answer_that_was_being_made_during_a_purge_is_not_kept(new_cache):
@@ -173,6 +228,34 @@ def test_lookup_gives_up_soon_when_redis_hangs(new_cache, tmp_path):
     assert took_s < SOON_S
     wait_until(lambda: cache.stats().get("errors", 0) > 0, 10, "the errors to be counted")
     server.stop()
+
+
+def test_redis_is_asked_again_at_once_when_one_answer_of_it_was_slow(new_cache, redis_server):
+    mine, theirs = new_cache(), new_cache()
+    mine.keep("n", make_entry(), USE)
+    os.kill(redis_server.process.pid, signal.SIGSTOP)
+    try:
+        missed = theirs.look("n", USE)
+    finally:
+        os.kill(redis_server.process.pid, signal.SIGCONT)
+
+    assert missed is None
+    wait_until(redis_server.answers, 5, "Redis to go on")
+    assert theirs.look("n", USE).layer == "redis"
+
+
+def test_request_that_is_looked_up_twice_is_counted_once(new_cache):
+    web, worker = new_cache(), new_cache()
+    for name in ("miss", "late"):
+        web.look(name, USE)
+    web.stats()
+    worker.keep("late", make_entry(), USE)
+
+    worker.look("miss", USE, is_again=True)
+    worker.look("late", USE, is_again=True)
+
+    counts = worker.stats()
+    assert (counts["misses"], counts["hits:memory"]) == (1, 1)
 
 
 def test_counts_of_all_processes_are_added_up(new_cache):

@@ -18,6 +18,7 @@ GOOD = Outcome(
     cost_micros=7,
 )
 FAILED = msgspec.structs.replace(REPORT, status="failed", error=JobError("x", "y"))
+FALLEN_BACK = msgspec.structs.replace(REPORT, fallback_from="better")
 
 
 def but(**fields):
@@ -42,6 +43,8 @@ def test_whole_answer_is_kept_and_read_back_as_it_was():
         (JobStatus.COMPLETED, but(answer=None)),
         (JobStatus.COMPLETED, but(degraded=True)),
         (JobStatus.COMPLETED, but(agents=(FAILED,))),
+        (JobStatus.COMPLETED, but(agents=(FALLEN_BACK,))),
+        (JobStatus.COMPLETED, but(agents=(REPORT, REPORT), synthesis=FALLEN_BACK)),
         (JobStatus.COMPLETED, but(answer=Answer(text="w", finish_reason="length", agents=()))),
         (JobStatus.COMPLETED, but(answer=Answer(text="", finish_reason="stop", agents=()))),
     ],

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.fingerprint import Fingerprints, canonical
+from cache.fingerprint import Fingerprints, canonical, fingerprints_of
 from core.chat import Message
-from core.job import TeamRequest, new_user_id
+from core.job import JobSpec, TeamRequest, new_user_id
 from core.options import CacheControl, RouteRequest
+from core.settings import Settings
+from ops.state import ROOT
 from tests.jobs import make_spec
 
 NAMES = Fingerprints("secret", "v1", is_shared=False)
@@ -55,6 +57,30 @@ def test_name_is_the_same_when_the_answer_does_not_depend_on_the_change(fields):
 )
 def test_name_differs_when_the_answer_may(fields):
     assert NAMES.of(changed(**fields)) != NAMES.of(SPEC)
+
+
+def test_every_part_of_a_job_counts_or_is_known_not_to():
+    # Whoever adds a field has to say here what it does to the answer, and to change `of` if so.
+    counts = {"user_id", "mode", "message", "max_tokens", "temperature", "agent", "team"}
+    counts |= {"route"}
+    by_history = {"conversation_id"}
+    does_not = {"id", "created_ms", "deadline_ms", "cache", "metadata", "reserved_micros"}
+    does_not |= {"request_id"}
+
+    assert set(JobSpec.__struct_fields__) == counts | by_history | does_not
+
+
+def test_name_differs_by_the_models_that_answer(tmp_path):
+    shipped = (ROOT / "core" / "models.toml").read_text()
+    catalogue = tmp_path / "models.toml"
+    catalogue.write_text(shipped.replace("gpt-oss-20b", "gpt-oss-21b"))
+
+    names = [
+        fingerprints_of(Settings(jwt_secret="s" * 40, models_file=file)).of(SPEC)
+        for file in (None, catalogue)
+    ]
+
+    assert names[0] != names[1]
 
 
 def test_name_differs_when_the_conversation_went_otherwise():
