@@ -191,7 +191,12 @@ def main() -> int:
         many = asyncio.run(hits(bench, concurrency=16, seconds=options.seconds))
         console.print(
             f"kept answers: {alone.percentile_ms(0.5):.1f} ms at the median one at a time, "
-            f"{many.per_second:.0f}/s with 16 at once"
+            f"{many.per_second:.0f}/s with 16 at once (goals: 8 ms, 700/s on 2 cores)"
+        )
+        used_ms = sum(many.cpu_ms.values())
+        console.print(
+            f"  each used {used_ms:.2f} ms of processor time, so 2 cores have room for "
+            f"{2_000 / used_ms:.0f}/s; neighbours used {many.others_cores:.2f} cores meanwhile"
         )
         answered = asyncio.run(at_once(bench, jobs=options.at_once))
         console.print(f"{options.at_once} identical jobs at once: {dict(answered)}")

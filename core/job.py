@@ -280,5 +280,5 @@ def iso_time(unix_ms: int | None) -> str | None:
     """Return UTC with milliseconds, `2026-11-23T10:00:00.000Z`; None stays None."""
     if unix_ms is None:
         return None
-    moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{unix_ms % 1000:03d}Z"
+    second = datetime.fromtimestamp(unix_ms // 1000, UTC).replace(tzinfo=None)
+    return f"{second.isoformat()}.{unix_ms % 1000:03d}Z"

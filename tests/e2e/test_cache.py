@@ -115,6 +115,18 @@ def test_answer_is_made_anew_when_something_else_is_wanted(changed, api, calls):
     assert calls() == 2
 
 
+def test_answer_made_anew_is_the_one_that_comes_next(api, calls):
+    question = "What is a ring? [[stub:once tokens=3]]"
+    first = api.ask(question)
+
+    anew = api.ask(question, cache={"mode": "refresh"})
+    again = api.ask(question)
+
+    assert (anew["cache"]["status"], again["cache"]["status"]) == ("miss", "hit")
+    assert first["answer"]["text"] != anew["answer"]["text"] == again["answer"]["text"]
+    assert calls() == 2
+
+
 def test_case_is_never_folded(api, calls):
     api.ask("What is IT?")
 

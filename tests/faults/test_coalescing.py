@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from tests.api_client import text_of
+from tests.api_client import ApiClient, text_of
 from tests.services import wait_until
 
 pytestmark = pytest.mark.faults
@@ -23,6 +27,33 @@ def ask(crowd):
         return user, [crowd.adopt(job_id, user) for job_id in ids]
 
     return ask
+
+
+@pytest.fixture
+def enterprise(stack, mongo):
+    """A user who may have a thousand jobs at once, as two API processes and two workers see it."""
+    user = ApiClient(stack.url)
+    token = user.http.headers["Authorization"].split(".")[1]
+    user_id = json.loads(base64.urlsafe_b64decode(token + "=="))["sub"]
+    mongo["users"].update_one({"_id": user_id}, {"$set": {"plan": "enterprise"}})
+    yield user
+    user.close()
+
+
+@pytest.mark.parametrize("times", [60, pytest.param(1_000, marks=pytest.mark.long)])
+def test_one_call_answers_all_when_many_ask_at_once(times, crowd, enterprise, settle, upstream):
+    question = f"Who of {times}? [[stub:tokens=40 gap_ms=50]]"
+    with ThreadPoolExecutor(16) as pool:
+        submitted = list(pool.map(lambda _: enterprise.submit(question).json(), range(times)))
+    ids = [crowd.adopt(job["id"], enterprise) for job in submitted]
+
+    ended = settle(120)
+
+    assert set(ended.values()) == {"completed"}
+    assert upstream()["requests"] == 1
+    jobs = crowd.jobs(ids)
+    assert len({job["answer"]["text"] for job in jobs}) == 1
+    assert sum(job["cost"]["usd"] > 0 for job in jobs) == 1
 
 
 def heard(user, job_id):

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from core.errors import StoreUnavailable
-from core.job import WORKER_LOST, Answer, Job, JobError, JobStatus, Outcome, new_user_id
+from core.job import WORKER_LOST, Answer, CacheUse, Job, JobError, JobStatus, Outcome, new_user_id
 from core.settings import Settings
 from storage.connections import close_all
 from storage.connections import mongo_database as connect
@@ -73,6 +73,21 @@ def test_end_stays_when_a_job_is_recorded_again_after_it(records, mongo_database
     assert records.get(job.id, job.spec.user_id) == ended(job)
     (settlement,) = mongo_database["ledger"].find({"job_id": job.id})
     assert (settlement["reserved_micros"], settlement["cost_micros"]) == (50, 30)
+
+
+def test_answer_from_the_cache_is_recorded_once_when_its_write_is_repeated(records, mongo_database):
+    hit = msgspec.structs.replace(DONE, cost_micros=0, cache=CacheUse(status="hit", layer="memory"))
+    born = msgspec.structs.replace(ended(queued(reserved_micros=0), hit), attempt=0)
+    others = [queued(), queued()]
+    for job in others:
+        records.insert(job)
+
+    for _ in range(2):
+        records.write_finished([ended(others[0]), born, ended(others[1])])
+
+    assert records.get(born.id, born.spec.user_id) == born
+    assert [records.get(job.id, job.spec.user_id) for job in others] == [ended(o) for o in others]
+    assert mongo_database["ledger"].count_documents({"job_id": born.id}) == 1
 
 
 def test_every_writer_waits_for_its_own_record_when_many_write_at_once(records):
