@@ -24,8 +24,10 @@ class MinuteLimit:
 
     def wait_s(self, units: int) -> float:
         """Return after how long so many units fit in; 0 when they do now."""
+        if not self._most:
+            return 0.0
         over = self._used() + units - self._most
-        if not self._most or over <= 0:
+        if over <= 0:
             return 0.0
         for at, size in self._let_through:
             over -= size
@@ -34,7 +36,8 @@ class MinuteLimit:
         return _WINDOW_S
 
     def take(self, units: int) -> None:
-        self._let_through.append((time.monotonic(), units))
+        if self._most:
+            self._let_through.append((time.monotonic(), units))
 
     def headers(self) -> dict[str, str]:
         """Return the limit, what is left of it, and when all of it is there again."""
