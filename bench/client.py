@@ -48,6 +48,14 @@ class Measured:
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
 
 
+class Refused(RuntimeError):
+    """The server answered with an error."""
+
+    def __init__(self, status: int, head: bytes) -> None:
+        super().__init__(f"the server answered {head.decode()}")
+        self.status = status
+
+
 class Connection:
     """One kept-alive connection, for one request at a time."""
 
@@ -105,5 +113,6 @@ def _content_length(head: bytes) -> int:
 
 
 def _check_status(head: bytes) -> None:
-    if int(head.split(b" ", 2)[1]) >= 300:
-        raise RuntimeError(f"the server answered {head.decode()}")
+    status = int(head.split(b" ", 2)[1])
+    if status >= 300:
+        raise Refused(status, head)

@@ -23,10 +23,10 @@ from core.versions import policy_version
 
 #: The scope of answers that any user may get.
 SHARED: Final = "shared"
-#: What may give blanks a meaning: code, quotations, a table.
-_MEANINGFUL_BLANKS: Final = re.compile(r"[`\"'|\n\u2018-\u201f]")
-_BLANKS: Final = re.compile(r"[ \t]+")
-_TRAILING_BLANKS: Final = re.compile(r"[ \t]+$", re.MULTILINE)
+#: Where blanks may mean something: code, quotations, a table, a line that goes on.
+_MEANINGFUL_BLANKS: Final = re.compile(r"[`\"'|\t\\\u2018-\u201f]")
+_BLANKS: Final = re.compile(r" +")
+_TRAILING_BLANKS: Final = re.compile(r" +$", re.MULTILINE)
 
 
 class Fingerprints:
@@ -81,9 +81,12 @@ def fingerprints_of(settings: Settings) -> Fingerprints:
 def canonical(text: str) -> str:
     """Return the text without differences that no reader would see.
 
-    Unicode NFC, line ends as line feeds, no blanks at the ends of lines; runs of blanks become one
-    only in a single line without code, quotation or table. Case and every other character stay.
+    Unicode NFC, line ends as line feeds, no empty lines around. Where no blank can mean anything,
+    there is none at the end of a line, and a single line has one between words. Case and every
+    other character stay.
     """
     text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
+    if _MEANINGFUL_BLANKS.search(text):
+        return text.strip("\n")
     text = _TRAILING_BLANKS.sub("", text).strip("\n")
-    return text if _MEANINGFUL_BLANKS.search(text) else _BLANKS.sub(" ", text).strip(" ")
+    return text if "\n" in text else _BLANKS.sub(" ", text).strip(" ")

@@ -14,6 +14,7 @@ from cache.bulletin import Dependency
 from cache.response_cache import ResponseCache
 from core.job import to_usd
 from core.settings import read_settings
+from core.versions import policy_version
 from ops.resolve import running_settings
 from ops.state import DEFAULT_STATE, CannotRun, StateDirectory
 from storage.connections import cache_redis_client
@@ -45,6 +46,7 @@ def show_stats(state: State = DEFAULT_STATE) -> None:
     for name, title in _COUNTS.items():
         table.add_row(title, f"{counts.get(name, 0):,}")
     table.add_row("hit rate", f"{hits / looks:.1%}" if looks else "no lookups yet")
+    table.add_row("prompts and weights now", policy_version())
     table.add_row("saved", f"${to_usd(counts.get('saved_micros', 0)):,.6f}")
     _console.print(table)
 

@@ -27,8 +27,9 @@ _CACHE_S: Final = 10.0
 #: How long it may do so while MongoDB is away; revoked tokens are in Redis for as long.
 _CACHE_WITHOUT_STORE_S: Final = 15 * 60.0
 _CACHED_USERS: Final = 10_000
-#: How long a request waits to know its user.
-_READ_S: Final = 0.3
+#: How long a request waits to know how its user is now, and to know a user at all.
+_READ_AGAIN_S: Final = 0.3
+_READ_S: Final = 2.0
 
 
 class User(Struct, frozen=True, kw_only=True):
@@ -113,17 +114,18 @@ class Accounts:
         return None if is_over else user
 
     def _read(self, user_id: str) -> User | None:
+        with self._cache_lock:
+            known: User | None = self._last_seen.get(user_id)
         try:
-            with store_errors(within_s=_READ_S):
+            with store_errors(within_s=_READ_AGAIN_S if known else _READ_S):
                 document = self._users.find_one({"_id": user_id})
         except StoreUnavailable:
+            if known is None:
+                raise
             with self._cache_lock:
-                user: User | None = self._last_seen.get(user_id)
-                if user is None:
-                    raise
                 # Not every request is to wait for MongoDB.
-                self._cache[user_id] = user
-            return user
+                self._cache[user_id] = known
+            return known
         if document is None:
             return None
         user = _to_user(document)

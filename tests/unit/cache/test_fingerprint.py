@@ -34,7 +34,7 @@ def changed(**fields):
         {"request_id": "another"},
         {"cache": CacheControl(ttl_s=5)},
         {"mode": "stream"},
-        {"message": "What  is a\tmutex?"},
+        {"message": "What  is a   mutex?"},
     ],
 )
 def test_name_is_the_same_when_the_answer_does_not_depend_on_the_change(fields):
@@ -146,6 +146,9 @@ def test_composed_and_decomposed_text_are_one(text):
         "你好　世界",
         "İstanbul",
         "“a  b”",
+        "a\tb  c",
+        "make \\ \n  all",
+        "```\na  \n```",
     ],
 )
 def test_blanks_and_letters_that_may_mean_something_stay(text):
@@ -157,7 +160,7 @@ def test_blanks_and_letters_that_may_mean_something_stay(text):
     [
         (" a   b ", "a b"),
         ("a\r\nb\rc", "a\nb\nc"),
-        ("a  \nb\t", "a\nb"),
+        ("a  \nb  ", "a\nb"),
         ("\n\na\n\n", "a"),
         ("    x = 1\n  y = 2", "    x = 1\n  y = 2"),
     ],
