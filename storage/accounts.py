@@ -27,9 +27,8 @@ _CACHE_S: Final = 10.0
 #: How long it may do so while MongoDB is away; revoked tokens are in Redis for as long.
 _CACHE_WITHOUT_STORE_S: Final = 15 * 60.0
 _CACHED_USERS: Final = 10_000
-#: How long a request waits to know how its user is now, and to know a user at all.
-_READ_AGAIN_S: Final = 0.3
-_READ_S: Final = 2.0
+#: How long a request waits to know how a user whom the process has seen is now.
+_READ_AGAIN_S: Final = 0.2
 
 
 class User(Struct, frozen=True, kw_only=True):
@@ -117,7 +116,7 @@ class Accounts:
         with self._cache_lock:
             known: User | None = self._last_seen.get(user_id)
         try:
-            with store_errors(within_s=_READ_AGAIN_S if known else _READ_S):
+            with store_errors(within_s=_READ_AGAIN_S if known else None):
                 document = self._users.find_one({"_id": user_id})
         except StoreUnavailable:
             if known is None:

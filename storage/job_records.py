@@ -26,7 +26,7 @@ _DUPLICATE_KEY: Final = 11000
 #: What a dead letter looks like.
 _DEAD: Final = {"status": JobStatus.FAILED.value, "outcome.error.code": WORKER_LOST}
 #: How long a submit waits for its record: with what else it does, it answers within a second.
-_INSERT_S: Final = 0.8
+_INSERT_S: Final = 0.6
 
 
 class JobRecords:
