@@ -23,7 +23,7 @@ from core.chat import (
     Usage,
 )
 from core.errors import ModelError, RateLimited, TransientModelError, TurnStopped
-from core.job import AgentReport, JobError, Spent
+from core.job import CANCELLED, OUT_OF_TIME, AgentReport, JobError, Spent
 from core.models import Catalogue, Model, Tier, estimate_tokens
 
 logger = structlog.get_logger(__name__)
@@ -262,11 +262,8 @@ def _failed(error: ModelError, *, retry_in_s: float | None = None) -> _Ending:
 
 def _stopped(reason: StopReason | None) -> _Ending:
     if reason is StopReason.CANCELLED:
-        return _Ending("cancelled", "cancelled", JobError("cancelled", "The job was cancelled."))
-    error = JobError(
-        "deadline_exceeded", "The job's deadline passed before its answer was complete."
-    )
-    return _Ending("incomplete", "deadline", error)
+        return _Ending("cancelled", "cancelled", CANCELLED)
+    return _Ending("incomplete", "deadline", OUT_OF_TIME)
 
 
 def _estimate(messages: tuple[Message, ...], text: str) -> Usage:

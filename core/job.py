@@ -147,6 +147,11 @@ class JobError(Struct, frozen=True):
     message: str
 
 
+#: Why a job has no answer, or not all of it.
+CANCELLED: Final = JobError("cancelled", "The job was cancelled.")
+OUT_OF_TIME: Final = JobError(
+    "deadline_exceeded", "The job's deadline passed before its answer was complete."
+)
 #: The error code of a job whose workers died on it too often: a dead letter.
 WORKER_LOST: Final = "worker_lost"
 

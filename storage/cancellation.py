@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from core.errors import JobAlreadyFinished, JobNotFound
-from core.job import TERMINAL, Job, JobError, JobStatus, Outcome
+from core.job import CANCELLED, TERMINAL, Job, JobStatus, Outcome
 from core.team import early_outcome
 
 if TYPE_CHECKING:
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from storage.job_store import JobStore
     from storage.sweep import Sweep
     from storage.teams import Teams
-
-#: Why a cancelled job has no (whole) answer.
-CANCELLED: Final = JobError("cancelled", "The job was cancelled.")
 
 
 class Cancellation:

@@ -48,6 +48,7 @@ from workers.queue import JobQueue
 
 if TYPE_CHECKING:
     from flask import Flask
+    from redis import Redis
 
 #: Every route there is.
 BLUEPRINTS: Final = (auth_api, chat_api, jobs_api, health_api)
@@ -105,12 +106,7 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         job_records=JobRecords(database),
         event_log=log,
         feed=EventFeed(hub, log),
-        cancellation=Cancellation(
-            store,
-            Sweep(redis, lease_s=settings.lease_s),
-            Attempts(redis, lease_s=settings.lease_s),
-            Teams(redis, lease_s=settings.lease_s),
-        ),
+        cancellation=_build_cancellation(store, redis, settings.lease_s),
         queue=JobQueue(celery_app),
         accounts=Accounts(database),
         refresh_families=RefreshFamilies(database, life_s=settings.refresh_token_s),
@@ -124,4 +120,13 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         prepare=partial(ensure_indexes_in_background, database),
         drain=hub.drain,
         close=close,
+    )
+
+
+def _build_cancellation(store: JobStore, redis: Redis, lease_s: int) -> Cancellation:
+    return Cancellation(
+        store,
+        Sweep(redis, lease_s=lease_s),
+        Attempts(redis, lease_s=lease_s),
+        Teams(redis, lease_s=lease_s),
     )

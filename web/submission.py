@@ -103,7 +103,8 @@ def _to_spec(
             request, mode, user.plan, services.catalogue, max_tokens
         )
     else:
-        route = RouteRequest()
+        # Relevance may leave it to one agent, whose tier the router chooses.
+        route = RouteRequest(max_tier=user.plan.max_tier)
         reserved_micros = _to_reserve(services, request.to_team(), len(request.message), max_tokens)
     return JobSpec(
         id=new_job_id(user.id),

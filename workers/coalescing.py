@@ -20,7 +20,7 @@ from core import events
 from core.chat import StopReason, StopSignal
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
-from core.job import Answer, CacheUse, JobError, JobStatus, Outcome
+from core.job import CANCELLED, OUT_OF_TIME, Answer, CacheUse, JobStatus, Outcome
 from core.savings import saved_by_cache
 from storage.attempts import NO_EVENTS, Batch, Claim, Ending
 from storage.flights import Entered, Flight, Role
@@ -38,11 +38,8 @@ logger = structlog.get_logger(__name__)
 #: How often followers are taken over and told what is new, in seconds.
 _TICK_S: Final = 0.1
 _ENDED: Final = {
-    StopReason.CANCELLED: (JobStatus.CANCELLED, JobError("cancelled", "The job was cancelled.")),
-    StopReason.DEADLINE: (
-        JobStatus.INCOMPLETE,
-        JobError("deadline_exceeded", "The job's deadline passed before its answer was complete."),
-    ),
+    StopReason.CANCELLED: (JobStatus.CANCELLED, CANCELLED),
+    StopReason.DEADLINE: (JobStatus.INCOMPLETE, OUT_OF_TIME),
 }
 
 

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from core.errors import StoreUnavailable
-from core.job import WORKER_LOST, Job, JobError, JobSpec, JobStatus, Outcome
+from core.job import (
+    CANCELLED,
+    OUT_OF_TIME,
+    WORKER_LOST,
+    Job,
+    JobError,
+    JobSpec,
+    JobStatus,
+    Outcome,
+)
 from storage.attempts import MAX_ATTEMPTS
 from storage.job_store import Restored
 from workers import team_upkeep
@@ -82,11 +91,8 @@ def _judge_slot(due: DueJob, now_ms: int) -> Verdict:
 
 
 _ENDINGS: Final[dict[Verdict, tuple[JobStatus, JobError]]] = {
-    Verdict.CANCEL: (JobStatus.CANCELLED, JobError("cancelled", "The job was cancelled.")),
-    Verdict.EXPIRE: (
-        JobStatus.INCOMPLETE,
-        JobError("deadline_exceeded", "The job's deadline passed before its answer was complete."),
-    ),
+    Verdict.CANCEL: (JobStatus.CANCELLED, CANCELLED),
+    Verdict.EXPIRE: (JobStatus.INCOMPLETE, OUT_OF_TIME),
     Verdict.GIVE_UP: (
         JobStatus.FAILED,
         JobError(WORKER_LOST, f"The job lost its worker {MAX_ATTEMPTS} times."),

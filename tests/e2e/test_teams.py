@@ -260,3 +260,10 @@ def test_agent_alone_waits_when_the_provider_asks_it_to(api):
     ]
     started = [event["data"]["agent"] for event in events if event["type"] == "agent.started"]
     assert sorted(started) == ["dev", "dev", "sage"]
+
+
+def test_one_agent_of_a_team_stays_within_its_users_plan(api):
+    job = ask_team(api, "Prove that the square root of 2 is irrational.", agents=["sage"])
+
+    assert job["route"]["score"] > 0.6
+    assert job["route"]["tier"] == "standard"
