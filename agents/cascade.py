@@ -11,10 +11,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from agents.answer import Listener, Reply, Turn, TurnRunner
 from agents.comparing import agree, fault_of, wants_short
-from agents.turn import Listener, Reply, Turn, TurnRunner
 from core.chat import StopSignal
-from core.job import AgentReport, Draft, Spent
+from core.jobs import AgentReport, Draft, Spent
 
 _SILENT: Final = Listener(lambda _: None, lambda _: None, lambda *_: None)
 #: A second opinion at a lower temperature would only repeat the first.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agents.personas import Persona
 from core.chat import Message
 from core.models import estimate_tokens
+from core.personas import Persona
 
 
 def build_messages(

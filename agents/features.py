@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
+
+from core.routing_rules import Feature
 
 #: A longer message is judged by its beginning and its end; its length counts in full.
 _HEAD_CHARS: Final = 1500
@@ -45,25 +47,6 @@ _EXECUTION: Final = frozenset(
 )
 #: Words of one letter that are no variables.
 _LETTER_WORDS: Final = frozenset("aist")
-
-
-class Feature(Struct, frozen=True, kw_only=True):
-    """One row of the data file.
-
-    Attributes:
-        says: what a reader is told when it was decisive.
-        pulls: what more of it makes a question; the weight never says otherwise.
-        half: the count at which the value is 0.5.
-        prior: the weight before any data was seen.
-        words: what is counted, unless a function of this module counts.
-    """
-
-    says: str
-    pulls: Literal["harder", "easier"]
-    weight: float
-    half: float
-    prior: float = 0.0
-    words: frozenset[str] = frozenset()
 
 
 class Text(Struct, frozen=True):

@@ -10,9 +10,9 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from agents.personas import Persona
-from agents.synthesis import Contribution, build_synthesis
+from agents.team_prompts import Contribution, build_synthesis
 from core.chat import Message
+from core.personas import Persona
 from core.shadow import Verdict
 
 Choice = Literal["first", "second", "tie"]

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from agents.personas import Persona
+from core.personas import Persona
 
 #: Letters of other scripts separate words, so that a name in the middle of Chinese text is found.
 _WORD = re.compile(r"\bc(?:\+\+|#)|[a-z0-9]+")

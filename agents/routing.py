@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from agents.features import Feature, measure
-from core.job import JobSpec
+from agents.features import measure
+from core.jobs import JobSpec
 from core.models import TIERS, Catalogue, Model, Tier
+from core.routing_rules import Rules
 
-RULES_FILE: Final = Path(__file__).with_name("routing.toml")
 _FEATURES_IN_REASON: Final = 3
 #: A feature that moves the log-odds by less is not worth telling.
 _WORTH_TELLING: Final = 0.05
-
-
-class Rules(Struct, frozen=True):
-    """The data file: what is looked at, what it weighs, and from which score a tier answers."""
-
-    bias: float
-    features: dict[str, Feature]
-    tiers: dict[Tier, float]
 
 
 class Score(Struct, frozen=True):
@@ -43,27 +32,6 @@ class Choice(Struct, frozen=True, kw_only=True):
     model: Model
     reason: str
     score: float | None = None
-
-
-def read_rules(path: Path = RULES_FILE) -> Rules:
-    """Read the router's data file.
-
-    Raises:
-        msgspec.ValidationError: it says something that it cannot say.
-    """
-    content = tomllib.loads(path.read_text())
-    return msgspec.convert(
-        {
-            "bias": content["bias"],
-            "tiers": content["tiers"],
-            "features": {name: _to_feature(row) for name, row in content["features"].items()},
-        },
-        Rules,
-    )
-
-
-def _to_feature(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"words": row.get("words", "").split()}
 
 
 def score(message: str, depth: int, rules: Rules) -> Score:

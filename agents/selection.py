@@ -11,9 +11,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from agents.personas import Persona
 from agents.relevance import Relevance, rate
 from core.errors import UnknownAgent
+from core.personas import Persona
 
 #: Takes the questions that name nobody's skills, or several agents' alike.
 _GENERALIST: Final = "sage"

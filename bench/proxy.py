@@ -16,7 +16,7 @@ import psutil
 
 from bench.client import Target
 from bench.cpu import Parts
-from ops.readiness import free_port, http_answers
+from ops.stack.readiness import free_port, http_answers
 
 _READY_WITHIN_S = 120.0
 _STOPPED_WITHIN_S = 30.0

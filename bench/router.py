@@ -26,8 +26,9 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from agents.routing import RULES_FILE, Rules, read_rules, score
+from agents.routing import score
 from bench.router_fit import fit, write_weights
+from core.routing_rules import RULES_FILE, Rules, read_rules
 
 SAMPLE: Final = Path(__file__).parent / "data" / "routing_sample.jsonl"
 _SHARES: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agents.features import Feature, measure
-from agents.routing import Rules
+from core.routing_rules import Rules
 
 if TYPE_CHECKING:
     from bench.router import Labelled

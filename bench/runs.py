@@ -13,7 +13,7 @@ from bench.client import Measured
 from bench.figures import Figure, Report
 from bench.proxy import running_proxy
 from bench.stack import Bench, floor_worker
-from ops.state import CannotRun
+from ops.stack.state import CannotRun
 
 CONCURRENCY = 50
 STREAMS = 10

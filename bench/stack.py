@@ -17,10 +17,10 @@ import psutil
 
 from bench.client import Target
 from bench.cpu import Parts
-from ops.leftovers import stack_processes
-from ops.readiness import free_port, http_answers
-from ops.state import ROOT, StateDirectory, read_record
-from ops.supervise import Supervisor
+from ops.stack.leftovers import stack_processes
+from ops.stack.readiness import free_port, http_answers
+from ops.stack.state import ROOT, StateDirectory, read_record
+from ops.stack.supervisor import Supervisor
 
 _READY_WITHIN_S = 120.0
 _STOPPED_WITHIN_S = 120.0
@@ -46,7 +46,7 @@ def running(*, workers: int, api_processes: int, **chosen: str) -> Iterator[Benc
     """
     folder = Path(tempfile.mkdtemp(prefix="bench"))
     state, api, stub = StateDirectory(folder / "v"), Target(free_port()), Target(free_port())
-    stub_command = [sys.executable, "-m", "ops.stub_upstream", "--port", str(stub.port)]
+    stub_command = [sys.executable, "-m", "ops.stub.upstream", "--port", str(stub.port)]
     stub_command += ["--first-token-ms", "20", "--tokens", "10", "--token-gap-ms", "0"]
     settings = {
         "AETHER_LLM_URL": f"http://127.0.0.1:{stub.port}",
@@ -54,7 +54,7 @@ def running(*, workers: int, api_processes: int, **chosen: str) -> Iterator[Benc
         "AETHER_API_PROCESSES": str(api_processes),
         "AETHER_LOG_LEVEL": "warning",
     } | chosen
-    up = [sys.executable, "-m", "ops.cli", "up", "--state", str(state.root), "--no-sample"]
+    up = [sys.executable, "-m", "ops.cli.main", "up", "--state", str(state.root), "--no-sample"]
     up += ["--no-flower", "--workers", str(workers)]
     log = folder / "output.log"
     try:

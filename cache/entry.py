@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from core.chat import Usage
-from core.job import Answer, JobSpec, JobStatus, Outcome, Route
+from core.jobs import Answer, JobSpec, JobStatus, Outcome, Route
 
 _WHOLE: Final = "stop"
 

@@ -16,10 +16,10 @@ from typing import Final
 import msgspec
 
 from core.chat import Message
-from core.job import JobSpec
+from core.jobs import JobSpec
 from core.models import read_catalogue
+from core.policy_version import policy_version
 from core.settings import Settings
-from core.versions import policy_version
 
 #: The scope of answers that any user may get.
 SHARED: Final = "shared"

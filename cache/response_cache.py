@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from cache.bulletin import Bulletin, Dependency, Fetched
 from cache.entry import Entry, decode, encode
+from cache.invalidation import Bulletin, Dependency, Fetched
 from cache.layers import MemoryLayer, PatientRedis, jittered_s
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from core.job import CacheLayer
+    from core.jobs import CacheLayer
     from core.options import CacheControl
 
 L1_SIZE: Final = 10_000

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from core.chat import Usage
-from core.job import AgentReport, JobError, Outcome, TeamRequest
+from core.jobs import AgentReport, JobError, Outcome, TeamRequest
 from core.models import Tier
 
 #: The name under which the synthesis reports; no agent has it.

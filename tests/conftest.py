@@ -41,7 +41,7 @@ def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSe
 
 @pytest.fixture(scope="session")
 def stub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """The stub upstream; see `ops/stub_upstream.py` for what a message can make it do."""
+    """The stub upstream; see `ops/stub/upstream.py` for what a message can make it do."""
     server = start_stub(tmp_path_factory.mktemp("stub"), first_token_ms=5)
     yield server
     server.stop()

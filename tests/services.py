@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ops import embedded
-from ops.readiness import free_port, http_answers, mongo_answers, redis_answers
-from ops.state import ROOT, CannotRun
+from ops.stack import embedded
+from ops.stack.readiness import free_port, http_answers, mongo_answers, redis_answers
+from ops.stack.state import ROOT, CannotRun
 
 _READY_WITHIN_S = 20.0
 _STOPPED_WITHIN_S = 20.0
@@ -94,7 +94,7 @@ def start_stub(
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = (
-        *(sys.executable, "-m", "ops.stub_upstream", "--port", str(port)),
+        *(sys.executable, "-m", "ops.stub.upstream", "--port", str(port)),
         *("--first-token-ms", str(first_token_ms), "--tokens", str(tokens)),
         *("--token-gap-ms", str(token_gap_ms)),
         *options,

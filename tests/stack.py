@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from ops.leftovers import stack_processes
-from ops.readiness import free_port
-from ops.state import ROOT, StateDirectory, read_record
-from ops.supervise import ProcessStatus, Supervisor
+from ops.stack.leftovers import stack_processes
+from ops.stack.readiness import free_port
+from ops.stack.state import ROOT, StateDirectory, read_record
+from ops.stack.supervisor import ProcessStatus, Supervisor
 from tests.services import wait_until
 
 _UP_WITHIN_S = 150.0

@@ -11,9 +11,9 @@ from cache.fingerprint import fingerprints_of
 from cache.response_cache import ResponseCache
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
-from storage.accounts import Accounts
-from storage.attempts import Attempts
-from storage.cancellation import Cancellation
+from storage.accounts.revoked_tokens import RevokedTokens
+from storage.accounts.sessions import RefreshFamilies
+from storage.accounts.users import Accounts
 from storage.connections import (
     cache_redis_client,
     close_all,
@@ -23,26 +23,26 @@ from storage.connections import (
     redis_client,
     redis_probe,
 )
-from storage.event_feed import EventFeed
-from storage.event_hub import EventHub
-from storage.event_log import EventLog
-from storage.indexes import ensure_indexes_in_background
-from storage.job_records import JobRecords
-from storage.job_store import JobStore
-from storage.refresh_families import RefreshFamilies
-from storage.revoked_tokens import RevokedTokens
-from storage.sweep import Sweep
-from storage.teams import Teams
-from web.auth import auth_api
-from web.chat import chat_api
-from web.errors import ProblemModel, refuse_invalid, register_errors
+from storage.events.feed import EventFeed
+from storage.events.hub import EventHub
+from storage.events.log import EventLog
+from storage.jobs.attempts import Attempts
+from storage.jobs.cancellation import Cancellation
+from storage.jobs.store import JobStore
+from storage.jobs.sweep import Sweep
+from storage.jobs.teams import Teams
+from storage.records.indexes import ensure_indexes_in_background
+from storage.records.jobs import JobRecords
+from web.accounts.auth import auth_api
+from web.accounts.passwords import Passwords
+from web.accounts.tokens import Tokens
 from web.health import health_api
-from web.jobs import jobs_api
-from web.openapi import INFO, SECURITY_SCHEMES, register_document
-from web.passwords import Passwords
-from web.request_shell import wrap_requests
+from web.http.context import wrap_requests
+from web.http.errors import ProblemModel, refuse_invalid, register_errors
+from web.http.openapi import INFO, SECURITY_SCHEMES, register_document
+from web.jobs.chat import chat_api
+from web.jobs.jobs import jobs_api
 from web.services import EXTENSION, WebServices
-from web.tokens import Tokens
 from workers.app import celery_app
 from workers.queue import JobQueue
 

@@ -8,7 +8,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from core.errors import ServiceUnavailable
-from web.openapi import PUBLIC
+from web.http.openapi import PUBLIC
 from web.services import current_services
 
 health_api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")], abp_security=PUBLIC)

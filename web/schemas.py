@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from core.events import EVENT_TYPES, TERMINAL_TYPES
-from core.job import JobStatus, TeamRequest
+from core.jobs import JobStatus, TeamRequest
 from core.models import Tier
 from core.options import CacheControl
 from web.services import current_services

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from cache.response_cache import ResponseCache
     from core.models import Catalogue
     from core.settings import Settings
-    from storage.accounts import Accounts
-    from storage.cancellation import Cancellation
-    from storage.event_feed import EventFeed
-    from storage.event_log import EventLog
-    from storage.job_records import JobRecords
-    from storage.job_store import JobStore
-    from storage.refresh_families import RefreshFamilies
-    from storage.revoked_tokens import RevokedTokens
-    from web.passwords import Passwords
-    from web.tokens import Tokens
+    from storage.accounts.revoked_tokens import RevokedTokens
+    from storage.accounts.sessions import RefreshFamilies
+    from storage.accounts.users import Accounts
+    from storage.events.feed import EventFeed
+    from storage.events.log import EventLog
+    from storage.jobs.cancellation import Cancellation
+    from storage.jobs.store import JobStore
+    from storage.records.jobs import JobRecords
+    from web.accounts.passwords import Passwords
+    from web.accounts.tokens import Tokens
     from workers.queue import JobQueue
 
 EXTENSION: Final = "aether"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from core.chat import Usage
-from core.job import AgentReport, Outcome
-from core.savings import Call, saved_by_calls
+from core.jobs import AgentReport, Outcome
+from core.money import Call, saved_by_calls
 
 if TYPE_CHECKING:
     from core.models import Catalogue

@@ -12,7 +12,7 @@ from core.settings import read_settings
 from monitoring.logs import configure_logs
 
 for _scheme in ("redis", "rediss"):
-    TRANSPORT_ALIASES[_scheme] = "workers.transport:GuardedTransport"
+    TRANSPORT_ALIASES[_scheme] = "workers.celery_guards:GuardedTransport"
 celery_app = Celery("aether", include=["workers.tasks"])
 celery_app.config_from_object("celeryconfig")
 

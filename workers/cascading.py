@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from agents.answer import fallbacks_of
 from agents.cascade import Cascade
-from agents.turn import fallbacks_of
 from core import events
 from core.events import NewEvent
-from core.job import Route
+from core.jobs import Route
 from core.models import TIERS
 
 if TYPE_CHECKING:
-    from agents.turn import Listener, Reply, Turn
+    from agents.answer import Listener, Reply, Turn
     from core.chat import StopSignal
-    from core.job import JobSpec
+    from core.jobs import JobSpec
     from core.models import Catalogue
     from workers.event_writer import JobEvents
-    from workers.runtime import Runtime
+    from workers.worker import Runtime
 
 
 class Ladder(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import structlog
 from core.chat import StopSignal
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
-from storage.attempts import NO_EVENTS, Attempts, Batch, Claim
+from storage.jobs.attempts import NO_EVENTS, Attempts, Batch, Claim
 from workers.leases import obey
 
 logger = structlog.get_logger(__name__)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from core.chat import StopReason, StopSignal
 from core.errors import CoordinatorUnavailable
-from storage.attempts import Attempts, Claim, Hold
+from storage.jobs.attempts import Attempts, Claim, Hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import structlog
 from core.errors import ModelError
 
 if TYPE_CHECKING:
-    from agents.groq_model import GroqModel
+    from agents.groq.model import GroqModel
     from core.models import Catalogue
 
 logger = structlog.get_logger(__name__)

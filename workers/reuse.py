@@ -13,17 +13,17 @@ from msgspec import Struct
 from cache.entry import to_entry
 from cache.replay import events_of, outcome_of
 from core.chat import Message
-from core.job import CacheUse, JobSpec, JobStatus, Outcome
-from core.versions import policy_version
-from storage.attempts import NO_EVENTS
-from storage.flights import Role
-from workers.endings import Deferred, Ended, finish
+from core.jobs import CacheUse, JobSpec, JobStatus, Outcome
+from core.policy_version import policy_version
+from storage.jobs.attempts import NO_EVENTS
+from storage.limits.single_flight import Role
+from workers.attempt import Deferred, Ended, finish
 
 if TYPE_CHECKING:
     from cache.response_cache import Hit
-    from storage.attempts import Claim
-    from workers.coalescing import LeadFlight
-    from workers.runtime import Runtime
+    from storage.jobs.attempts import Claim
+    from workers.single_flight import LeadFlight
+    from workers.worker import Runtime
 
 logger = structlog.get_logger(__name__)
 

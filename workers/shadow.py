@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from msgspec import Struct
 
+from agents.answer import Listener, Turn
 from agents.context import build_messages
 from agents.judging import build_judgements, read_choice, verdict_of
-from agents.turn import Listener, Turn
 from core.chat import StopSignal
-from core.job import JobStatus
+from core.jobs import JobStatus
 from core.shadow import Comparison
-from workers.endings import Deferred, Ended
+from workers.attempt import Deferred, Ended
 from workers.telling import now_ms
 
 if TYPE_CHECKING:
+    from agents.answer import Reply
     from agents.judging import Choice
-    from agents.turn import Reply
     from core.chat import Message
-    from core.job import JobSpec, Outcome, Route
+    from core.jobs import JobSpec, Outcome, Route
     from core.models import Model
     from core.shadow import Verdict
-    from workers.runtime import Runtime
+    from workers.worker import Runtime
 
 logger = structlog.get_logger(__name__)
 

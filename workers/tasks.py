@@ -13,11 +13,13 @@ from celery.exceptions import Ignore
 from celery.signals import worker_ready
 
 from core.errors import ServiceUnavailable, SlotUnavailable
-from workers import names, shadow, team, team_end, upkeep
+from workers import names, shadow
 from workers.app import celery_app
 from workers.model_check import warn_of_missing_models
-from workers.runtime import runtime
-from workers.workflow import run_job
+from workers.run_job import run_job
+from workers.team import finish, turn
+from workers.upkeep import sweeper
+from workers.worker import runtime
 
 logger = structlog.get_logger(__name__)
 
@@ -44,13 +46,13 @@ def run_chat(self: Any, job_id: str) -> None:
 
 @celery_app.task(name=names.RUN_AGENT)
 def run_agent(job_id: str, slot: str) -> str:
-    """Take one agent's turn in a team's round; see `workers.team`.
+    """Take one agent's turn in a team's round; see `workers.team.turn`.
 
     What is not ended here is ignored, so that the chord does not take it for done.
     """
     with structlog.contextvars.bound_contextvars(job_id=job_id, slot=slot):
         try:
-            return team.run_agent(runtime(), job_id, slot)
+            return turn.run_agent(runtime(), job_id, slot)
         except (SlotUnavailable, ServiceUnavailable) as error:
             logger.info("left to another", code=error.code, cause=repr(error.__cause__))
             raise Ignore from error
@@ -63,7 +65,7 @@ def finish_round(_: list[str], job_id: str, slot: str) -> None:
         structlog.contextvars.bound_contextvars(job_id=job_id, slot=slot),
         _put_off_when_unavailable(),
     ):
-        team_end.finish_round(runtime(), job_id, slot)
+        finish.finish_round(runtime(), job_id, slot)
 
 
 @celery_app.task(name=names.RUN_SHADOW, acks_late=False)
@@ -81,16 +83,16 @@ def run_shadow(job_id: str) -> None:
 
 @celery_app.task(name=names.SWEEP)
 def sweep() -> None:
-    """Look after jobs that nobody works on; see `workers.upkeep`."""
+    """Look after jobs that nobody works on; see `workers.upkeep.sweeper`."""
     with _put_off_when_unavailable():
-        upkeep.sweep(runtime())
+        sweeper.sweep(runtime())
 
 
 @celery_app.task(name=names.WRITE_RECORDS)
 def write_records() -> None:
-    """Write ended jobs to MongoDB; see `workers.upkeep`."""
+    """Write ended jobs to MongoDB; see `workers.upkeep.sweeper`."""
     with _put_off_when_unavailable():
-        upkeep.write_records(runtime())
+        sweeper.write_records(runtime())
 
 
 @contextmanager

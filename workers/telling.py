@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from agents.turn import Listener, Turn
+from agents.answer import Listener, Turn
 from core import events
 from core.chat import Message
 from core.events import NewEvent
 
 if TYPE_CHECKING:
     from core.models import Model
-    from storage.attempts import Claim
+    from storage.jobs.attempts import Claim
     from workers.event_writer import JobEvents
-    from workers.runtime import Runtime
+    from workers.worker import Runtime
 
 
 def listener(

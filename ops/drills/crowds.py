@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from core.public_job import JOBS_PATH
+from core.public import JOBS_PATH
 from ops.drills.faults import Found
 from ops.drills.invariants import Violation
 from ops.drills.load import Load, Tracked, to_unix_s

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from core import events
-from core.job import TERMINAL
+from core.jobs import TERMINAL
 from ops.drills.load import Load, Tracked, to_unix_s
 from ops.drills.target import Target
 from storage import keys

@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 from ops.drills.invariants import Violation
 from ops.drills.load import Load
 from ops.drills.target import Target
-from ops.stack import DRAIN_S
-from ops.state import CannotRun
-from ops.supervise import RUNNING
+from ops.stack.programs import DRAIN_S
+from ops.stack.state import CannotRun
+from ops.stack.supervisor import RUNNING
 
 _STOP_WITHIN_S: Final = 40.0
 _BACK_WITHIN_S: Final = 60.0

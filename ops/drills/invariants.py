@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.events import ANSWER_DELTA, JOB_RETRYING, TERMINAL_TYPES
-from core.job import TERMINAL
+from core.jobs import TERMINAL
 from ops.drills.evidence import Evidence, JobEvidence, LogEntry, UserEvidence
 
 

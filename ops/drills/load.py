@@ -17,9 +17,9 @@ from typing import Any, Final
 import httpx
 
 from core import events
-from core.job import TERMINAL
+from core.jobs import TERMINAL
 from ops.drills.client import DrillUser
-from ops.state import CannotRun
+from ops.stack.state import CannotRun
 
 #: A demo user may have 10 unfinished jobs.
 _JOBS_PER_USER: Final = 8

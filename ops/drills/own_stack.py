@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from ops.drills.target import Target, find_target
-from ops.leftovers import end_leftovers
-from ops.readiness import free_port, http_answers
-from ops.state import ROOT, CannotRun, StateDirectory
+from ops.stack.leftovers import end_leftovers
+from ops.stack.readiness import free_port, http_answers
+from ops.stack.state import ROOT, CannotRun, StateDirectory
 
 _STUB_WITHIN_S: Final = 15.0
 _UP_WITHIN_S: Final = 120.0
@@ -55,7 +55,7 @@ def own_stack() -> Iterator[Target]:
 def _stub(folder: Path) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    words = ["-m", "ops.stub_upstream", "--port", str(port)]
+    words = ["-m", "ops.stub.upstream", "--port", str(port)]
     with _child(words, dict(os.environ), folder / "stub.log", stop_within_s=10.0) as process:
         _await(lambda: http_answers(f"{url}/stub/stats"), process, _STUB_WITHIN_S, folder)
         yield url

@@ -11,7 +11,7 @@ from ops.drills import crowds, faults
 from ops.drills.faults import Found
 from ops.drills.load import Load
 from ops.drills.target import Target
-from ops.state import CannotRun
+from ops.stack.state import CannotRun
 
 #: How the stub upstream fails in the storm; each only at a message's first call.
 _STORM: Final = ("once 429 retry_after=1", "once 500", "once 503", "once cut_after=3")
@@ -154,7 +154,7 @@ def hindrance(drill: Drill, target: Target, *, is_staging: bool) -> str:
     if drill.is_disruptive and not (target.is_own or is_staging):
         return "it harms jobs of others too; say --yes-this-is-staging"
     if drill.needs_stub and not target.stub_url:
-        return "it needs the stub upstream (python -m ops.stub_upstream) in place of a model"
+        return "it needs the stub upstream (python -m ops.stub.upstream) in place of a model"
     missing = [name for name in drill.needs if name not in target.pids()]
     if missing:
         return f"the stack does not run {' and '.join(missing)} itself"

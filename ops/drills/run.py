@@ -14,7 +14,7 @@ from ops.drills.invariants import Verdict, Violation, judge
 from ops.drills.load import Load, scripts
 from ops.drills.registry import Drill
 from ops.drills.target import Target
-from ops.state import CannotRun
+from ops.stack.state import CannotRun
 
 _READY_WITHIN_S: Final = 60.0
 _HUNG_UP_WITHIN_S: Final = 5.0

@@ -11,10 +11,10 @@ import httpx
 import psutil
 
 from core.settings import Settings, read_settings
-from ops.leftovers import stack_processes
-from ops.readiness import http_answers
-from ops.state import CannotRun, StateDirectory, read_record
-from ops.supervise import RUNNING, Supervisor
+from ops.stack.leftovers import stack_processes
+from ops.stack.readiness import http_answers
+from ops.stack.state import CannotRun, StateDirectory, read_record
+from ops.stack.supervisor import RUNNING, Supervisor
 from storage.connections import mongo_database, redis_client
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from ops.state import ROOT
+from ops.stack.state import ROOT
 from tests.services import wait_until
 
 pytestmark = pytest.mark.e2e

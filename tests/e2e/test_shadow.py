@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from core.settings import Settings
-from ops.resolve import running_settings
+from ops.stack.resolve import running_settings
 from storage.connections import close_all, mongo_database
 from tests.api_client import ApiClient
 from tests.services import start_stub, wait_until

@@ -11,7 +11,7 @@ import pytest
 from pymongo import MongoClient
 from redis import Redis
 
-from ops.state import read_record
+from ops.stack.state import read_record
 from tests.api_client import ApiClient
 from tests.services import start_mongo, start_redis, start_stub, wait_until
 from tests.stack import RunningStack

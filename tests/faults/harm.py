@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import httpx
 from redis import Redis
 
-from ops.supervise import RUNNING
+from ops.stack.supervisor import RUNNING
 from storage import keys
 from tests.services import wait_until
 from tests.stack import RunningStack

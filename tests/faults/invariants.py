@@ -13,10 +13,10 @@ from pymongo.database import Database
 from redis import Redis
 
 from core.events import ANSWER_DELTA, JOB_RETRYING, TERMINAL_TYPES, Event
-from core.job import SHARDS, TERMINAL
+from core.jobs import SHARDS, TERMINAL
 from storage import keys
-from storage.event_log import EventLog
-from storage.job_store import JobStore
+from storage.events.log import EventLog
+from storage.jobs.store import JobStore
 from workers import names
 
 Mongo = Database[dict[str, Any]]

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from ops import drill_cli
-from ops.cli import app
+from ops.cli import drills
+from ops.cli.main import app
 from ops.drills.evidence import Evidence, JobEvidence
 from ops.drills.invariants import judge
 from ops.drills.registry import DRILLS, chosen, hindrance
 from ops.drills.run import Result
-from ops.state import ROOT, StateDirectory
+from ops.stack.state import ROOT, StateDirectory
 
 pytestmark = pytest.mark.faults
 
@@ -53,7 +53,7 @@ def target(tmp_path, monkeypatch):
     def found(_):
         yield target
 
-    monkeypatch.setattr(drill_cli, "_target", found)
+    monkeypatch.setattr(drills, "_target", found)
     return target
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_lost_when_a_drill_runs_on_a_stack_of_its_own(name, tmp_path)
 
 def test_the_status_is_1_when_an_invariant_is_broken(target, monkeypatch):
     stuck = JobEvidence(job_id="job_0", status="in_progress")
-    monkeypatch.setattr(drill_cli, "run_drill", lambda d, *_, **__: result_of(d.name, stuck))
+    monkeypatch.setattr(drills, "run_drill", lambda d, *_, **__: result_of(d.name, stuck))
 
     done = CliRunner().invoke(app, ["drill", "run", "cancel-storm"])
 

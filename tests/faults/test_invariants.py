@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from core.events import ANSWER_DELTA, NewEvent
-from core.job import Answer, Job, JobStatus, Outcome
+from core.jobs import Answer, Job, JobStatus, Outcome
 from storage import keys
-from storage.attempts import Attempts, Batch
-from storage.job_records import JobRecords
-from storage.job_store import JobStore
-from storage.record_stream import RecordStream
+from storage.jobs.attempts import Attempts, Batch
+from storage.jobs.store import JobStore
+from storage.records.jobs import JobRecords
+from storage.records.stream import RecordStream
 from tests.faults.invariants import check_invariants, unfinished
 from tests.jobs import ROOMY, make_spec
 

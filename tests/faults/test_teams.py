@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from ops.supervise import RUNNING
+from ops.stack.supervisor import RUNNING
 from storage import keys
 from tests.api_client import text_of
 from tests.services import wait_until

@@ -11,9 +11,9 @@ import httpx
 import psutil
 import pytest
 
-from core.job import SHARDS
+from core.jobs import SHARDS
 from storage import keys
-from storage.job_store import JobStore
+from storage.jobs.store import JobStore
 from tests.faults.harm import WORKERS, await_other_pid, frozen, kill, make_due
 from tests.jobs import ROOMY, make_spec
 from tests.services import wait_until

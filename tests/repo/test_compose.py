@@ -1,4 +1,4 @@
-"""docker-compose.yml, ops/stack.py and the settings say the same."""
+"""docker-compose.yml, ops/stack/programs.py and the settings say the same."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import shlex
 import pytest
 import yaml
 
-from ops import stack
-from ops.state import ROOT
+from ops.stack import programs
+from ops.stack.state import ROOT
 from tests.repo.tree import setting_names
 from workers.names import QUEUES
 
@@ -17,11 +17,11 @@ COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES = yaml.safe_load(COMPOSE_TEXT)["services"]
 OWN = ("api", "worker", "upkeep", "beat", "flower")
 IN_STACK = {
-    "api": stack.API,
-    "worker": stack.worker_command("worker", "64"),
-    "upkeep": stack.upkeep_command(),
-    "beat": stack.BEAT,
-    "flower": stack.FLOWER,
+    "api": programs.API,
+    "worker": programs.worker_command("worker", "64"),
+    "upkeep": programs.upkeep_command(),
+    "beat": programs.BEAT,
+    "flower": programs.FLOWER,
 }
 
 

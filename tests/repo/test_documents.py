@@ -8,8 +8,8 @@ import pytest
 from typer.main import get_command
 
 from core.settings import Settings
-from ops.cli import app
-from ops.state import ROOT
+from ops.cli.main import app
+from ops.stack.state import ROOT
 from tests.repo.tree import PACKAGES, setting_names
 
 README = (ROOT / "README.md").read_text()

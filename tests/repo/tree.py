@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from core.settings import Settings
-from ops.state import ROOT
+from ops.stack.state import ROOT
 
 PACKAGES = ("core", "agents", "storage", "monitoring", "workers", "web", "ops")
 

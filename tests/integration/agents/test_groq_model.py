@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from agents.groq_model import GroqModel, _model_errors
+from agents.groq.model import GroqModel, _model_errors
 from core.chat import Message, ModelRequest, StopReason, StopSignal, StreamEnd, TextDelta
 from core.errors import (
     AetherError,

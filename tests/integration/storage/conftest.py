@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from storage.attempts import Attempts
-from storage.event_log import EventLog
-from storage.job_store import JobStore
-from storage.sweep import Sweep
-from storage.teams import Teams
+from storage.events.log import EventLog
+from storage.jobs.attempts import Attempts
+from storage.jobs.store import JobStore
+from storage.jobs.sweep import Sweep
+from storage.jobs.teams import Teams
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ import pytest
 from pymongo.errors import WriteError
 
 from core.errors import AccountExists, StoreUnavailable
-from core.job import new_user_id
+from core.jobs import new_user_id
 from core.plans import PLANS
 from core.settings import Settings
 from storage import keys
-from storage.accounts import Accounts
+from storage.accounts.revoked_tokens import RevokedTokens
+from storage.accounts.sessions import RefreshFamilies
+from storage.accounts.users import Accounts
 from storage.connections import close_all
 from storage.connections import mongo_database as connect
-from storage.indexes import COLLECTIONS, ensure_indexes
-from storage.refresh_families import RefreshFamilies
-from storage.revoked_tokens import RevokedTokens
+from storage.records.indexes import COLLECTIONS, ensure_indexes
 from tests.services import port_of
 from tests.tcp_proxy import TcpProxy
 
@@ -199,7 +199,7 @@ def test_store_is_unavailable_soon_when_no_server_answers():
 def test_known_user_is_found_and_no_other_when_the_database_has_gone(
     mongo_server, mongo_database, monkeypatch
 ):
-    monkeypatch.setattr("storage.accounts._CACHE_S", 0.01)
+    monkeypatch.setattr("storage.accounts.users._CACHE_S", 0.01)
     with TcpProxy(port_of(mongo_server.url)) as proxy:
         url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
         settings = Settings(mongo_url=url, mongo_database=mongo_database.name)

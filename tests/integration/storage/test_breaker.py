@@ -6,8 +6,8 @@ import pytest
 
 from core.settings import read_settings
 from storage import keys
-from storage.breaker import SharedBreaker
 from storage.connections import redis_client
+from storage.limits.breaker import SharedBreaker
 
 MODEL = "some-model"
 

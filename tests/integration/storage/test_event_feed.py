@@ -12,12 +12,12 @@ from redis.retry import Retry
 
 from core.errors import CoordinatorUnavailable
 from core.events import ANSWER_DELTA, NewEvent
-from core.job import JobStatus, Outcome
-from storage.attempts import Attempts, Batch
-from storage.event_feed import EventFeed
-from storage.event_hub import EventHub
-from storage.event_log import EventLog
-from storage.job_store import JobStore
+from core.jobs import JobStatus, Outcome
+from storage.events.feed import EventFeed
+from storage.events.hub import EventHub
+from storage.events.log import EventLog
+from storage.jobs.attempts import Attempts, Batch
+from storage.jobs.store import JobStore
 from tests.jobs import ROOMY, make_spec
 from tests.services import port_of, wait_until
 from tests.tcp_proxy import TcpProxy

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from core.events import ANSWER_DELTA, TERMINAL_TYPES, NewEvent
-from core.job import (
+from core.jobs import (
     NEXT_STATUS,
     TERMINAL,
     TERMINAL_EVENT,
@@ -32,10 +32,10 @@ from core.job import (
     new_user_id,
 )
 from storage import keys
-from storage.attempts import MAX_ATTEMPTS, NO_EVENTS, Attempts, Batch, Hold
-from storage.event_log import EventLog
-from storage.job_store import JobStore, Restored
-from storage.sweep import Sweep
+from storage.events.log import EventLog
+from storage.jobs.attempts import MAX_ATTEMPTS, NO_EVENTS, Attempts, Batch, Hold
+from storage.jobs.store import JobStore, Restored
+from storage.jobs.sweep import Sweep
 from tests.jobs import ROOMY, make_spec
 
 RESERVED = 50

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from core.errors import StoreUnavailable
-from core.job import WORKER_LOST, Answer, CacheUse, Job, JobError, JobStatus, Outcome, new_user_id
+from core.jobs import WORKER_LOST, Answer, CacheUse, Job, JobError, JobStatus, Outcome, new_user_id
 from core.settings import Settings
 from storage.connections import close_all
 from storage.connections import mongo_database as connect
-from storage.job_records import JobRecords
+from storage.records.jobs import JobRecords
 from tests.jobs import make_spec
 from tests.services import port_of, wait_until
 from tests.tcp_proxy import TcpProxy

@@ -14,12 +14,12 @@ from core.errors import (
     TooManyJobs,
 )
 from core.events import ANSWER_DELTA, NewEvent
-from core.job import Answer, JobStatus, Outcome, Spent, new_job_id, new_user_id
+from core.jobs import Answer, JobStatus, Outcome, Spent, new_job_id, new_user_id
 from core.plans import Plan
 from storage import keys
-from storage.attempts import Batch, Hold, Turn
-from storage.cancellation import Cancellation
-from storage.job_store import IdempotencyClaim, Restored
+from storage.jobs.attempts import Batch, Hold, Turn
+from storage.jobs.cancellation import Cancellation
+from storage.jobs.store import IdempotencyClaim, Restored
 from tests.jobs import ROOMY, make_spec
 
 SPENT = Spent(Usage(input_tokens=7, output_tokens=3), 12)

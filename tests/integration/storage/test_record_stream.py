@@ -10,11 +10,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from core.errors import CoordinatorUnavailable
-from core.job import JobStatus, Outcome
+from core.jobs import JobStatus, Outcome
 from storage import keys
-from storage.attempts import Attempts
-from storage.job_store import JobStore
-from storage.record_stream import RecordStream
+from storage.jobs.attempts import Attempts
+from storage.jobs.store import JobStore
+from storage.records.stream import RecordStream
 from tests.jobs import ROOMY, make_spec
 from tests.services import port_of
 from tests.tcp_proxy import TcpProxy

@@ -7,9 +7,9 @@ import pytest
 from pymongo.errors import WriteError
 
 from core.errors import StoreUnavailable
-from core.job import new_job_id, new_user_id
+from core.jobs import new_job_id, new_user_id
 from core.shadow import Comparison, RouteWorth
-from storage.indexes import ensure_indexes
+from storage.records.indexes import ensure_indexes
 from storage.shadow import Comparisons, ShadowBudget
 
 NOW_MS = 1_795_413_600_000

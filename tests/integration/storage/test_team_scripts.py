@@ -7,11 +7,11 @@ import pytest
 from core.chat import Usage
 from core.errors import SlotUnavailable
 from core.events import AGENT_DELTA, NewEvent
-from core.job import AgentReport, JobError, JobStatus, Outcome, Spent, TeamRequest
+from core.jobs import AgentReport, JobError, JobStatus, Outcome, Spent, TeamRequest
 from core.team import Member, MemberReply, Slot, TeamPlan, end_of
 from storage import keys
-from storage.attempts import Batch, Hold
-from storage.cancellation import Cancellation
+from storage.jobs.attempts import Batch, Hold
+from storage.jobs.cancellation import Cancellation
 from tests.jobs import ROOMY, make_spec
 
 DEV, LUNA, END = Slot(1, "dev"), Slot(1, "luna"), end_of(1)

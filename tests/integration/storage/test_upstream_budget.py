@@ -11,7 +11,7 @@ from core.chat import Allowance, RateLimits
 from core.settings import read_settings
 from storage import keys
 from storage.connections import redis_client as connect
-from storage.upstream_budget import UpstreamBudget
+from storage.limits.upstream_budget import UpstreamBudget
 from tests.services import wait_until
 
 MODEL = "some-model"

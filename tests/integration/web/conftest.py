@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.settings import Settings
-from storage.indexes import ensure_indexes
+from storage.records.indexes import ensure_indexes
 from web.app import create_app
 from web.services import EXTENSION
 

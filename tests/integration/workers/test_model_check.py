@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from agents.groq_model import GroqModel
+from agents.groq.model import GroqModel
 from core.models import read_catalogue
 from workers.model_check import warn_of_missing_models
 

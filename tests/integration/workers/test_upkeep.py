@@ -10,25 +10,25 @@ from celery import Celery
 
 from core.errors import StoreUnavailable
 from core.events import ANSWER_DELTA, NewEvent
-from core.job import Answer, Job, JobStatus, Outcome
+from core.jobs import Answer, Job, JobStatus, Outcome
 from core.models import read_catalogue
 from core.settings import Settings
 from storage import keys
-from storage.attempts import Attempts, Batch
 from storage.connections import close_all
 from storage.connections import mongo_database as connect
-from storage.event_log import EventLog
-from storage.job_records import JobRecords
-from storage.job_store import JobStore
-from storage.record_stream import RecordStream
-from storage.sweep import Sweep
-from storage.teams import Teams
+from storage.events.log import EventLog
+from storage.jobs.attempts import Attempts, Batch
+from storage.jobs.store import JobStore
+from storage.jobs.sweep import Sweep
+from storage.jobs.teams import Teams
+from storage.records.jobs import JobRecords
+from storage.records.stream import RecordStream
 from tests.jobs import ROOMY, make_spec
 from tests.services import port_of
 from tests.tcp_proxy import TcpProxy
 from workers import names
 from workers.queue import JobQueue
-from workers.upkeep import sweep, write_records
+from workers.upkeep.sweeper import sweep, write_records
 
 DONE = Outcome(answer=Answer(text="ab", finish_reason="stop", agents=("dev",)), cost_micros=30)
 

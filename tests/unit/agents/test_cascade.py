@@ -7,12 +7,12 @@ import time
 import msgspec
 import pytest
 
+from agents.answer import TurnRunner
 from agents.cascade import AGREED, SERVED, Cascade, CascadeRunner
-from agents.turn import TurnRunner
 from core.chat import StopReason, StopSignal, StreamEnd, TextDelta, Usage
 from core.errors import PermanentModelError, RateLimited, TurnStopped
-from core.job import Spent
-from tests.unit.agents.test_turn import CATALOGUE, MODEL, TURN, USAGE, Circuits, CuedModel, Heard
+from core.jobs import Spent
+from tests.unit.agents.test_answer import CATALOGUE, MODEL, TURN, USAGE, Circuits, CuedModel, Heard
 
 QUICK = CATALOGUE.for_tier("quick")
 PROSE, NUMBER = "Write a poem", "How many legs do 3 cats have?"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agents.context import build_messages
-from agents.personas import load_personas
 from core.chat import Message
 from core.models import estimate_tokens
+from core.personas import load_personas
 
 DEV = load_personas()["dev"]
 HISTORY = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agents.judging import build_judgements, read_choice, verdict_of
-from agents.personas import load_judge
 from core.models import estimate_tokens
+from core.personas import load_judge
 
 JUDGE = load_judge()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.rate_limits import read_limits, to_seconds
+from agents.groq.rate_limits import read_limits, to_seconds
 from core.chat import Allowance, RateLimits
 
 GROQ = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from agents.personas import load_personas
 from agents.relevance import rate
 from agents.selection import select_agent, select_team
 from core.errors import UnknownAgent
-from core.job import AGENT_NAMES
+from core.jobs import AGENT_NAMES
+from core.personas import load_personas
 from core.team import MOST_CHOSEN
 
 PERSONAS = load_personas()

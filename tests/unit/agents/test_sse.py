@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.sse import read_chunks
+from agents.groq.sse import read_chunks
 from core.chat import Usage
 from core.errors import TransientModelError
 

@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
-from agents.routing import RULES_FILE, read_rules, score
+from agents.routing import score
 from bench.router import SAMPLE, Labelled, apgr, measured_scores, quality_at, read_labelled
 from bench.router_fit import difficulty, fit, write_weights
+from core.routing_rules import RULES_FILE, read_rules
 
 ROWS = [Labelled(f"{n}", weak=float(n >= 5), strong=1.0) for n in range(10)]
 PERFECT = [float(10 - n) for n in range(10)]

@@ -7,7 +7,7 @@ import pytest
 
 from cache.entry import decode, encode, to_entry
 from core.chat import Usage
-from core.job import AgentReport, Answer, JobError, JobStatus, Outcome
+from core.jobs import AgentReport, Answer, JobError, JobStatus, Outcome
 from tests.jobs import make_spec
 
 REPORT = AgentReport(name="dev", status="completed", tier="quick", model="m", reason="r")

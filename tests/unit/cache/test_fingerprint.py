@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from cache.fingerprint import Fingerprints, canonical, fingerprints_of
 from core.chat import Message
-from core.job import JobSpec, TeamRequest, new_user_id
+from core.jobs import JobSpec, TeamRequest, new_user_id
 from core.options import CacheControl, RouteRequest
 from core.settings import Settings
-from ops.state import ROOT
+from ops.stack.state import ROOT
 from tests.jobs import make_spec
 
 NAMES = Fingerprints("secret", "v1", is_shared=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.chat import Usage
-from core.job import AgentReport, JobError, TeamRequest
+from core.jobs import AgentReport, JobError, TeamRequest
 from core.team import (
     Member,
     MemberReply,

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ops.ask import AskFailed, ChatApi
+from ops.client import AskFailed, ChatApi
 
 
 class Scripted(BaseHTTPRequestHandler):

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from ops.lane_screen import LiveLanes, PlainLines, draw, footer, last_lines, progress_line
-from ops.lanes import Board, Lane
+from ops.cli.lane_screen import LiveLanes, PlainLines, draw, footer, last_lines, progress_line
+from ops.cli.lanes import Board, Lane
 
 REPORT = {
     "name": "dev",

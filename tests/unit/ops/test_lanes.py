@@ -6,7 +6,7 @@ from functools import reduce
 
 import pytest
 
-from ops.lanes import Board, fold, is_last, with_job
+from ops.cli.lanes import Board, fold, is_last, with_job
 
 USAGE = {"output_tokens": 12}
 TEAM = {

@@ -9,9 +9,9 @@ import stat
 import pytest
 
 from core.settings import read_settings
-from ops.readiness import free_port
-from ops.resolve import choose_ports, embedded_parts, resolve
-from ops.state import CannotRun, Record, StateDirectory, read_record, write_record
+from ops.stack.readiness import free_port
+from ops.stack.resolve import choose_ports, embedded_parts, resolve
+from ops.stack.state import CannotRun, Record, StateDirectory, read_record, write_record
 
 
 @pytest.fixture

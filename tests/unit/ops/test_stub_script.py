@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from agents.context import build_messages
-from agents.personas import load_personas, load_synthesis
-from agents.synthesis import Contribution, build_revision, build_synthesis
+from agents.team_prompts import Contribution, build_revision, build_synthesis
 from core.chat import Message
-from ops.stub_script import has_directive, read_asked, write_script
+from core.personas import load_personas, load_synthesis
+from ops.stub.script import has_directive, read_asked, write_script
 
 PERSONAS = load_personas()
 BUDGET = {"budget_tokens": 100_000}

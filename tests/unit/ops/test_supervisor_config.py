@@ -7,9 +7,9 @@ import shlex
 
 import pytest
 
-from ops.stack import Program, worker
-from ops.state import StateDirectory
-from ops.supervisor_config import render, write_config
+from ops.stack.config import render, write_config
+from ops.stack.programs import Program, worker
+from ops.stack.state import StateDirectory
 
 
 @pytest.fixture

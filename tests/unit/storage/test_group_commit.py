@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from storage.group_commit import GroupCommit
+from storage.records.group_commit import GroupCommit
 from tests.services import wait_until
 
 

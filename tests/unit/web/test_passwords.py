@@ -9,7 +9,7 @@ import pytest
 from argon2 import PasswordHasher, extract_parameters
 from argon2.low_level import Type
 
-from web.passwords import Passwords
+from web.accounts.passwords import Passwords
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_other_greenlets_go_on_when_a_password_is_hashed():
 from gevent import monkey
 monkey.patch_all()
 import gevent
-from web.passwords import Passwords
+from web.accounts.passwords import Passwords
 passwords, ticks = Passwords(), []
 def tick():
     while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from web.errors import to_invalid_request
+from web.http.errors import to_invalid_request
 from web.schemas import ChatRequest, JobListQuery, JobQuery, RegisterRequest
 
 OPERATORS = [{"$ne": None}, {"$gt": ""}, {"$regex": ".*"}, ["a"], [], 1, 1.5, True]

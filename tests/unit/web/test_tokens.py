@@ -7,8 +7,8 @@ import time
 import pytest
 
 from core.errors import Unauthenticated
-from core.job import new_user_id
-from storage.refresh_families import RefreshGrant
+from core.jobs import new_user_id
+from storage.accounts.sessions import RefreshGrant
 from web.services import EXTENSION
 
 

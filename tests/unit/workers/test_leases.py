@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from core.chat import StopReason, StopSignal
-from storage.attempts import Claim, Hold
+from storage.jobs.attempts import Claim, Hold
 from tests.jobs import make_spec
 from tests.services import wait_until
 from workers.leases import LeaseKeeper

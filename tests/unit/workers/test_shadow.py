@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from core.job import (
+from core.jobs import (
     AgentReport,
     Answer,
     CacheUse,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from core.job import Job, JobStatus
-from storage.sweep import DueJob
+from core.jobs import Job, JobStatus
+from storage.jobs.sweep import DueJob
 from tests.jobs import make_spec
-from workers.upkeep import Verdict, judge
+from workers.upkeep.sweeper import Verdict, judge
 
 
 def due_job(*, status, attempt=1, lease_in_ms=None, cancel=False, deadline_in_ms=1_000):

@@ -1,0 +1,279 @@
+"""One agent's answer: run the model, try again where it helps, account for every call.
+
+A model's failure is part of the reply; nothing here raises for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, Literal
+
+import structlog
+from msgspec import Struct, field
+
+from agents.retry_policy import AskAnother, Breaker, ComeBack, GiveUp, TryAgain, next_step
+from core.chat import (
+    ChatModel,
+    Message,
+    ModelRequest,
+    StopReason,
+    StopSignal,
+    StreamEnd,
+    Usage,
+)
+from core.errors import ModelError, RateLimited, TransientModelError, TurnStopped
+from core.jobs import CANCELLED, OUT_OF_TIME, AgentReport, JobError, Spent
+from core.models import Catalogue, Model, Tier, estimate_tokens
+
+logger = structlog.get_logger(__name__)
+
+Status = Literal["completed", "failed", "cancelled", "incomplete"]
+#: How long a job waits in the queue when every model's circuit is open, in seconds.
+_OPEN_CIRCUIT_WAIT_S: Final = 10.0
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """What one agent is to answer, and with what; `models` in the order they are asked.
+
+    Attributes:
+        booking: names the turn in the line for the provider's budget, the same in every attempt.
+        spent: by earlier attempts; part of what the reply will have cost.
+    """
+
+    agent: str
+    tier: Tier
+    models: tuple[Model, ...]
+    reason: str
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float | None = None
+    booking: str = ""
+    spent: Spent = Spent()
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """What one agent returned; `text` may be partial unless the report says completed.
+
+    Attributes:
+        retry_in_s: the job is worth another try that much later; None when the reply is final.
+    """
+
+    text: str
+    finish_reason: str
+    report: AgentReport
+    retry_in_s: float | None = None
+
+
+class Listener(Struct, frozen=True):
+    """Who hears of the answer while it is made.
+
+    Attributes:
+        on_text: the next piece.
+        on_restart: what was heard so far does not count any more; its argument says why.
+        on_fallback: another model is asked from here on.
+    """
+
+    on_text: Callable[[str], None]
+    on_restart: Callable[[str], None]
+    on_fallback: Callable[[Model, str], None]
+
+
+class _Ending(Struct, frozen=True):
+    status: Status
+    finish_reason: str
+    error: JobError | None = None
+    retry_in_s: float | None = None
+
+
+class _Run(Struct):
+    """One turn on its way: its bounds, and what it has used so far, call by call."""
+
+    turn: Turn
+    deadline: float
+    stop: StopSignal
+    listener: Listener
+    started: float = field(default_factory=time.monotonic)
+    text: list[str] = field(default_factory=list)
+    first_token_s: float | None = None
+    usage: Usage = Usage()
+    cost_micros: int = 0
+
+    @property
+    def left_s(self) -> float:
+        return self.deadline - time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.started
+
+    def take(self, text: str) -> None:
+        if self.first_token_s is None:
+            self.first_token_s = self.elapsed_s
+        self.text.append(text)
+        self.listener.on_text(text)
+
+    def restart(self, reason: str) -> None:
+        """Take back what a failed call had said; its use stays on the account."""
+        if self.text:
+            self.text.clear()
+            self.listener.on_restart(reason)
+
+
+class TurnRunner:
+    """Runs one turn after another; safe to share between threads."""
+
+    def __init__(self, chat_model: ChatModel, catalogue: Catalogue, breaker: Breaker) -> None:
+        self._chat_model = chat_model
+        self._catalogue = catalogue
+        self._breaker = breaker
+
+    def run(self, turn: Turn, *, deadline: float, stop: StopSignal, listener: Listener) -> Reply:
+        """Have the agent answer.
+
+        Where the provider sent no usage, it is estimated from the text that came; a call that
+        brought nothing counts as unused. Calls that failed are part of the usage,
+        and so is what earlier attempts spent.
+        """
+        run = _Run(
+            turn,
+            deadline,
+            stop,
+            listener,
+            usage=turn.spent.usage,
+            cost_micros=turn.spent.cost_micros,
+        )
+        model, ending = self._ask_in_turn(run)
+        report = AgentReport(
+            name=turn.agent,
+            status=ending.status,
+            tier=turn.tier,
+            model=model.id,
+            reason=turn.reason,
+            usage=run.usage,
+            cost_micros=run.cost_micros,
+            timing_ms={"first_token": _to_ms(run.first_token_s), "total": _to_ms(run.elapsed_s)},
+            error=ending.error,
+            fallback_from=turn.models[0].id if model is not turn.models[0] else None,
+        )
+        return Reply(
+            text="".join(run.text),
+            finish_reason=ending.finish_reason,
+            report=report,
+            retry_in_s=ending.retry_in_s,
+        )
+
+    def _ask_in_turn(self, run: _Run) -> tuple[Model, _Ending]:
+        """Ask one model after the other until one has the last word."""
+        failure: ModelError = TransientModelError("Every model that could answer is failing.")
+        models = run.turn.models
+        was_asked = False
+        for model in models:
+            if not self._breaker.allows(model.id):
+                continue
+            if model is not models[0]:
+                run.listener.on_fallback(model, failure.message)
+            was_asked = True
+            result = self._ask(run, model)
+            if isinstance(result, _Ending):
+                return model, result
+            failure = result
+        if not was_asked and run.left_s > _OPEN_CIRCUIT_WAIT_S:
+            return models[0], _failed(failure, retry_in_s=_OPEN_CIRCUIT_WAIT_S)
+        return models[-1], _failed(failure)
+
+    def _ask(self, run: _Run, model: Model) -> _Ending | ModelError:
+        """Ask one model, again if that may help; an error means that another is to be asked."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return self._call(run, model)
+            except TurnStopped:
+                return _stopped(run.stop.reason)
+            except ModelError as error:
+                result = self._after_failure(run, model, error, tries)
+                if not isinstance(result, TryAgain):
+                    return result
+                run.stop.wait(result.wait_s)
+
+    def _after_failure(
+        self, run: _Run, model: Model, error: ModelError, tries: int
+    ) -> TryAgain | _Ending | ModelError:
+        logger.warning("model failed", model=model.id, code=error.code, why=error.message)
+        # A limit is not a failure of the model, nor is a request that it refuses.
+        if isinstance(error, TransientModelError) and not isinstance(error, RateLimited):
+            self._breaker.record(model.id, is_success=False)
+        step = next_step(error, tries=tries, left_s=run.left_s)
+        if isinstance(step, ComeBack):
+            return _failed(error, retry_in_s=step.wait_s)
+        if isinstance(step, GiveUp) or (
+            isinstance(step, AskAnother) and model is run.turn.models[-1]
+        ):
+            return _failed(error)
+        run.restart(error.code)
+        return step if isinstance(step, TryAgain) else error
+
+    def _call(self, run: _Run, model: Model) -> _Ending:
+        """Ask once and put the call on the account, however it ends."""
+        turn = run.turn
+        request = ModelRequest(
+            model=model.id,
+            messages=turn.messages,
+            max_tokens=min(turn.max_tokens, model.max_output_tokens),
+            temperature=turn.temperature,
+            booking=turn.booking,
+        )
+        usage: Usage | None = None
+        try:
+            for item in self._chat_model.stream(request, deadline=run.deadline, stop=run.stop):
+                if isinstance(item, StreamEnd):
+                    usage = item.usage
+                    self._breaker.record(model.id, is_success=True)
+                    return _ended(item)
+                run.take(item.text)
+        finally:
+            usage = usage or _estimate(turn.messages, "".join(run.text))
+            run.usage += usage
+            run.cost_micros += self._catalogue.cost_micros(model, usage)
+        raise AssertionError("a stream ends with StreamEnd or raises")
+
+
+def fallbacks_of(model: Model, catalogue: Catalogue) -> Iterator[Model]:
+    """Yield the model and those that answer in its place, each once."""
+    seen: set[str] = set()
+    following: Model | None = model
+    while following is not None and following.id not in seen:
+        seen.add(following.id)
+        yield following
+        following = catalogue.get(following.fallback) if following.fallback else None
+
+
+def _ended(end: StreamEnd) -> _Ending:
+    if end.finish_reason == "length":
+        error = JobError("token_limit", "The answer reached its token limit.")
+        return _Ending("incomplete", "length", error)
+    return _Ending("completed", end.finish_reason)
+
+
+def _failed(error: ModelError, *, retry_in_s: float | None = None) -> _Ending:
+    return _Ending("failed", "error", JobError(error.code, error.message), retry_in_s)
+
+
+def _stopped(reason: StopReason | None) -> _Ending:
+    if reason is StopReason.CANCELLED:
+        return _Ending("cancelled", "cancelled", CANCELLED)
+    return _Ending("incomplete", "deadline", OUT_OF_TIME)
+
+
+def _estimate(messages: tuple[Message, ...], text: str) -> Usage:
+    if not text:
+        return Usage()
+    return Usage(
+        input_tokens=sum(estimate_tokens(message.content) for message in messages),
+        output_tokens=estimate_tokens(text),
+    )
+
+
+def _to_ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)

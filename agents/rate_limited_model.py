@@ -1,0 +1,101 @@
+"""A model that is asked only when the provider's budget, which all workers share, allows it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from agents.retry_policy import LONGEST_WAIT_IN_SLOT_S, SHORTEST_TRY_S, Throttle
+from core.chat import ChatModel, ModelRequest, RateLimits, StopSignal, StreamEnd, TextDelta
+from core.errors import RateLimited, TurnStopped
+from core.models import estimate_tokens
+
+#: What a server's message frame adds to each message, in tokens.
+_FRAME_TOKENS: Final = 4
+
+
+class PacedModel:
+    """Books every call with the throttle before the model inside sees it.
+
+    A short wait is waited here; a long one is the same to the caller as a provider's 429 with that
+    `Retry-After`, and keeps the call's place for the next attempt.
+    """
+
+    def __init__(self, chat_model: ChatModel, throttle: Throttle) -> None:
+        self._chat_model = chat_model
+        self._throttle = throttle
+
+    def stream(
+        self, request: ModelRequest, *, deadline: float, stop: StopSignal
+    ) -> Iterator[TextDelta | StreamEnd]:
+        """Stream one answer when its time has come; see `core.chat.ChatModel` for the contract.
+
+        Raises:
+            RateLimited: its time comes too late to be waited for here.
+        """
+        call = _Call(_input_tokens(request), request.max_tokens)
+        self._wait_for_start(request, call.booked_tokens, deadline, stop)
+        call.began = time.monotonic()
+        try:
+            for item in self._chat_model.stream(request, deadline=deadline, stop=stop):
+                call.see(item)
+                yield item
+        except RateLimited as error:
+            call.closed_for_s = error.retry_after_s or 0.0
+            raise
+        finally:
+            self._throttle.settle(
+                request.model,
+                unused_tokens=call.booked_tokens - call.used_tokens,
+                limits=call.limits,
+                age_s=time.monotonic() - call.began,
+                closed_for_s=call.closed_for_s,
+            )
+
+    def _wait_for_start(
+        self, request: ModelRequest, tokens: int, deadline: float, stop: StopSignal
+    ) -> None:
+        booking = request.booking or secrets.token_hex(8)
+        while True:
+            left_s = deadline - time.monotonic()
+            if stop.reason is not None or left_s <= 0:
+                raise TurnStopped
+            wait_s = self._throttle.book(
+                request.model, booking, tokens=tokens, longest_wait_s=left_s - SHORTEST_TRY_S
+            )
+            if wait_s <= 0:
+                return
+            if wait_s > LONGEST_WAIT_IN_SLOT_S or wait_s + SHORTEST_TRY_S >= left_s:
+                raise RateLimited("The provider's budget is used up.", retry_after_s=wait_s)
+            stop.wait(wait_s)
+
+
+class _Call(Struct):
+    """What is known so far of one call; one that brought nothing counts as unused."""
+
+    input_tokens: int
+    max_output_tokens: int
+    began: float = 0.0
+    used_tokens: int = 0
+    limits: RateLimits = RateLimits()
+    closed_for_s: float = 0.0
+
+    @property
+    def booked_tokens(self) -> int:
+        return self.input_tokens + self.max_output_tokens
+
+    def see(self, item: TextDelta | StreamEnd) -> None:
+        if isinstance(item, StreamEnd):
+            self.limits = item.limits
+            if item.usage is not None:
+                self.used_tokens = item.usage.total_tokens
+        else:
+            self.used_tokens = (self.used_tokens or self.input_tokens) + estimate_tokens(item.text)
+
+
+def _input_tokens(request: ModelRequest) -> int:
+    return sum(_FRAME_TOKENS + estimate_tokens(message.content) for message in request.messages)

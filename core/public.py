@@ -1,0 +1,108 @@
+"""A job as every surface shows it: absent parts are null, money in dollars, times in ISO 8601."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from core.jobs import AgentReport, Job, JobSpec, Outcome, iso_time, public_usage, to_usd
+from core.options import RouteRequest
+
+#: Where jobs are found.
+JOBS_PATH: Final = "/api/ai/v4/jobs"
+
+
+def to_public(job: Job) -> dict[str, Any]:
+    """Return the job's public form, ready for JSON."""
+    spec, outcome = job.spec, job.outcome or Outcome()
+    self_link = f"{JOBS_PATH}/{job.id}"
+    return {
+        "id": job.id,
+        "object": "job",
+        "status": job.status.value,
+        "mode": spec.mode,
+        "created_at": iso_time(spec.created_ms),
+        "started_at": iso_time(job.started_ms),
+        "finished_at": iso_time(job.finished_ms),
+        "cursor": job.cursor,
+        "attempt": job.attempt,
+        "conversation_id": spec.conversation_id,
+        "metadata": spec.metadata,
+        "degraded": outcome.degraded,
+        "request": _public_request(spec),
+        "answer": outcome.answer,
+        "agents": [_public_report(report) for report in outcome.agents],
+        "synthesis": _public_report(outcome.synthesis) if outcome.synthesis else None,
+        "usage": public_usage(outcome.usage),
+        "cost": _public_cost(spec, outcome),
+        "route": outcome.route,
+        "cache": {
+            "status": outcome.cache.status,
+            "layer": outcome.cache.layer,
+            "age_s": outcome.cache.age_s,
+        },
+        "timing_ms": outcome.timing_ms or None,
+        "queue": {"position": None, "estimated_start_s": None},
+        "error": outcome.error,
+        "links": {
+            "self": self_link,
+            "events": f"{self_link}/events",
+            "cancel": self_link,
+        },
+    }
+
+
+def _public_cost(spec: JobSpec, outcome: Outcome) -> dict[str, Any]:
+    savings = outcome.savings
+    return {
+        "usd": to_usd(outcome.cost_micros),
+        "reserved_usd": to_usd(spec.reserved_micros),
+        "saved_usd": to_usd(savings.total_micros),
+        "saved": {
+            "routing_usd": to_usd(savings.routing_micros),
+            "cache_usd": to_usd(savings.cache_micros),
+            "prompt_cache_usd": to_usd(savings.prompt_cache_micros),
+        },
+    }
+
+
+def _public_request(spec: JobSpec) -> dict[str, Any]:
+    asked = {"message": spec.message, "agents": [spec.agent] if spec.agent else None}
+    bounds = {"max_tokens": spec.max_tokens, "temperature": spec.temperature}
+    if spec.team is None:
+        return asked | bounds | _public_route_request(spec.route)
+    team = {name: getattr(spec.team, name) for name in spec.team.__struct_fields__}
+    return asked | bounds | team | {"agents": spec.team.agents or "auto"}
+
+
+def _public_route_request(asked: RouteRequest) -> dict[str, Any]:
+    most = asked.max_cost_micros
+    return {
+        "tier": asked.tier,
+        "model": asked.model,
+        "max_cost_usd": None if most is None else to_usd(most),
+        "routing": "cascade" if asked.is_cascade else "auto",
+    }
+
+
+def _public_report(report: AgentReport) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "status": report.status,
+        "tier": report.tier,
+        "model": report.model,
+        "reason": report.reason,
+        "usage": public_usage(report.usage),
+        "cost_usd": to_usd(report.cost_micros),
+        "timing_ms": report.timing_ms,
+        "error": report.error,
+        "text": report.text,
+        "rounds": report.rounds,
+        "drafts": [
+            {
+                "model": draft.model,
+                "usage": public_usage(draft.usage),
+                "cost_usd": to_usd(draft.cost_micros),
+            }
+            for draft in report.drafts
+        ],
+    }

@@ -1,0 +1,92 @@
+"""`aether ask`: a question to several agents, seen in the terminal as they answer."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, Final, Literal
+
+import httpx
+import typer
+from rich.console import Console
+
+from core.jobs import AGENT_NAMES
+from ops.cli.lane_screen import LiveLanes, PlainLines, Screen, printable
+from ops.client import AskFailed, ChatApi
+
+#: Statuses that mean a mistake of who asks, as a wrong option does.
+_MISTAKES: Final = frozenset({400, 413, 422})
+
+
+def _to_agents(names: str) -> list[str] | None:
+    """Return the names asked for; None for auto."""
+    if names.strip().lower() == "auto":
+        return None
+    agents = list(dict.fromkeys(name.strip().lower() for name in names.split(",")))
+    unknown = [name for name in agents if name not in AGENT_NAMES]
+    if unknown:
+        raise typer.BadParameter(
+            f"There is no agent {unknown[0]!r}; give auto or some of {', '.join(AGENT_NAMES)}.",
+            param_hint="--agents",
+        )
+    return agents
+
+
+def _to_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise typer.BadParameter(f"{error}.") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise typer.BadParameter("It has to begin with http:// or https:// and name a host.")
+    return url
+
+
+def ask_command(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    agents: Annotated[
+        str, typer.Option(help=f"auto, or names with commas: {', '.join(AGENT_NAMES)}.")
+    ] = "auto",
+    strategy: Annotated[
+        Literal["parallel", "debate"],
+        typer.Option(help="In a debate agents see and revise their replies."),
+    ] = "parallel",
+    url: Annotated[
+        str, typer.Option(callback=_to_url, help="Where the API is.")
+    ] = "http://127.0.0.1:8001",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token", "--api-token", envvar="AETHER_TOKEN", help="Without, a fresh demo user asks."
+        ),
+    ] = None,
+) -> None:
+    """Have several agents answer; exits 0 when the job completed, 1 when not, 2 on a mistake."""
+    names = _to_agents(agents)
+    try:
+        with ChatApi(url, token) as api:
+            job = _follow(api, api.submit(question, names, strategy))
+    except AskFailed as error:
+        typer.echo(printable(str(error)), err=True)
+        raise typer.Exit(2 if error.status in _MISTAKES else 1) from error
+    raise typer.Exit(0 if job["status"] == "completed" else 1)
+
+
+def _follow(api: ChatApi, job_id: str) -> dict[str, Any]:
+    """Show the job to its end and return it; Ctrl-C cancels it."""
+    screen = _screen()
+    try:
+        with screen.opened():
+            for event in api.events(job_id):
+                screen.show(event)
+        job = api.job(job_id)
+    except KeyboardInterrupt:
+        typer.echo(f"Cancelling {job_id} …", err=True)
+        job = api.cancel(job_id)
+    screen.show_end(job)
+    return job
+
+
+def _screen() -> Screen:
+    if sys.stdout.isatty():
+        return LiveLanes(Console())
+    return PlainLines()

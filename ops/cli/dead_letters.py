@@ -1,0 +1,80 @@
+"""Jobs that lost their worker too often: the list, and one more chance."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from core.errors import AetherError, StoreUnavailable
+from core.jobs import Job, JobStatus, new_job_id
+from ops.stack.state import CannotRun
+from storage.accounts.users import Accounts
+from storage.connections import mongo_database, redis_client
+from storage.jobs.store import IdempotencyClaim, JobStore
+from storage.records.jobs import JobRecords
+
+if TYPE_CHECKING:
+    from core.settings import Settings
+
+#: The name under which a new job remembers the dead one.
+ORIGIN: Final = "requeued_from"
+
+
+class DeadLetters:
+    """The dead letters of one deployment.
+
+    Raises, from every method:
+        CannotRun: the database or Redis does not answer, or the job cannot be requeued.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        database = mongo_database(settings)
+        self._records = JobRecords(database)
+        self._accounts = Accounts(database)
+        self._store = JobStore(redis_client(settings, name="aether-ops", answer_timeout_s=5.0))
+
+    def list(self, *, limit: int) -> list[Job]:
+        """Return the latest, newest first."""
+        try:
+            return self._records.dead_letters(limit=limit)
+        except StoreUnavailable as error:
+            raise CannotRun(error.message) from error
+
+    def requeue(self, job_id: str) -> str:
+        """Submit the dead job's request again for its user, and return the new job's id.
+
+        The dead job keeps its end. A repeat within a day returns the same new job. The sweeper
+        sends it to a worker within about ten seconds.
+        """
+        try:
+            return self._requeue(job_id)
+        except AetherError as error:
+            raise CannotRun(error.message) from error
+
+    def _requeue(self, job_id: str) -> str:
+        dead = self._records.dead_letter(job_id)
+        user = self._accounts.get(dead.spec.user_id) if dead is not None else None
+        if dead is None or user is None:
+            raise CannotRun(f"There is no dead letter {job_id} of an account that still exists.")
+        now_ms = int(time.time() * 1000)
+        spec = msgspec.structs.replace(
+            dead.spec,
+            id=new_job_id(user.id),
+            created_ms=now_ms,
+            deadline_ms=now_ms + dead.spec.deadline_ms - dead.spec.created_ms,
+            metadata=dead.spec.metadata | {ORIGIN: job_id},
+        )
+        claim = IdempotencyClaim(digest=f"requeue-{job_id}", fingerprint=job_id)
+        accepted_id = self._store.accept(spec, user.plan, claim)
+        if accepted_id == spec.id:
+            self._record(Job(spec=spec, status=JobStatus.QUEUED, cursor=1), claim)
+        return accepted_id
+
+    def _record(self, job: Job, claim: IdempotencyClaim) -> None:
+        try:
+            self._records.insert(job)
+        except StoreUnavailable:
+            self._store.undo(job.spec, claim)
+            raise

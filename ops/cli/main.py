@@ -1,0 +1,181 @@
+"""The `aether` command: up, ask, status, scale, logs, routing, stop."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from core.settings import Settings, read_settings
+from ops.cli import report
+from ops.cli.ask import ask_command
+from ops.cli.cache import cache_app
+from ops.cli.dead_letters import DeadLetters
+from ops.cli.drills import drills
+from ops.cli.routing import routing_command
+from ops.stack import up
+from ops.stack.config import program_file, write_program
+from ops.stack.leftovers import end_leftovers, stack_processes
+from ops.stack.logs import follow
+from ops.stack.programs import DRAIN_S, worker
+from ops.stack.resolve import resolve, running_settings
+from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
+from ops.stack.supervisor import Supervisor
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(drills, name="drill")
+app.add_typer(cache_app, name="cache")
+app.command("ask")(ask_command)
+app.command("routing")(routing_command)
+State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
+_STOPPED_WITHIN_S: Final = DRAIN_S + 120.0
+_WORKER = re.compile(r"worker-(\d+)")
+_console = Console()
+
+
+@app.command("up")
+def up_command(
+    state: State = DEFAULT_STATE,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
+    sample: Annotated[bool, typer.Option(help="Submit one chat job when ready.")] = True,
+    flower: Annotated[bool, typer.Option(help="Run Flower, the page on queues.")] = True,
+) -> None:
+    """Start the stack and stay in the foreground until Ctrl-C; 0 if it runs already."""
+    directory = StateDirectory(state.resolve())
+    with _sentences():
+        directory.create()
+        with directory.held() as is_mine:
+            if not is_mine or Supervisor(directory.socket).is_up():
+                report.show_running(read_record(directory), directory, _console)
+                return
+            left = end_leftovers(directory)
+            if left:
+                _console.print(f"Ended {left} processes that an earlier stack had left behind.")
+            stack = resolve(_settings(), directory, workers=workers, flower=flower)
+            raise typer.Exit(up.run(stack, _console, sample=sample))
+
+
+@app.command()
+def status(state: State = DEFAULT_STATE) -> None:
+    """Show the running stack's programs; exits 1 when none runs."""
+    directory = StateDirectory(state.resolve())
+    with _sentences():
+        processes = Supervisor(directory.socket).processes()
+        report.show_processes(processes, read_record(directory), _console)
+
+
+@app.command()
+def stop(state: State = DEFAULT_STATE) -> None:
+    """Stop the running stack and wait until its last process is gone."""
+    directory = StateDirectory(state.resolve())
+    with _sentences(), _console.status("Stopping; workers end their jobs …"):
+        Supervisor(directory.socket).shut_down()
+        deadline = time.monotonic() + _STOPPED_WITHIN_S
+        while stack_processes(directory) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        end_leftovers(directory)
+    _console.print("Stopped.")
+
+
+@app.command()
+def scale(
+    what: Annotated[Literal["workers"], typer.Argument(help="What to have more or fewer of.")],
+    count: Annotated[int, typer.Argument(min=1, max=64)],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Add workers to the running stack, or drain some: they end their jobs first."""
+    directory = StateDirectory(state.resolve())
+    supervisor = Supervisor(directory.socket)
+    with _sentences():
+        present = _worker_numbers(supervisor)
+        for number in sorted(set(range(1, count + 1)) - present):
+            write_program(directory, worker(number))
+            supervisor.add(f"worker-{number}")
+            _console.print(f"Added worker-{number}.")
+        for number in sorted(present - set(range(1, count + 1)), reverse=True):
+            name = f"worker-{number}"
+            with _console.status(f"Draining {name} …"):
+                supervisor.drain(name, DRAIN_S + 10)
+            program_file(directory, name).unlink(missing_ok=True)
+            _console.print(f"Removed {name}.")
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A program's name, as `aether status` shows it.")],
+    state: State = DEFAULT_STATE,
+    lines: Annotated[int, typer.Option(min=0, help="How many lines to begin with.")] = 50,
+    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+) -> None:
+    """Show the end of one program's log."""
+    directory = StateDirectory(state.resolve())
+    path = directory.log_of(name)
+    with _sentences():
+        if path.parent != directory.logs or not path.exists():
+            known = ", ".join(sorted(found.stem for found in directory.logs.glob("*.log")))
+            raise CannotRun(f"No log of {name}. There are: {known or 'none'}.")
+    sys.stdout.writelines(f"{line}\n" for line in report.tail(path, lines))
+    if follow_it:
+        for text in follow(path):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+
+@app.command("dead-letters")
+def dead_letters(
+    state: State = DEFAULT_STATE,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+) -> None:
+    """List the jobs that lost their worker too often."""
+    with _sentences():
+        settings = running_settings(_settings(), StateDirectory(state.resolve()))
+        report.show_dead_letters(DeadLetters(settings).list(limit=limit), _console)
+
+
+@app.command()
+def requeue(
+    job_id: Annotated[str, typer.Argument(help="A dead letter, as `dead-letters` lists it.")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Submit a dead letter's request again; its user sees a new job."""
+    with _sentences():
+        settings = running_settings(_settings(), StateDirectory(state.resolve()))
+        _console.print(f"Requeued as {DeadLetters(settings).requeue(job_id)}.")
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what the operator can change into a sentence on stderr and exit status 1."""
+    try:
+        yield
+    except CannotRun as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+
+
+def _settings() -> Settings:
+    try:
+        return read_settings()
+    except ValidationError as error:
+        problems = [_problem(details["loc"], details["msg"]) for details in error.errors()]
+        raise CannotRun("\n".join(problems)) from error
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    if not location:
+        return message.removeprefix("Value error, ")
+    name = str(location[0])
+    return f"{name if name.isupper() else f'AETHER_{name.upper()}'}: {message}"
+
+
+def _worker_numbers(supervisor: Supervisor) -> set[int]:
+    names = (_WORKER.fullmatch(process.name) for process in supervisor.processes())
+    return {int(match[1]) for match in names if match}

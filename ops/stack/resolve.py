@@ -1,0 +1,92 @@
+"""Turns settings into a stack: which parts are embedded, on which ports, with which secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import SecretStr
+
+from core.settings import Settings
+from ops.stack.programs import EMBEDDED, Stack
+from ops.stack.readiness import free_port, port_is_free
+from ops.stack.state import CannotRun, StateDirectory, keep_secrets, read_record
+
+_URL = {"redis": "redis_url", "mongo": "mongo_url", "llm": "llm_url"}
+
+
+def resolve(
+    settings: Settings, directory: StateDirectory, *, workers: int = 1, flower: bool = True
+) -> Stack:
+    """Fill in what the environment left open; the state directory remembers ports and secrets.
+
+    Raises:
+        CannotRun: a port that must be ours is taken.
+    """
+    _check_fixed_ports(settings, flower=flower)
+    parts = embedded_parts(settings)
+    ports = choose_ports(parts, read_record(directory).ports)
+    chosen: dict[str, Any] = {
+        name: SecretStr(secret)
+        for name, secret in keep_secrets(directory).items()
+        if not getattr(settings, name).get_secret_value()
+    }
+    for part in parts:
+        chosen |= _addresses(part, ports[part])
+    return Stack(
+        directory=directory,
+        settings=settings.model_copy(update=chosen),
+        embedded=parts,
+        ports=ports,
+        workers=workers,
+        flower=flower,
+    )
+
+
+def running_settings(settings: Settings, directory: StateDirectory) -> Settings:
+    """Return the settings with the addresses of the stack that runs on this state directory."""
+    ports = read_record(directory).ports
+    chosen: dict[str, Any] = {}
+    for part in embedded_parts(settings):
+        if part not in ports:
+            raise CannotRun(f"No stack has run on {directory.root}, and {_URL[part]} is not set.")
+        chosen |= _addresses(part, ports[part])
+    return settings.model_copy(update=chosen)
+
+
+def embedded_parts(settings: Settings) -> tuple[str, ...]:
+    """Return the parts that no variable of the environment replaces."""
+    replaced = {
+        part
+        for part, name in _URL.items()
+        if name in settings.model_fields_set and getattr(settings, name)
+    }
+    if settings.groq_api_key.get_secret_value():
+        replaced.add("llm")
+    return tuple(part for part in EMBEDDED if part not in replaced)
+
+
+def choose_ports(parts: tuple[str, ...], remembered: dict[str, int]) -> dict[str, int]:
+    """Return a free port for each part: the one it had before, where nobody took it since."""
+    return {
+        part: remembered[part]
+        if part in remembered and port_is_free(remembered[part])
+        else free_port()
+        for part in parts
+    }
+
+
+def _addresses(part: str, port: int) -> dict[str, Any]:
+    if part == "redis":
+        return {"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")}
+    if part == "mongo":
+        return {"mongo_url": SecretStr(f"mongodb://127.0.0.1:{port}/?directConnection=true")}
+    return {"llm_url": f"http://127.0.0.1:{port}", "llm_provider": "embedded"}
+
+
+def _check_fixed_ports(settings: Settings, *, flower: bool) -> None:
+    wanted = [("AETHER_PORT", settings.host, settings.port)]
+    if flower:
+        wanted.append(("AETHER_FLOWER_PORT", settings.flower_host, settings.flower_port))
+    for variable, host, port in wanted:
+        if not port_is_free(port, host):
+            raise CannotRun(f"Port {port} is taken by another program; set {variable}.")

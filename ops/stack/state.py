@@ -1,0 +1,135 @@
+"""The state directory: what a stack keeps between its starts, readable by its owner alone."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+DEFAULT_STATE: Final = ROOT / "var"
+#: The kernel keeps a Unix socket's path in 108 bytes; supervisor appends its pid while binding.
+_MAX_SOCKET_PATH: Final = 95
+_SECRET_BYTES: Final = 32
+
+
+class CannotRun(Exception):
+    """A stack cannot do what was asked; the message tells its operator what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateDirectory:
+    """Where one stack keeps its data, logs, secrets and the supervisor's files."""
+
+    root: Path
+
+    @property
+    def supervisor(self) -> Path:
+        return self.root / "supervisor"
+
+    @property
+    def programs(self) -> Path:
+        return self.supervisor / "programs"
+
+    @property
+    def config(self) -> Path:
+        return self.supervisor / "supervisord.conf"
+
+    @property
+    def socket(self) -> Path:
+        return self.supervisor / "supervisor.sock"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets.json"
+
+    @property
+    def record(self) -> Path:
+        return self.root / "state.json"
+
+    def log_of(self, program: str) -> Path:
+        return self.logs / f"{program}.log"
+
+    def create(self) -> None:
+        """Make the folders, mode 0700; what exists is kept.
+
+        Raises:
+            CannotRun: the path is too long for the supervisor's socket.
+        """
+        if len(os.fsencode(self.socket)) > _MAX_SOCKET_PATH:
+            raise CannotRun(f"{self.root} is too long a path; give a shorter one with --state.")
+        for folder in (self.root, self.supervisor, self.programs, self.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.chmod(0o700)
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Hold the directory for one `aether up`; yields False when another one holds it."""
+        with os.fdopen(_open_private(self.root / "lock"), "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the last start chose; `aether status` and the next start read it."""
+
+    ports: dict[str, int] = field(default_factory=dict)
+    api_url: str = ""
+    flower_url: str = ""
+
+
+def read_record(directory: StateDirectory) -> Record:
+    """Return what the last start wrote, or an empty record before the first one."""
+    found = _read_json(directory.record)
+    return Record(**found) if found else Record()
+
+
+def write_record(directory: StateDirectory, record: Record) -> None:
+    write_private(directory.record, json.dumps(asdict(record), indent=2) + "\n")
+
+
+def keep_secrets(directory: StateDirectory) -> dict[str, str]:
+    """Return the stack's own secrets; the first call generates and stores them."""
+    found = _read_json(directory.secrets)
+    wanted = ("jwt_secret", "flower_password")
+    kept = {name: found.get(name) or secrets.token_urlsafe(_SECRET_BYTES) for name in wanted}
+    if kept != found:
+        write_private(directory.secrets, json.dumps(kept, indent=2) + "\n")
+    return kept
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` in one step by a file that only its owner can read."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(_open_private(draft), "w") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def _open_private(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise CannotRun(f"{path} is not readable JSON; repair or remove it.") from error
+    return found

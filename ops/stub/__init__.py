@@ -1,0 +1,1 @@
+"""The stub upstream: a local server that speaks Groq's protocol and misbehaves on request."""

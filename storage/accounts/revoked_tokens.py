@@ -1,0 +1,31 @@
+"""Access tokens that are void before their time, in Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.jobs import shard_of
+from storage import keys
+from storage.failures import coordinator_errors
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+class RevokedTokens:
+    """The denylist of token and family ids; raises CoordinatorUnavailable when Redis is away."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def add(self, user_id: str, identifier: str, *, ttl_s: int) -> None:
+        """Void a token, or every token of a family, for as long as one may live."""
+        if ttl_s > 0:
+            with coordinator_errors():
+                self._redis.set(keys.revoked_token(shard_of(user_id), identifier), b"", ex=ttl_s)
+
+    def contains_any(self, user_id: str, *identifiers: str) -> bool:
+        """Say in one command whether any of the user's token or family ids is void."""
+        shard = shard_of(user_id)
+        with coordinator_errors():
+            return bool(self._redis.exists(*(keys.revoked_token(shard, i) for i in identifiers)))

@@ -1,0 +1,194 @@
+"""Who may use Aether: users in MongoDB."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from cachetools import TTLCache
+from msgspec import Struct
+from pymongo import ReturnDocument, WriteConcern
+from pymongo.errors import DuplicateKeyError
+
+from core.errors import AccountExists, StoreUnavailable
+from core.jobs import new_user_id
+from core.plans import PLANS, Plan
+from storage.failures import store_errors
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+#: How long a new account may try Aether; a demo account is gone after it.
+TRIAL_DAYS: Final = 14
+#: How long a process may go by what it last read of a user, in seconds.
+_CACHE_S: Final = 10.0
+#: How long it may do so while MongoDB is away; revoked tokens are in Redis for as long.
+_CACHE_WITHOUT_STORE_S: Final = 15 * 60.0
+_CACHED_USERS: Final = 10_000
+#: How long a request waits to know how a user whom the process has seen is now.
+_READ_AGAIN_S: Final = 0.2
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """An account as requests need it.
+
+    Attributes:
+        email: None for a demo account, which has no password either.
+        token_version: tokens of an earlier version are void.
+        expires_ms: when the account ends to exist, None if it stays.
+    """
+
+    id: str
+    plan: Plan
+    name: str
+    created_ms: int
+    email: str | None = None
+    token_version: int = 0
+    trial_ends_ms: int | None = None
+    expires_ms: int | None = None
+
+
+class Credentials(Struct, frozen=True):
+    """A user who can log in, and the hash to check the password against."""
+
+    user: User
+    password_hash: str
+
+
+class Accounts:
+    """The users; raises StoreUnavailable when MongoDB does not answer in time."""
+
+    def __init__(self, database: Database[dict[str, Any]]) -> None:
+        self._users = database.get_collection("users", write_concern=WriteConcern("majority"))
+        self._cache: TTLCache[str, User] = TTLCache(_CACHED_USERS, _CACHE_S)
+        self._last_seen: TTLCache[str, User] = TTLCache(_CACHED_USERS, _CACHE_WITHOUT_STORE_S)
+        self._cache_lock = threading.Lock()
+
+    def create(self, email: str, password_hash: str, name: str | None = None) -> User:
+        """Store a new user, on trial.
+
+        Raises:
+            AccountExists: the address is taken, in whatever case it is written.
+        """
+        address = _normal(email)
+        document = _new_document(name or address.partition("@")[0])
+        document |= {"email": address, "password_hash": password_hash}
+        return self._insert(document)
+
+    def create_trial(self) -> User:
+        """Store a new demo user, whom MongoDB removes when the trial ends."""
+        document = _new_document(f"Guest {secrets.token_hex(2)}")
+        document["expires_at"] = document["trial_ends_at"]
+        return self._insert(document)
+
+    def _insert(self, document: dict[str, Any]) -> User:
+        with store_errors():
+            try:
+                self._users.insert_one(document)
+            except DuplicateKeyError:
+                raise AccountExists from None
+        return _to_user(document)
+
+    def find_by_email(self, email: str) -> Credentials | None:
+        with store_errors():
+            document = self._users.find_one({"email": _normal(email)})
+        if document is None:
+            return None
+        return Credentials(_to_user(document), document["password_hash"])
+
+    def get(self, user_id: str) -> User | None:
+        """Return the user as of at most ten seconds ago; None also for one that has expired.
+
+        While MongoDB is away a user is returned as this process last saw it, so that those who
+        wait for a job go on to hear of it.
+        """
+        with self._cache_lock:
+            user: User | None = self._cache.get(user_id)
+        user = user or self._read(user_id)
+        if user is None:
+            return None
+        is_over = user.expires_ms is not None and user.expires_ms <= _now().timestamp() * 1000
+        return None if is_over else user
+
+    def _read(self, user_id: str) -> User | None:
+        with self._cache_lock:
+            known: User | None = self._last_seen.get(user_id)
+        try:
+            with store_errors(within_s=_READ_AGAIN_S if known else None):
+                document = self._users.find_one({"_id": user_id})
+        except StoreUnavailable:
+            if known is None:
+                raise
+            with self._cache_lock:
+                # Not every request is to wait for MongoDB.
+                self._cache[user_id] = known
+            return known
+        if document is None:
+            return None
+        user = _to_user(document)
+        self._remember(user)
+        return user
+
+    def set_password_hash(self, user_id: str, password_hash: str) -> None:
+        with store_errors():
+            self._users.update_one({"_id": user_id}, {"$set": {"password_hash": password_hash}})
+
+    def raise_token_version(self, user_id: str) -> None:
+        """Make every token of the user void; other processes notice within ten seconds."""
+        with store_errors():
+            document = self._users.find_one_and_update(
+                {"_id": user_id},
+                {"$inc": {"token_version": 1}},
+                return_document=ReturnDocument.AFTER,
+            )
+        if document is not None:
+            self._remember(_to_user(document))
+
+    def _remember(self, user: User) -> None:
+        with self._cache_lock:
+            self._cache[user.id] = self._last_seen[user.id] = user
+
+
+def _normal(email: str) -> str:
+    return email.strip().lower()
+
+
+def _new_document(name: str) -> dict[str, Any]:
+    now = _now()
+    return {
+        "_id": new_user_id(),
+        "name": name,
+        "plan": "trial",
+        "token_version": 0,
+        "created_at": now,
+        "trial_ends_at": now + timedelta(days=TRIAL_DAYS),
+    }
+
+
+def _to_user(document: dict[str, Any]) -> User:
+    return User(
+        id=document["_id"],
+        plan=PLANS[document["plan"]],
+        name=document["name"],
+        created_ms=_to_ms(document["created_at"]),
+        email=document.get("email"),
+        token_version=document["token_version"],
+        trial_ends_ms=_optional_ms(document.get("trial_ends_at")),
+        expires_ms=_optional_ms(document.get("expires_at")),
+    )
+
+
+def _now() -> datetime:
+    """Return the time as MongoDB keeps it, in whole milliseconds."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _optional_ms(moment: datetime | None) -> int | None:
+    return None if moment is None else _to_ms(moment)
+
+
+def _to_ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,1 @@
+"""The numbered log of a job, and who listens to it."""

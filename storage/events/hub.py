@@ -1,0 +1,230 @@
+"""One subscription connection per process, however many clients listen.
+
+Pub/sub may lose messages; a listener that finds a gap, or is told to, reads the log again.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from redis.exceptions import ConnectionError, TimeoutError
+
+from core.errors import CoordinatorUnavailable
+from core.events import Event
+from storage import keys
+from storage.events.log import EventLog
+from storage.failures import coordinator_errors
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.client import PubSub
+
+logger = structlog.get_logger(__name__)
+
+#: Events one slow client may leave waiting; beyond it the client reads the log again.
+_QUEUE_EVENTS: Final = 256
+_CONFIRM_TIMEOUT_S: Final = 3.0
+_RECONNECT_S: Final = 0.5
+#: How long one wait for a message lasts, and so how soon a close is noticed, in seconds.
+_TURN_S: Final = 1.0
+#: Keeps the connection subscribed to something, so that reading it is possible from the start.
+_IDLE_CHANNEL: Final = "aether:hub"
+
+
+class Listener:
+    """One client's ear on one job."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Event | None] = queue.Queue(_QUEUE_EVENTS)
+        self.is_confirmed = threading.Event()
+        self._has_gap = False
+
+    def next(self, timeout_s: float) -> Event | None:
+        """Return the next event heard, or None after `timeout_s` or when there is a gap."""
+        try:
+            return self._queue.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def take_gap(self) -> bool:
+        """Say whether events were missed since the last call; the log has them."""
+        has_gap, self._has_gap = self._has_gap, False
+        return has_gap
+
+    def offer(self, event: Event) -> None:
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            self.drop()
+
+    def drop(self) -> None:
+        """Forget what waits and wake the client, which reads the log instead."""
+        self._has_gap = True
+        try:
+            while True:
+                self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        self._queue.put_nowait(None)
+
+
+class EventHub:
+    """Hands each event published by the job scripts to everyone who listens to its job."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._listeners: dict[bytes, set[Listener]] = {}
+        self._lock = threading.Lock()
+        self._pubsub: PubSub | None = None
+        self._is_closed = threading.Event()
+        self._is_draining = False
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def listen(self, job_id: str) -> Iterator[Listener]:
+        """Subscribe to a job for the block, which begins when Redis has confirmed it.
+
+        So a read of the log within the block and the listener together miss nothing.
+
+        Raises:
+            CoordinatorUnavailable: Redis did not confirm in time.
+        """
+        channel = EventLog.channel(job_id).encode()
+        listener = Listener()
+        self._start()
+        self._add(channel, listener)
+        try:
+            if not listener.is_confirmed.wait(_CONFIRM_TIMEOUT_S):
+                raise CoordinatorUnavailable
+            yield listener
+        finally:
+            self._remove(channel, listener)
+
+    @property
+    def is_draining(self) -> bool:
+        return self._is_draining
+
+    def drain(self) -> None:
+        """Have every reader end where it stands; it goes on elsewhere by its last number."""
+        self._is_draining = True
+        with self._lock:
+            for listeners in self._listeners.values():
+                for listener in listeners:
+                    listener.drop()
+
+    def close(self) -> None:
+        """End the subscription; has to come before its connection pool is closed."""
+        self._is_closed.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2 * _TURN_S)
+
+    def _start(self) -> None:
+        # Not before the first use: a thread started before the server forks is not in its child.
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="event-hub", daemon=True)
+                self._thread.start()
+
+    def _add(self, channel: bytes, listener: Listener) -> None:
+        with self._lock:
+            others = self._listeners.setdefault(channel, set())
+            is_first = not others
+            if any(other.is_confirmed.is_set() for other in others):
+                listener.is_confirmed.set()
+            others.add(listener)
+            if is_first:
+                self._send("subscribe", channel)
+
+    def _remove(self, channel: bytes, listener: Listener) -> None:
+        with self._lock:
+            others = self._listeners[channel]
+            others.discard(listener)
+            if not others:
+                del self._listeners[channel]
+                self._send("unsubscribe", channel)
+
+    def _send(self, command: str, *channels: bytes) -> None:
+        """Send a command if connected; a later connection subscribes to all that is wanted."""
+        if self._pubsub is None:
+            return
+        try:
+            getattr(self._pubsub, command)(*channels)
+        except (ConnectionError, TimeoutError):
+            self._pubsub = None
+
+    def _run(self) -> None:
+        while not self._is_closed.is_set():
+            try:
+                with coordinator_errors():
+                    self._read_until_broken()
+            except CoordinatorUnavailable:
+                logger.warning("event hub lost its connection; it reconnects")
+            with self._lock:
+                self._pubsub = None
+            self._is_closed.wait(_RECONNECT_S)
+
+    def _read_until_broken(self) -> None:
+        with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]
+            with self._lock:
+                pubsub.subscribe(_IDLE_CHANNEL, *self._listeners)
+                self._pubsub = pubsub
+                for listeners in self._listeners.values():
+                    for listener in listeners:
+                        listener.drop()
+            while not self._is_closed.is_set() and self._pubsub is pubsub:
+                message = _next_message(pubsub)
+                if message is not None:
+                    self._deliver(message)
+
+    def _deliver(self, message: dict[str, Any]) -> None:
+        listeners = tuple(self._listeners.get(message["channel"], ()))
+        if message["type"] == "subscribe":
+            for listener in listeners:
+                listener.is_confirmed.set()
+        elif message["type"] == "message" and listeners:
+            self._offer(message["data"], listeners)
+
+    def _offer(self, data: bytes, listeners: tuple[Listener, ...]) -> None:
+        try:
+            events = EventLog.parse_published(data)
+        except ValueError:
+            logger.warning("a message that is no event; its readers read the log")
+            for listener in listeners:
+                listener.drop()
+            return
+        for event in events:
+            for listener in listeners:
+                listener.offer(event)
+
+
+def _next_message(pubsub: PubSub) -> dict[str, Any] | None:
+    """Return the next message within a turn.
+
+    Raises:
+        CoordinatorUnavailable: the connection was closed under the read, by a sender that found it
+            broken; what redis-py stumbles over then is its socket, which is None by that.
+    """
+    try:
+        message: dict[str, Any] | None = pubsub.get_message(timeout=_TURN_S)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CoordinatorUnavailable from error
+    return message
+
+
+def listen_for_cancels(redis: Redis) -> Iterator[str]:
+    """Yield the ids of jobs as their cancel is asked for, for ever.
+
+    Raises:
+        CoordinatorUnavailable: the connection broke; call again.
+    """
+    with coordinator_errors(), redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]
+        pubsub.subscribe(keys.CANCEL_CHANNEL)
+        while True:
+            message = pubsub.get_message(ignore_subscribe_messages=True, timeout=10.0)
+            if message is not None:
+                yield message["data"].decode()

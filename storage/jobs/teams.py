@@ -1,0 +1,229 @@
+"""A team's work on a job: hand it to the agents, take their replies, see the round end.
+
+A worker's right to a slot is a `Claim` like that to a whole job, so leases, events and the end of
+the job go through `storage/jobs/attempts.py`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from core.errors import SlotUnavailable
+from core.events import NewEvent
+from core.jobs import JobSpec
+from core.team import MemberReply, Slot, TeamPlan, end_of, parse_slot
+from storage import keys
+from storage.failures import coordinator_errors
+from storage.jobs.attempts import MAX_ATTEMPTS, NO_EVENTS, Batch, Claim, Hold, to_spent
+from storage.jobs.script_values import now_iso, to_pairs
+from storage.jobs.store import REDISPATCH_MS
+from storage.scripts import Script
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+#: How long after its deadline the sweeper looks at a job whose agents all went quiet.
+_GRACE_MS: Final = 1_000
+
+_encode = msgspec.json.Encoder().encode
+_spec_decoder = msgspec.json.Decoder(JobSpec)
+_plan_decoder = msgspec.json.Decoder(TeamPlan)
+_reply_decoder = msgspec.json.Decoder(MemberReply)
+
+
+class Seat(Struct, frozen=True, kw_only=True):
+    """A worker's hold on one slot; times are Unix milliseconds.
+
+    Attributes:
+        deadline_ms: when the agent is cut; 0 for a round's end.
+        queued_ms: since when the slot waited.
+        started_ms: when the job was first worked on.
+    """
+
+    claim: Claim
+    slot: Slot
+    plan: TeamPlan
+    deadline_ms: int
+    queued_ms: int
+    started_ms: int
+
+
+class TeamState(Struct, frozen=True, kw_only=True):
+    """How far a team is.
+
+    Attributes:
+        replies: every one the job has, by round and in the team's order.
+        is_ending: a round's end was begun, so that part of an answer may have been told.
+    """
+
+    plan: TeamPlan
+    replies: list[MemberReply]
+    is_ending: bool
+
+
+class RoundState(Struct, frozen=True):
+    """Where a round stands after a report.
+
+    Attributes:
+        left: agents that are still to report.
+        is_loose: a slot was sent outside its chord, which will not count it.
+        is_cancelled: the job is to end.
+        running: slots that live workers hold.
+    """
+
+    left: int
+    is_loose: bool
+    is_cancelled: bool
+    running: int
+
+
+class Teams:
+    """The workers' face of the team scripts; raises CoordinatorUnavailable when Redis is away."""
+
+    def __init__(self, redis: Redis, *, lease_s: int) -> None:
+        self._redis = redis
+        self._lease_ms = lease_s * 1000
+        self._enlist = Script(redis, "enlist")
+        self._join = Script(redis, "join")
+        self._report = Script(redis, "report")
+
+    def enlist(
+        self,
+        holder: Claim,
+        plan: TeamPlan,
+        slots: Sequence[Slot],
+        *,
+        deadline_ms: int,
+        unsure: Batch = NO_EVENTS,
+        last_events: Sequence[NewEvent] = (),
+    ) -> Hold:
+        """Let go of `holder` and leave the job to the agents of one round.
+
+        Args:
+            slots: an agent's turn each, all of the same round.
+            deadline_ms: when their time is over, Unix milliseconds.
+
+        Returns:
+            CANCELLED when it is theirs and the user wants it to end; LOST when another attempt has
+            the job by now: then nothing was changed.
+        """
+        spec = holder.spec
+        arguments: list[Any] = [
+            spec.id,
+            holder.slot,
+            holder.fence,
+            now_iso(),
+            _encode(plan),
+            end_of(slots[0].round).name,
+            deadline_ms,
+            REDISPATCH_MS,
+            spec.deadline_ms + _GRACE_MS,
+            len(slots),
+            *(slot.name for slot in slots),
+            unsure.number,
+            len(unsure.events),
+            *to_pairs([*unsure.events, *last_events]),
+        ]
+        return Hold(self._enlist.run(keys.of_script(spec.id), arguments).decode())
+
+    def join(self, job_id: str, slot: Slot) -> Seat | None:
+        """Start an attempt at a slot; None when it is done, or the job has ended or is to end.
+
+        Raises:
+            SlotUnavailable: a live worker has it, or its turn has not come.
+        """
+        retrying = {"reason": "worker_lost", "round": slot.round, "agent": slot.speaker}
+        return self._try(job_id, slot, MAX_ATTEMPTS, _encode(retrying)[:-1])
+
+    def close(self, job_id: str, slot: Slot) -> Seat | None:
+        """Take a slot that nobody will work on any more, so as to report for it.
+
+        Returns:
+            None when there is nothing to report.
+
+        Raises:
+            SlotUnavailable: a live worker has it.
+        """
+        return self._try(job_id, slot, MAX_ATTEMPTS + 1, b"")
+
+    def report(
+        self,
+        seat: Seat,
+        reply: MemberReply,
+        *,
+        unsure: Batch = NO_EVENTS,
+        last_events: Sequence[NewEvent] = (),
+    ) -> RoundState | None:
+        """Keep an agent's reply; None when another attempt has the slot, then nothing is kept."""
+        claim = seat.claim
+        arguments: list[Any] = [
+            claim.job_id,
+            claim.slot,
+            claim.fence,
+            now_iso(),
+            _encode(reply),
+            REDISPATCH_MS,
+            unsure.number,
+            len(unsure.events),
+            *to_pairs([*unsure.events, *last_events]),
+        ]
+        found = self._report.run(keys.of_script(claim.job_id), arguments)
+        if found is None:
+            return None
+        left, loose, cancelled, running = found
+        return RoundState(left, bool(loose), bool(cancelled), running)
+
+    def replies(self, job_id: str) -> list[MemberReply]:
+        """Return every reply the job has, by round and in the team's order."""
+        state = self.look(job_id)
+        return state.replies if state else []
+
+    def look(self, job_id: str) -> TeamState | None:
+        """Return how far the job's team is; None when the job has none (yet)."""
+        with coordinator_errors():
+            top: Any = self._redis.hmget(keys.job(job_id), ("team", "slots"))
+            plan, names = top
+            if plan is None:
+                return None
+            slots = [parse_slot(name) for name in names.decode().split()]
+            fields = [f"{s.name}:{'attempt' if s.is_end else 'reply'}" for s in slots]
+            found: Any = self._redis.hmget(keys.job(job_id), fields)
+        told = list(zip(slots, found, strict=True))
+        return TeamState(
+            plan=_plan_decoder.decode(plan),
+            replies=[_reply_decoder.decode(row) for slot, row in told if row and not slot.is_end],
+            is_ending=any(int(row or 0) for slot, row in told if slot.is_end),
+        )
+
+    def _try(self, job_id: str, slot: Slot, most_attempts: int, retrying: bytes) -> Seat | None:
+        fence = secrets.token_hex(8)
+        verdict, *found = self._join.run(
+            keys.of_script(job_id),
+            [job_id, slot.name, fence, self._lease_ms, now_iso(), most_attempts, retrying],
+        )
+        if verdict == b"held":
+            raise SlotUnavailable
+        if verdict != b"joined":
+            return None
+        spec, plan, attempt, queued_ms, deadline_ms, accepted_ms, started_ms, used = found
+        claim = Claim(
+            spec=_spec_decoder.decode(spec),
+            fence=fence,
+            attempt=attempt,
+            accepted_ms=accepted_ms,
+            slot=slot.name,
+            spent=to_spent(used),
+        )
+        return Seat(
+            claim=claim,
+            slot=slot,
+            plan=_plan_decoder.decode(plan),
+            deadline_ms=deadline_ms,
+            queued_ms=queued_ms,
+            started_ms=started_ms,
+        )

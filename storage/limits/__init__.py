@@ -1,0 +1,1 @@
+"""What bounds calls to a provider."""

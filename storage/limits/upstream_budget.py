@@ -1,0 +1,155 @@
+"""What all workers together may ask of a model in a minute, kept in Redis.
+
+A call books one request and the tokens that it may take, and learns when it may start: now, or
+later and then in the order in which calls were booked, large ones and small ones alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from msgspec import Struct
+
+from core.errors import CoordinatorUnavailable
+from storage import keys
+from storage.scripts import Script
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from core.chat import Allowance, RateLimits
+
+logger = structlog.get_logger(__name__)
+
+#: A limit's share that is granted evenly over its period.
+_PACED_SHARE: Final = 0.9
+#: A limit of our own lets the rest go at once, so that no minute sees more than the limit.
+_BURST_SHARE: Final = 0.1
+_MINUTE_S: Final = 60.0
+_DAY_S: Final = 86_400.0
+#: A minute, as a server with a slow clock may tell it.
+_LONGEST_MINUTE_S: Final = 65.0
+
+
+class Bound(Struct, frozen=True):
+    """A bucket: units that it gains in a second, and the most that it holds."""
+
+    per_s: float
+    depth: float
+
+
+class _Bounds(Struct, frozen=True):
+    requests: Bound | None
+    tokens: Bound | None
+
+    def __bool__(self) -> bool:
+        return self.requests is not None or self.tokens is not None
+
+    def arguments(self) -> list[float]:
+        """Return what the scripts take for each: units in a millisecond, and the depth."""
+        found = [bound or Bound(0, 0) for bound in (self.requests, self.tokens)]
+        return [value for bound in found for value in (bound.per_s / 1000, bound.depth)]
+
+
+class UpstreamBudget:
+    """The workers' face of the budget, safe to share between threads.
+
+    A model without a limit, from the settings or from the provider's answers, costs no call to
+    Redis. Without Redis every call goes ahead: the provider still guards itself.
+
+    Args:
+        requests_per_minute: a limit of our own for each model; None for none.
+        tokens_per_minute: likewise.
+    """
+
+    def __init__(
+        self, redis: Redis, *, requests_per_minute: int | None, tokens_per_minute: int | None
+    ) -> None:
+        self._book = Script(redis, "budget_book", behind=("prelude", "budget"))
+        self._correct = Script(redis, "budget_correct", behind=("prelude", "budget"))
+        self._own = _Bounds(bound_of(requests_per_minute), bound_of(tokens_per_minute))
+        self._known: dict[str, _Bounds] = {}
+
+    def book(self, model_id: str, booking: str, *, tokens: int, longest_wait_s: float) -> float:
+        """Return how many seconds to wait before asking again; 0 when the call may start."""
+        bounds = self._bounds(model_id)
+        if not bounds:
+            return 0.0
+        both = [keys.budget(model_id), keys.booking(model_id, booking)]
+        arguments = [tokens, max(0, int(longest_wait_s * 1000)), *bounds.arguments()]
+        try:
+            return int(self._book.run(both, arguments)) / 1000
+        except CoordinatorUnavailable:
+            logger.warning("budget unknown; the call goes ahead", model=model_id)
+            return 0.0
+
+    def settle(
+        self,
+        model_id: str,
+        *,
+        unused_tokens: int,
+        limits: RateLimits,
+        age_s: float,
+        closed_for_s: float,
+    ) -> None:
+        """Correct a booking when its call is over; see `agents.retry_policy.Throttle`."""
+        bounds = self._learn(model_id, limits)
+        if not bounds:
+            return
+        left = [
+            _left(limits.requests, bounds.requests, age_s),
+            _left(limits.tokens, bounds.tokens, age_s),
+        ]
+        arguments = [unused_tokens, int(closed_for_s * 1000), *bounds.arguments(), *left]
+        try:
+            self._correct.run([keys.budget(model_id)], arguments)
+        except CoordinatorUnavailable:
+            logger.warning("budget not corrected", model=model_id)
+
+    def _bounds(self, model_id: str) -> _Bounds:
+        return self._known.get(model_id, self._own)
+
+    def _learn(self, model_id: str, limits: RateLimits) -> _Bounds:
+        known = self._bounds(model_id)
+        requests, tokens = bound_told(limits.requests), bound_told(limits.tokens)
+        bounds = _Bounds(
+            stricter(self._own.requests, requests) if requests else known.requests,
+            stricter(self._own.tokens, tokens) if tokens else known.tokens,
+        )
+        self._known[model_id] = bounds
+        return bounds
+
+
+def bound_of(limit_per_minute: int | None) -> Bound | None:
+    """Return the bucket of which no minute sees more than the limit."""
+    if limit_per_minute is None:
+        return None
+    depth = max(1.0, limit_per_minute * _BURST_SHARE)
+    return Bound(limit_per_minute * _PACED_SHARE / _MINUTE_S, depth)
+
+
+def bound_told(told: Allowance | None) -> Bound | None:
+    """Return the bucket that a provider's limit means.
+
+    The headers name no period, but what takes more than a minute to be full again is no limit by
+    the minute: Groq counts requests by the day. Where that does not show, little was used.
+    """
+    if told is None:
+        return None
+    period_s = _DAY_S if told.reset_s > _LONGEST_MINUTE_S else _MINUTE_S
+    paced = told.limit * _PACED_SHARE
+    return Bound(paced / period_s, max(1.0, paced))
+
+
+def stricter(first: Bound | None, second: Bound | None) -> Bound | None:
+    """Return a bucket within both; one that is None binds nothing."""
+    if first is None or second is None:
+        return first or second
+    return Bound(min(first.per_s, second.per_s), min(first.depth, second.depth))
+
+
+def _left(told: Allowance | None, bound: Bound | None, age_s: float) -> float | str:
+    if told is None or bound is None:
+        return ""
+    return told.remaining + bound.per_s * age_s

@@ -1,0 +1,201 @@
+"""What MongoDB has to know of each collection: what a document looks like, what is looked up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import structlog
+from msgspec import Struct
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from core.errors import StoreUnavailable
+from core.jobs import WORKER_LOST, JobStatus
+from core.plans import PLANS
+from core.shadow import Verdict
+from storage.failures import store_errors
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+logger = structlog.get_logger(__name__)
+
+
+#: What MongoDB answers when another process has just made the collection.
+_NAMESPACE_EXISTS: Final = 48
+
+
+class CollectionPlan(Struct, frozen=True, kw_only=True):
+    """A collection's indexes, and the JSON schema that every write to it has to meet, if any."""
+
+    name: str
+    indexes: tuple[IndexModel, ...]
+    schema: dict[str, Any] | None = None
+
+
+_TEXT: Final = {"bsonType": "string", "maxLength": 256}
+_TIME: Final = {"bsonType": "date"}
+
+_USERS: Final = CollectionPlan(
+    name="users",
+    indexes=(
+        # Demo accounts have no address; a sparse index leaves them out.
+        IndexModel([("email", ASCENDING)], name="email", unique=True, sparse=True),
+        IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+    ),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "name", "plan", "token_version", "created_at"],
+        "additionalProperties": False,
+        "properties": {
+            "_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
+            "name": _TEXT,
+            "email": _TEXT,
+            "password_hash": _TEXT,
+            "plan": {"enum": list(PLANS)},
+            "token_version": {"bsonType": ["int", "long"], "minimum": 0},
+            "created_at": _TIME,
+            "trial_ends_at": _TIME,
+            "expires_at": _TIME,
+        },
+    },
+)
+
+_REFRESH_FAMILIES: Final = CollectionPlan(
+    name="refresh_families",
+    indexes=(
+        IndexModel([("user_id", ASCENDING)], name="user"),
+        IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+    ),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "user_id", "token_hash", "created_at", "expires_at"],
+        "additionalProperties": False,
+        "properties": {
+            "_id": {"bsonType": "string", "pattern": "^[0-9a-f]{32}$"},
+            "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
+            "token_hash": {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"},
+            "created_at": _TIME,
+            "expires_at": _TIME,
+        },
+    },
+)
+
+_JOBS: Final = CollectionPlan(
+    name="jobs",
+    indexes=(
+        IndexModel(
+            [("user_id", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)],
+            name="list",
+        ),
+        IndexModel(
+            [
+                ("user_id", ASCENDING),
+                ("status", ASCENDING),
+                ("created_at", DESCENDING),
+                ("_id", DESCENDING),
+            ],
+            name="list_by_status",
+        ),
+        IndexModel(
+            [("outcome.error.code", ASCENDING), ("created_at", DESCENDING)],
+            name="dead_letters",
+            partialFilterExpression={"outcome.error.code": WORKER_LOST},
+        ),
+        # The sweeper's: what was accepted and has no recorded end.
+        IndexModel([("status", ASCENDING), ("created_at", ASCENDING)], name="unfinished"),
+    ),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "user_id", "status", "created_at", "spec"],
+        "properties": {
+            "_id": {"bsonType": "string", "pattern": "^job_[0-9a-f]{32}$"},
+            "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
+            "status": {"enum": [status.value for status in JobStatus]},
+            "created_at": _TIME,
+        },
+    },
+)
+
+_LEDGER: Final = CollectionPlan(
+    name="ledger",
+    indexes=(IndexModel([("user_id", ASCENDING), ("at", DESCENDING)], name="user"),),
+)
+
+_MICROS: Final = {"bsonType": ["int", "long"], "minimum": 0}
+_COMPARED: Final = {
+    "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
+    "tier": _TEXT,
+    "model": _TEXT,
+    # Grows with every model that had to stand in.
+    "reason": {"bsonType": "string"},
+    "deep_model": _TEXT,
+    "verdict": {"enum": list(get_args(Verdict))},
+    "cost_micros": _MICROS,
+    "deep_cost_micros": _MICROS,
+    "judging_cost_micros": _MICROS,
+}
+_SHADOW: Final = CollectionPlan(
+    name="shadow",
+    indexes=(IndexModel([("at", DESCENDING)], name="time"),),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "at", *_COMPARED],
+        "additionalProperties": False,
+        "properties": {
+            "_id": {"bsonType": "string", "pattern": "^job_[0-9a-f]{32}$"},
+            "at": _TIME,
+            **_COMPARED,
+        },
+    },
+)
+
+#: Every collection of the database.
+COLLECTIONS: Final = (_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER, _SHADOW)
+
+
+def ensure_indexes(database: Database[dict[str, Any]]) -> None:
+    """Bring every collection's schema and indexes to what is written here; a repeat is harmless.
+
+    Raises:
+        StoreUnavailable: MongoDB is away or refuses; what was done stays.
+    """
+    with store_errors():
+        for plan in COLLECTIONS:
+            _ensure_schema(database, plan)
+            database[plan.name].create_indexes(list(plan.indexes))
+
+
+def _ensure_schema(database: Database[dict[str, Any]], plan: CollectionPlan) -> None:
+    if plan.schema is None:
+        return
+    options: dict[str, Any] = {
+        "validator": {"$jsonSchema": plan.schema},
+        "validationLevel": "strict",
+    }
+    try:
+        database.create_collection(plan.name, **options)
+    except (CollectionInvalid, OperationFailure) as error:
+        if isinstance(error, OperationFailure) and error.code != _NAMESPACE_EXISTS:
+            raise
+        database.command("collMod", plan.name, **options)
+
+
+def ensure_indexes_in_background(
+    database: Database[dict[str, Any]], *, retry_every_s: float = 5.0
+) -> None:
+    """Do the same on a thread, again and again until MongoDB takes it; returns at once."""
+
+    def ensure() -> None:
+        while True:
+            try:
+                ensure_indexes(database)
+            except StoreUnavailable as error:
+                logger.warning("indexes not ensured yet", error=str(error.__cause__))
+                time.sleep(retry_every_s)
+            else:
+                return
+
+    threading.Thread(target=ensure, name="ensure-indexes", daemon=True).start()

@@ -1,0 +1,95 @@
+"""The stream of ended jobs on their way from Redis to MongoDB.
+
+An entry leaves the stream only after its job is written, so a repeat is possible and a loss is not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from redis.exceptions import ResponseError
+
+from core.jobs import SHARDS, Job
+from storage import keys
+from storage.failures import coordinator_errors
+from storage.jobs.store import JobStore
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_GROUP: Final = "upkeep"
+#: One name for all readers: entries whose reader died are simply read again by the next.
+_CONSUMER: Final = "upkeep"
+#: How long an ended job stays in Redis for its readers after it is in MongoDB, in seconds.
+_KEPT_AFTER_END_S: Final = 3600
+
+
+class Entry(Struct, frozen=True):
+    """One ended job in the stream; `job` is None when its hash is gone."""
+
+    shard: str
+    entry_id: bytes
+    job_id: str
+    job: Job | None
+
+
+class RecordStream:
+    """Reads ended jobs in batches and lets go of those that are written."""
+
+    def __init__(self, redis: Redis, store: JobStore) -> None:
+        self._redis = redis
+        self._store = store
+
+    def read(self, *, per_shard: int) -> list[Entry]:
+        """Return ended jobs that are not yet let go, those read before and not let go first."""
+        found = self._entries("0", per_shard) or self._entries(">", per_shard)
+        jobs = self._store.get_many([job_id for _, _, job_id in found]) if found else []
+        return [Entry(*row, job) for row, job in zip(found, jobs, strict=True)]
+
+    def let_go(self, entries: list[Entry]) -> None:
+        """Remove written entries and let their jobs expire."""
+        with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                stream = keys.records(entry.shard)
+                pipe.xack(stream, _GROUP, entry.entry_id)
+                pipe.xdel(stream, entry.entry_id)
+                pipe.expire(keys.job(entry.job_id), _KEPT_AFTER_END_S)
+                pipe.expire(keys.events(entry.job_id), _KEPT_AFTER_END_S)
+            pipe.execute()
+
+    def _entries(self, start: str, per_shard: int) -> list[tuple[str, bytes, str]]:
+        try:
+            return self._read_all(start, per_shard)
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self._make_groups()
+            return self._read_all(start, per_shard)
+
+    def _read_all(self, start: str, per_shard: int) -> list[tuple[str, bytes, str]]:
+        with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for shard in SHARDS:
+                pipe.xreadgroup(_GROUP, _CONSUMER, {keys.records(shard): start}, count=per_shard)
+            answers: list[Any] = pipe.execute()
+        return [
+            (shard, entry_id, fields[b"id"].decode())
+            for shard, streams in zip(SHARDS, answers, strict=True)
+            for _, entries in _pairs(streams)
+            for entry_id, fields in entries
+            if fields
+        ]
+
+    def _make_groups(self) -> None:
+        for shard in SHARDS:
+            try:
+                with coordinator_errors():
+                    self._redis.xgroup_create(keys.records(shard), _GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+
+def _pairs(streams: Any) -> Any:
+    """Return (name, entries) pairs, whichever protocol version shaped the answer."""
+    return streams.items() if isinstance(streams, dict) else streams

@@ -1,0 +1,48 @@
+"""What follows from a model's failure."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.retry_policy import AskAnother, ComeBack, GiveUp, TryAgain, backoff_s, next_step
+from core.errors import (
+    ModelMissing,
+    ModelTimeout,
+    PermanentModelError,
+    RateLimited,
+    TransientModelError,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "left_s", "step"),
+    [
+        (PermanentModelError(), 1, 60, GiveUp()),
+        (ModelMissing(), 1, 60, AskAnother()),
+        (TransientModelError(), 3, 60, AskAnother()),
+        (ModelTimeout(), 3, 60, AskAnother()),
+        (TransientModelError(), 1, 0.5, GiveUp()),
+        (RateLimited(retry_after_s=1.5), 1, 60, TryAgain(1.5)),
+        (RateLimited(retry_after_s=1.5), 9, 60, TryAgain(1.5)),
+        (RateLimited(retry_after_s=20), 1, 60, ComeBack(20)),
+        (RateLimited(retry_after_s=60), 1, 60, GiveUp()),
+        (RateLimited(), 3, 60, AskAnother()),
+    ],
+)
+def test_step_follows_from_the_error_the_tries_and_the_time_left(error, tries, left_s, step):
+    assert next_step(error, tries=tries, left_s=left_s) == step
+
+
+@pytest.mark.parametrize("error", [TransientModelError(), ModelTimeout(), RateLimited()])
+def test_same_model_is_asked_again_after_a_wait_when_it_failed_once(error):
+    step = next_step(error, tries=1, left_s=60)
+
+    assert isinstance(step, TryAgain)
+    assert 0 <= step.wait_s <= 0.5
+
+
+def test_waits_spread_over_the_whole_range_and_stay_within_bounds():
+    waits = [backoff_s(tries) for tries in range(1, 12) for _ in range(100)]
+
+    assert max(waits) <= 4.0
+    assert min(waits) < 0.1

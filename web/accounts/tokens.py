@@ -1,0 +1,133 @@
+"""JSON Web Tokens: what is in them, and which are good."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import jwt
+import msgspec
+from cachetools import TTLCache
+from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token, decode_token
+from flask_jwt_extended.exceptions import JWTExtendedException
+from msgspec import Meta, Struct
+
+from core.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from core.settings import Settings
+    from storage.accounts.sessions import RefreshGrant
+
+ISSUER: Final = "aether"
+AUDIENCE: Final = "aether-api"
+ALGORITHM: Final = "HS256"
+_REQUIRED: Final = frozenset(
+    {"iss", "aud", "sub", "exp", "nbf", "iat", "jti", "type", "fam", "ver"}
+)
+#: How far the clocks of two API hosts may be apart, in seconds.
+_LEEWAY_S: Final = 5
+#: Checking a signature costs 0.1 ms, finding a token that was good a moment ago next to nothing.
+_CACHED_TOKENS: Final = 4_096
+_CACHE_S: Final = 60.0
+
+Kind = Literal["access", "refresh"]
+
+
+class Claims(Struct, frozen=True):
+    """What a good token says; `exp` is in Unix seconds, `fam` the session, `ver` the version."""
+
+    sub: Annotated[str, Meta(pattern="^usr_[0-9a-f]{32}$")]
+    fam: str
+    jti: str
+    ver: int
+    exp: int
+    type: Kind
+
+
+class Tokens:
+    """Issues and reads tokens; works inside an application context of the configured app."""
+
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        """Configure the app's tokens.
+
+        Raises:
+            ValueError: there is no secret to sign with.
+        """
+        secret = settings.jwt_secret.get_secret_value()
+        if not secret:
+            raise ValueError("AETHER_JWT_SECRET is empty; set it to at least 32 random characters")
+        app.config.update(
+            JWT_SECRET_KEY=secret,
+            JWT_ALGORITHM=ALGORITHM,
+            JWT_DECODE_ALGORITHMS=[ALGORITHM],
+            JWT_ENCODE_ISSUER=ISSUER,
+            JWT_DECODE_ISSUER=ISSUER,
+            JWT_ENCODE_AUDIENCE=AUDIENCE,
+            JWT_DECODE_AUDIENCE=AUDIENCE,
+            JWT_DECODE_LEEWAY=_LEEWAY_S,
+            # Tokens travel in a header only.
+            JWT_COOKIE_CSRF_PROTECT=False,
+            JWT_ACCESS_TOKEN_EXPIRES=timedelta(seconds=settings.access_token_s),
+            JWT_REFRESH_TOKEN_EXPIRES=timedelta(seconds=settings.refresh_token_s),
+        )
+        manager = JWTManager(app)
+
+        # The library takes a token without `exp` or `type`; this is its only hook before that.
+        @manager.decode_key_loader
+        def find_key(_headers: dict[str, Any], claims: dict[str, Any]) -> str:
+            if not claims.keys() >= _REQUIRED:
+                raise Unauthenticated
+            return secret
+
+        self._cache: TTLCache[str, Claims] = TTLCache(_CACHED_TOKENS, _CACHE_S)
+        self._cache_lock = threading.Lock()
+
+    def issue_access(self, grant: RefreshGrant, version: int) -> str:
+        """Return an access token of the session the grant belongs to."""
+        claims = {"fam": grant.family_id, "ver": version}
+        return str(create_access_token(grant.user_id, additional_claims=claims))
+
+    def issue_refresh(self, grant: RefreshGrant, version: int) -> str:
+        """Return the refresh token that carries the grant."""
+        claims = {"fam": grant.family_id, "ver": version, "jti": grant.token_id}
+        return str(create_refresh_token(grant.user_id, additional_claims=claims))
+
+    def read_access(self, token: str) -> Claims:
+        """Return the claims of a good access token.
+
+        Raises:
+            Unauthenticated: it is anything else; the reason is not told.
+        """
+        with self._cache_lock:
+            claims: Claims | None = self._cache.get(token)
+        if claims is None:
+            claims = self._read(token, "access")
+            with self._cache_lock:
+                self._cache[token] = claims
+        elif claims.exp + _LEEWAY_S <= time.time():
+            raise Unauthenticated
+        return claims
+
+    def read_refresh(self, token: str) -> Claims:
+        """Return the claims of a good refresh token; whether it is used up, it does not know.
+
+        Raises:
+            Unauthenticated: it is anything else.
+        """
+        return self._read(token, "refresh")
+
+    def _read(self, token: str, kind: Kind) -> Claims:
+        try:
+            claims = msgspec.convert(decode_token(token), Claims)
+        except (jwt.PyJWTError, JWTExtendedException, msgspec.ValidationError) as error:
+            raise Unauthenticated from error
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            # What a forged token's JSON can do to a parser before its signature is looked at.
+            raise Unauthenticated from error
+        if claims.type != kind:
+            raise Unauthenticated
+        return claims

@@ -1,0 +1,1 @@
+"""Submitting, polling and streaming jobs."""

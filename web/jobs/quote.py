@@ -1,0 +1,115 @@
+"""What of a job's route is settled at submit: what the plan, the catalogue and the price allow."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from core.errors import CostLimitTooLow, InvalidRequest, TierNotInPlan, UnknownModel
+from core.jobs import Mode, to_usd
+from core.models import TIERS, Catalogue, Model, Tier
+from core.options import RouteRequest
+
+if TYPE_CHECKING:
+    from core.plans import Plan
+    from web.schemas import ChatRequest
+
+#: How many quick answers a cascade asks for before the stronger tier.
+_CASCADE_DRAFTS: Final = 2
+
+
+class Prices(Struct, frozen=True):
+    """What a request can cost at most, by who answers it."""
+
+    catalogue: Catalogue
+    chars: int
+    max_tokens: int
+    is_cascade: bool = False
+
+    def of(self, model: Model) -> int:
+        """Return the price of an answer by this model, drafts before it included."""
+        last = self._of_call(model)
+        if not self.is_cascade:
+            return last
+        return _CASCADE_DRAFTS * self._of_call(self.catalogue.for_tier(TIERS[0])) + last
+
+    def up_to(self, tier: Tier) -> int:
+        """Return the price when the router may choose any tier up to this one."""
+        return max(self.of(self.catalogue.for_tier(each)) for each in tiers_up_to(tier))
+
+    def _of_call(self, model: Model) -> int:
+        return self.catalogue.estimate_micros(model, self.chars, self.max_tokens)
+
+
+def tiers_up_to(tier: Tier) -> tuple[Tier, ...]:
+    return TIERS[: TIERS.index(tier) + 1]
+
+
+def settle_route(
+    request: ChatRequest, mode: Mode, plan: Plan, catalogue: Catalogue, max_tokens: int
+) -> tuple[RouteRequest, int]:
+    """Return who may answer, and what that can cost at most, in micro-dollars.
+
+    Raises:
+        InvalidRequest: the quick route was asked for more than the quick tier.
+        UnknownModel, TierNotInPlan, CostLimitTooLow: nobody may answer as it was asked for.
+    """
+    is_cascade = request.routing == "cascade"
+    prices = Prices(catalogue, len(request.message), max_tokens, is_cascade)
+    limit = _limit_micros(request)
+    pinned = _pinned_tier(request, mode, catalogue)
+    if pinned is None:
+        max_tier = _strongest_within(limit, plan.max_tier, prices)
+        most = prices.up_to(max_tier)
+    else:
+        if TIERS.index(pinned) > TIERS.index(plan.max_tier):
+            raise TierNotInPlan(f"The plan {plan.name} goes up to the tier {plan.max_tier}.")
+        max_tier = pinned
+        named = catalogue.get(request.model) if request.model else None
+        most = prices.of(named or catalogue.for_tier(pinned))
+        _refuse_above(limit, most)
+    route = RouteRequest(
+        tier=request.tier,
+        model=request.model,
+        max_tier=max_tier,
+        max_cost_micros=limit,
+        is_cascade=is_cascade,
+    )
+    return route, most
+
+
+def _limit_micros(request: ChatRequest) -> int | None:
+    if request.max_cost_usd is None:
+        return None
+    return int(request.max_cost_usd * 1_000_000)
+
+
+def _pinned_tier(request: ChatRequest, mode: Mode, catalogue: Catalogue) -> Tier | None:
+    if mode == "quick":
+        if request.model or request.routing == "cascade" or request.tier not in (None, TIERS[0]):
+            raise InvalidRequest("The quick route answers with the quick tier.", field="tier")
+        return TIERS[0]
+    if request.model is None:
+        return request.tier
+    if catalogue.get(request.model) is None:
+        known = ", ".join(catalogue.models)
+        raise UnknownModel(f"It has to be one of {known}.", field="model")
+    return catalogue.tier_of(request.model)
+
+
+def _strongest_within(limit: int | None, max_tier: Tier, prices: Prices) -> Tier:
+    """Return the strongest tier that neither the plan nor the price of it or a lesser one bars."""
+    tiers = tiers_up_to(max_tier)
+    if limit is None:
+        return max_tier
+    within = list(takewhile(lambda tier: prices.up_to(tier) <= limit, tiers))
+    if not within:
+        _refuse_above(limit, prices.up_to(tiers[0]))
+    return within[-1]
+
+
+def _refuse_above(limit: int | None, micros: int) -> None:
+    if limit is not None and micros > limit:
+        raise CostLimitTooLow(f"It can cost up to ${to_usd(micros):.6f}.", field="max_cost_usd")

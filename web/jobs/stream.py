@@ -1,0 +1,122 @@
+"""A job's events as server-sent events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+from flask import Response
+
+from core.errors import CoordinatorUnavailable
+from core.events import JOB_SNAPSHOT, Event
+from core.jobs import Job, iso_time
+from core.public import to_public
+
+if TYPE_CHECKING:
+    from web.services import WebServices
+
+logger = structlog.get_logger(__name__)
+
+HEARTBEAT_S: Final = 10.0
+#: The client is told to come back after this long; it resumes by its last number.
+_LONGEST_S: Final = 600.0
+#: Tells the client to come back; it resumes by its last number.
+_RESUME: Final = b"retry: 200\n: the server ends this connection, resume elsewhere\n\n"
+_HEADERS: Final = {
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+    "Connection": "keep-alive",
+}
+
+
+def event_stream(
+    services: WebServices, job: Job, *, after: int, types: frozenset[str] | None = None
+) -> Response:
+    """Answer with the events above `after` up to the terminal one; 204 when none can follow.
+
+    A cursor that the log does not reach (any more) is answered with one `job.snapshot` first, from
+    whose number the stream goes on.
+    """
+    if job.is_terminal and after == job.cursor:
+        return Response(status=204)
+    frames = _frames(services, job, after, types)
+    return Response(frames, mimetype="text/event-stream", headers=_HEADERS)
+
+
+def is_wanted(event: Event, types: frozenset[str] | None) -> bool:
+    """Say whether a reader who asked for these types is told of the event."""
+    return types is None or event.type in types
+
+
+def _frames(
+    services: WebServices, job: Job, after: int, types: frozenset[str] | None
+) -> Iterator[bytes]:
+    yield b"retry: 1000\n\n"
+    try:
+        if _is_out_of_reach(services, job, after):
+            yield _snapshot_frame(job)
+            if job.is_terminal:
+                return
+            after = job.cursor
+        for event in _until_late(services, job.id, after):
+            if event is None:
+                yield b": alive\n\n"
+            elif is_wanted(event, types):
+                yield to_frame(event)
+            if event is not None and event.is_terminal:
+                return
+    except CoordinatorUnavailable:
+        logger.warning("stream broke off", job_id=job.id)
+    # Told to end, out of time or without Redis; the status line is long gone.
+    yield _RESUME
+
+
+def _until_late(services: WebServices, job_id: str, after: int) -> Iterator[Event | None]:
+    """Follow the job until its end, the longest a stream may take, or a log that began anew."""
+    give_up_at, last = time.monotonic() + _LONGEST_S, after
+    for event in services.feed.follow(job_id, after=after, heartbeat_s=HEARTBEAT_S):
+        yield event
+        if event is not None:
+            last = event.sequence
+        elif _began_anew(services, job_id, last):
+            return
+        if time.monotonic() >= give_up_at:
+            return
+
+
+def _is_out_of_reach(services: WebServices, job: Job, after: int) -> bool:
+    first_kept = next(iter(services.event_log.read(job.id, after=after, limit=1)), None)
+    if first_kept is None:
+        return job.is_terminal or after > job.cursor
+    return first_kept.sequence > after + 1
+
+
+def _began_anew(services: WebServices, job_id: str, last: int) -> bool:
+    """Say whether Redis lost the job; its log begins at 1 when it is brought back."""
+    job = services.job_store.get(job_id)
+    return job is None or job.cursor < last
+
+
+def to_frame(event: Event) -> bytes:
+    """Encode an event; its body is one line of JSON already."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (
+        event.sequence,
+        event.type.encode(),
+        event.body,
+    )
+
+
+def _snapshot_frame(job: Job) -> bytes:
+    body = msgspec.json.encode(
+        {
+            "sequence": job.cursor,
+            "type": JOB_SNAPSHOT,
+            "job_id": job.id,
+            "at": iso_time(int(time.time() * 1000)),
+            "data": to_public(job),
+        }
+    )
+    return to_frame(Event(sequence=job.cursor, type=JOB_SNAPSHOT, body=body))

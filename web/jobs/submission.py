@@ -1,0 +1,165 @@
+"""Taking a job in: the one way from a valid request to an accepted, durable, published job."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from core.chat import Usage
+from core.errors import ServiceUnavailable, StoreUnavailable, UnknownAgent
+from core.jobs import (
+    AGENT_NAMES,
+    Job,
+    JobSpec,
+    JobStatus,
+    Mode,
+    TeamRequest,
+    new_job_id,
+)
+from core.options import RouteRequest
+from core.team import calls_of
+from storage.jobs.store import IdempotencyClaim
+from web.jobs.cached import accept_answered, find_answer
+from web.jobs.quote import settle_route
+from web.schemas import ChatRequest, TeamChatRequest
+
+if TYPE_CHECKING:
+    from storage.accounts.users import User
+    from web.services import WebServices
+
+#: Room for an answer when the client does not say.
+DEFAULT_MAX_TOKENS: Final = 1024
+
+
+class Submitted(Struct, frozen=True):
+    """A job that is durable; `is_repeat` when its Idempotency-Key had brought it before."""
+
+    job: Job
+    is_repeat: bool
+
+
+def submit(
+    services: WebServices,
+    user: User,
+    request: ChatRequest | TeamChatRequest,
+    *,
+    mode: Mode,
+    idempotency_key: str | None,
+    request_id: str,
+) -> Submitted:
+    """Accept the job, make it durable and publish it.
+
+    Raises:
+        UnknownAgent, UnknownModel, TierNotInPlan, CostLimitTooLow: the request cannot be met.
+        TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
+        StoreUnavailable, CoordinatorUnavailable: nothing is promised; what was begun is undone.
+    """
+    _refuse_unknown_agents(request)
+    spec = _to_spec(services, user, request, mode, request_id)
+    idempotency = _to_claim(request, mode, idempotency_key)
+    hit = find_answer(services, spec)
+    if hit is not None:
+        accepted_id, answered = accept_answered(services, spec, hit, idempotency)
+        if accepted_id == spec.id:
+            return Submitted(answered, is_repeat=False)
+    else:
+        accepted_id = services.job_store.accept(spec, user.plan, idempotency)
+    if accepted_id != spec.id:
+        return Submitted(_repeat(services, accepted_id, user.id), is_repeat=True)
+    job = Job(spec=spec, status=JobStatus.QUEUED, cursor=1)
+    try:
+        services.job_records.insert(job)
+    except StoreUnavailable:
+        services.job_store.undo(spec, idempotency)
+        raise
+    services.queue.submit(spec.id, is_quick=mode == "quick", request_id=request_id)
+    return Submitted(job, is_repeat=False)
+
+
+def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
+    if isinstance(request, ChatRequest):
+        field, named = "agent", [request.agent] if request.agent else []
+    else:
+        field, named = "agents", [] if request.agents == "auto" else list(request.agents)
+    if set(named) - set(AGENT_NAMES):
+        raise UnknownAgent(f"It has to be one of {', '.join(AGENT_NAMES)}.", field=field)
+
+
+def _to_spec(
+    services: WebServices,
+    user: User,
+    request: ChatRequest | TeamChatRequest,
+    mode: Mode,
+    request_id: str,
+) -> JobSpec:
+    now_ms = int(time.time() * 1000)
+    max_tokens = request.max_tokens or min(DEFAULT_MAX_TOKENS, services.settings.max_output_tokens)
+    if isinstance(request, ChatRequest):
+        route, reserved_micros = settle_route(
+            request, mode, user.plan, services.catalogue, max_tokens
+        )
+    else:
+        # Relevance may leave it to one agent, whose tier the router chooses.
+        route = RouteRequest(max_tier=user.plan.max_tier)
+        reserved_micros = _to_reserve(services, request.to_team(), len(request.message), max_tokens)
+    return JobSpec(
+        id=new_job_id(user.id),
+        user_id=user.id,
+        mode=mode,
+        message=request.message,
+        created_ms=now_ms,
+        deadline_ms=now_ms + services.settings.job_deadline_s * 1000,
+        max_tokens=max_tokens,
+        temperature=request.temperature,
+        agent=request.agent if isinstance(request, ChatRequest) else None,
+        team=request.to_team() if isinstance(request, TeamChatRequest) else None,
+        route=route,
+        conversation_id=request.conversation_id,
+        cache=request.cache.to_control(),
+        metadata=request.metadata,
+        reserved_micros=reserved_micros,
+        request_id=request_id,
+    )
+
+
+def _to_reserve(services: WebServices, team: TeamRequest, chars: int, max_tokens: int) -> int:
+    """Return what a team can cost at most; later rounds and a synthesis read earlier replies."""
+    model = services.catalogue.for_tier("deep")
+    call = services.catalogue.estimate_micros(model, chars, max_tokens)
+    turns, syntheses = calls_of(team)
+    said = Usage(input_tokens=turns * max_tokens)
+    return (turns + syntheses) * call + (
+        team.rounds - 1 + syntheses
+    ) * services.catalogue.cost_micros(model, said)
+
+
+def _to_claim(
+    request: ChatRequest | TeamChatRequest, mode: Mode, key: str | None
+) -> IdempotencyClaim | None:
+    if key is None:
+        return None
+    body = msgspec.json.encode([mode, request.model_dump()], order="deterministic")
+    return IdempotencyClaim(
+        digest=hashlib.sha256(key.encode()).hexdigest(),
+        fingerprint=hashlib.sha256(body).hexdigest(),
+    )
+
+
+def _repeat(services: WebServices, job_id: str, user_id: str) -> Job:
+    """Return the job that an Idempotency-Key brought before, and make sure it is durable.
+
+    The first request may be waiting for its record, or have died before it; a second insert of the
+    same record changes nothing.
+    """
+    job = services.job_store.get(job_id)
+    if job is not None and job.status is JobStatus.QUEUED and job.attempt == 0:
+        services.job_records.insert(job)
+    job = job or services.job_records.get(job_id, user_id)
+    if job is None:
+        # The first request was undone between the two looks; its key is free again.
+        raise ServiceUnavailable(retry_after_s=1)
+    return job

@@ -1,0 +1,1 @@
+"""What keeps promises when nobody works on a job."""
