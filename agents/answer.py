@@ -13,18 +13,11 @@ import structlog
 from msgspec import Struct, field
 
 from agents.retry_policy import AskAnother, Breaker, ComeBack, GiveUp, TryAgain, next_step
-from core.chat import (
-    ChatModel,
-    Message,
-    ModelRequest,
-    StopReason,
-    StopSignal,
-    StreamEnd,
-    Usage,
-)
+from core.chat import ChatModel, Message, ModelRequest, StreamEnd, Usage
 from core.errors import ModelError, RateLimited, TransientModelError, TurnStopped
-from core.jobs import CANCELLED, OUT_OF_TIME, AgentReport, JobError, Spent
 from core.models import Catalogue, Model, Tier, estimate_tokens
+from core.outcome import CANCELLED, OUT_OF_TIME, AgentReport, JobError, Spent
+from core.stop import StopReason, StopSignal
 
 logger = structlog.get_logger(__name__)
 

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from agents.answer import Listener, Reply, Turn, TurnRunner
 from agents.comparing import agree, fault_of, wants_short
-from core.chat import StopSignal
-from core.jobs import AgentReport, Draft, Spent
+from core.outcome import AgentReport, Draft, Spent
+from core.stop import StopSignal
 
 _SILENT: Final = Listener(lambda _: None, lambda _: None, lambda *_: None)
 #: A second opinion at a lower temperature would only repeat the first.

@@ -10,9 +10,10 @@ from typing import Final
 from msgspec import Struct
 
 from agents.retry_policy import LONGEST_WAIT_IN_SLOT_S, SHORTEST_TRY_S, Throttle
-from core.chat import ChatModel, ModelRequest, RateLimits, StopSignal, StreamEnd, TextDelta
+from core.chat import ChatModel, ModelRequest, RateLimits, StreamEnd, TextDelta
 from core.errors import RateLimited, TurnStopped
 from core.models import estimate_tokens
+from core.stop import StopSignal
 
 #: What a server's message frame adds to each message, in tokens.
 _FRAME_TOKENS: Final = 4

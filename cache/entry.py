@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from core.chat import Usage
-from core.jobs import Answer, JobSpec, JobStatus, Outcome, Route
+from core.jobs import JobSpec, JobStatus
+from core.outcome import Answer, Outcome, Route
 
 _WHOLE: Final = "stop"
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from core import events
 from core.events import NewEvent
-from core.jobs import CacheUse, Outcome, to_usd
-from core.money import saved_by_cache
+from core.money import saved_by_cache, to_usd
+from core.outcome import CacheUse, Outcome
 
 if TYPE_CHECKING:
     from cache.response_cache import Hit

@@ -24,8 +24,8 @@ from cache.layers import MemoryLayer, PatientRedis, jittered_s
 if TYPE_CHECKING:
     from redis import Redis
 
-    from core.jobs import CacheLayer
-    from core.options import CacheControl
+    from core.jobs import CacheControl
+    from core.outcome import CacheLayer
 
 L1_SIZE: Final = 10_000
 L1_TTL_S: Final = 300.0

@@ -7,27 +7,14 @@ over any jobs do, too. Routing can cost more than it saves: then its part is neg
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
+import msgspec
 from msgspec import Struct
 
 from core.chat import Usage
-
-if TYPE_CHECKING:
-    from core.models import Catalogue, Model
-
-
-class Savings(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one job saved, in micro-dollars, by where it comes from."""
-
-    routing_micros: int = 0
-    cache_micros: int = 0
-    prompt_cache_micros: int = 0
-
-    @property
-    def total_micros(self) -> int:
-        return self.routing_micros + self.cache_micros + self.prompt_cache_micros
+from core.models import Catalogue, Model
+from core.outcome import AgentReport, Outcome, Savings
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -37,6 +24,20 @@ class Call(Struct, frozen=True, kw_only=True):
     usage: Usage
     cost_micros: int
     is_served: bool = True
+
+
+def to_usd(micros: int) -> float:
+    return micros / 1_000_000
+
+
+def with_savings(outcome: Outcome, catalogue: Catalogue) -> Outcome:
+    """Return the outcome with its baseline and savings; an answer from the cache has its own."""
+    if outcome.cache.status in ("hit", "coalesced"):
+        return outcome
+    reports = [*outcome.agents, *([outcome.synthesis] if outcome.synthesis else [])]
+    calls = [call for report in reports for call in _calls_of(report, catalogue)]
+    baseline_micros, savings = saved_by_calls(catalogue, calls)
+    return msgspec.structs.replace(outcome, baseline_micros=baseline_micros, savings=savings)
 
 
 def saved_by_calls(catalogue: Catalogue, calls: Iterable[Call]) -> tuple[int, Savings]:
@@ -67,3 +68,30 @@ def _discount_micros(catalogue: Catalogue, call: Call) -> int:
 
 def _uncached(usage: Usage) -> Usage:
     return Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+
+
+def _calls_of(report: AgentReport, catalogue: Catalogue) -> Iterator[Call]:
+    """Yield a cascade's drafts, then what the model that answered used."""
+    rest, cost_micros = report.usage, report.cost_micros
+    for draft in report.drafts:
+        rest = _less(rest, draft.usage)
+        cost_micros -= draft.cost_micros
+        yield Call(
+            model=catalogue.get(draft.model) or catalogue.for_tier("quick"),
+            usage=draft.usage,
+            cost_micros=draft.cost_micros,
+            is_served=False,
+        )
+    yield Call(
+        model=catalogue.get(report.model) or catalogue.for_tier("deep"),
+        usage=rest,
+        cost_micros=cost_micros,
+    )
+
+
+def _less(whole: Usage, part: Usage) -> Usage:
+    return Usage(
+        input_tokens=whole.input_tokens - part.input_tokens,
+        cached_input_tokens=whole.cached_input_tokens - part.cached_input_tokens,
+        output_tokens=whole.output_tokens - part.output_tokens,
+    )

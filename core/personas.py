@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,12 @@ class Persona(Struct, frozen=True, kw_only=True):
     prompt: str
     revision_prompt: str = ""
     skills: dict[str, int] = {}
+
+
+@cache
+def agent_names() -> tuple[str, ...]:
+    """Return the names that a request may ask for, in the order of their file."""
+    return tuple(load_personas())
 
 
 def load_personas() -> dict[str, Persona]:

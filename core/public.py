@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from core.jobs import AgentReport, Job, JobSpec, Outcome, iso_time, public_usage, to_usd
-from core.options import RouteRequest
+from core.chat import Usage
+from core.jobs import Job, JobSpec, RouteRequest
+from core.money import to_usd
+from core.outcome import AgentReport, Outcome
+from core.timing import iso_time
 
 #: Where jobs are found.
 JOBS_PATH: Final = "/api/ai/v4/jobs"
@@ -105,4 +108,13 @@ def _public_report(report: AgentReport) -> dict[str, Any]:
             }
             for draft in report.drafts
         ],
+    }
+
+
+def public_usage(usage: Usage) -> dict[str, int]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
     }

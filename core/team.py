@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from core.chat import Usage
-from core.jobs import AgentReport, JobError, Outcome, TeamRequest
+from core.jobs import TeamRequest
 from core.models import Tier
+from core.outcome import AgentReport, JobError, Outcome
 
 #: The name under which the synthesis reports; no agent has it.
 SYNTHESIS: Final = "synthesis"

@@ -31,7 +31,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from core.jobs import shard_of
+from core.ids import shard_of
 
 CANCEL_CHANNEL: Final = "aether:cancels"
 SWEEP_LOCK: Final = "aether:sweep"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from core.jobs import JobSpec, new_job_id, new_user_id
+from core.ids import new_job_id, new_user_id
+from core.jobs import JobSpec
 from core.plans import Plan
 
 ROOMY = Plan(name="pro", concurrent_jobs=1_000, monthly_budget_micros=1_000_000)

@@ -20,9 +20,8 @@ from pydantic import (
 )
 
 from core.events import EVENT_TYPES, TERMINAL_TYPES
-from core.jobs import JobStatus, TeamRequest
+from core.jobs import CacheControl, JobStatus, TeamRequest
 from core.models import Tier
-from core.options import CacheControl
 from web.services import current_services
 
 #: Passwords that are tried first; all at least as long as the shortest allowed.

@@ -11,12 +11,13 @@ from msgspec import Struct
 
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
-from core.jobs import JobStatus, Outcome, Spent
+from core.jobs import JobStatus
+from core.money import with_savings
+from core.outcome import Outcome, Spent
 from storage.jobs.attempts import NO_EVENTS
-from workers.accounting import with_savings
 
 if TYPE_CHECKING:
-    from core.jobs import AgentReport
+    from core.outcome import AgentReport
     from storage.jobs.attempts import Batch, Claim
     from workers.event_writer import JobEvents
     from workers.worker import Runtime

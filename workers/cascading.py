@@ -11,14 +11,14 @@ from agents.answer import fallbacks_of
 from agents.cascade import Cascade
 from core import events
 from core.events import NewEvent
-from core.jobs import Route
 from core.models import TIERS
+from core.outcome import Route
 
 if TYPE_CHECKING:
     from agents.answer import Listener, Reply, Turn
-    from core.chat import StopSignal
     from core.jobs import JobSpec
     from core.models import Catalogue
+    from core.stop import StopSignal
     from workers.event_writer import JobEvents
     from workers.worker import Runtime
 

@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from core.chat import StopSignal
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
+from core.stop import StopSignal
 from storage.jobs.attempts import NO_EVENTS, Attempts, Batch, Claim
 from workers.leases import obey
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from msgspec import Struct
 
-from core.chat import StopReason, StopSignal
 from core.errors import CoordinatorUnavailable
+from core.stop import StopReason, StopSignal
 from storage.jobs.attempts import Attempts, Claim, Hold
 
 if TYPE_CHECKING:

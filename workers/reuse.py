@@ -13,7 +13,8 @@ from msgspec import Struct
 from cache.entry import to_entry
 from cache.replay import events_of, outcome_of
 from core.chat import Message
-from core.jobs import CacheUse, JobSpec, JobStatus, Outcome
+from core.jobs import JobSpec, JobStatus
+from core.outcome import CacheUse, Outcome
 from core.policy_version import policy_version
 from storage.jobs.attempts import NO_EVENTS
 from storage.limits.single_flight import Role

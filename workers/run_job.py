@@ -14,10 +14,12 @@ from agents.context import build_messages
 from agents.routing import choose
 from agents.selection import Team, select_agent, select_team
 from core import events
-from core.chat import Message, StopReason, StopSignal
+from core.chat import Message
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
-from core.jobs import Answer, JobError, JobSpec, JobStatus, Outcome, Route
+from core.jobs import JobSpec, JobStatus
+from core.outcome import Answer, JobError, Outcome, Route
+from core.stop import StopReason, StopSignal
 from core.team import MOST_CHOSEN
 from workers import reuse, shadow
 from workers.attempt import NOTHING_UNWRITTEN, Deferred, Ended, defer, finish

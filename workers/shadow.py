@@ -15,9 +15,9 @@ from msgspec import Struct
 from agents.answer import Listener, Turn
 from agents.context import build_messages
 from agents.judging import build_judgements, read_choice, verdict_of
-from core.chat import StopSignal
 from core.jobs import JobStatus
 from core.shadow import Comparison
+from core.stop import StopSignal
 from workers.attempt import Deferred, Ended
 from workers.telling import now_ms
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from agents.answer import Reply
     from agents.judging import Choice
     from core.chat import Message
-    from core.jobs import JobSpec, Outcome, Route
+    from core.jobs import JobSpec
     from core.models import Model
+    from core.outcome import Outcome, Route
     from core.shadow import Verdict
     from workers.worker import Runtime
 

@@ -17,11 +17,12 @@ import structlog
 from msgspec import Struct, field
 
 from core import events
-from core.chat import StopReason, StopSignal
 from core.errors import CoordinatorUnavailable
 from core.events import NewEvent
-from core.jobs import CANCELLED, OUT_OF_TIME, Answer, CacheUse, JobStatus, Outcome
+from core.jobs import JobStatus
 from core.money import saved_by_cache
+from core.outcome import CANCELLED, OUT_OF_TIME, Answer, CacheUse, Outcome
+from core.stop import StopReason, StopSignal
 from storage.jobs.attempts import NO_EVENTS, Batch, Claim, Ending
 from storage.limits.single_flight import Entered, Flight, Role
 from workers.attempt import Ended, patiently

@@ -19,7 +19,7 @@ import msgspec
 from agents.groq.rate_limits import read_limits
 from agents.groq.sse import Chunk, read_chunks
 from agents.groq.transport import Call, InterruptibleTransport
-from core.chat import ModelRequest, RateLimits, StopSignal, StreamEnd, TextDelta, Usage
+from core.chat import ModelRequest, RateLimits, StreamEnd, TextDelta, Usage
 from core.errors import (
     ModelError,
     ModelMissing,
@@ -29,6 +29,7 @@ from core.errors import (
     TransientModelError,
     TurnStopped,
 )
+from core.stop import StopSignal
 
 if TYPE_CHECKING:
     from groq.types.chat import ChatCompletionMessageParam

@@ -9,7 +9,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from core.jobs import AGENT_NAMES
+from core.personas import agent_names
 from ops.cli.lane_screen import LiveLanes, PlainLines, Screen, printable
 from ops.client import AskFailed, ChatApi
 
@@ -22,10 +22,10 @@ def _to_agents(names: str) -> list[str] | None:
     if names.strip().lower() == "auto":
         return None
     agents = list(dict.fromkeys(name.strip().lower() for name in names.split(",")))
-    unknown = [name for name in agents if name not in AGENT_NAMES]
+    unknown = [name for name in agents if name not in agent_names()]
     if unknown:
         raise typer.BadParameter(
-            f"There is no agent {unknown[0]!r}; give auto or some of {', '.join(AGENT_NAMES)}.",
+            f"There is no agent {unknown[0]!r}; give auto or some of {', '.join(agent_names())}.",
             param_hint="--agents",
         )
     return agents
@@ -44,7 +44,7 @@ def _to_url(url: str) -> str:
 def ask_command(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     agents: Annotated[
-        str, typer.Option(help=f"auto, or names with commas: {', '.join(AGENT_NAMES)}.")
+        str, typer.Option(help=f"auto, or names with commas: {', '.join(agent_names())}.")
     ] = "auto",
     strategy: Annotated[
         Literal["parallel", "debate"],

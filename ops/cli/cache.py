@@ -12,7 +12,7 @@ from rich.table import Table
 
 from cache.invalidation import Dependency
 from cache.response_cache import ResponseCache
-from core.jobs import to_usd
+from core.money import to_usd
 from core.policy_version import policy_version
 from core.settings import read_settings
 from ops.stack.resolve import running_settings

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from core.errors import AetherError, StoreUnavailable
-from core.jobs import Job, JobStatus, new_job_id
+from core.ids import new_job_id
+from core.jobs import Job, JobStatus
 from ops.stack.state import CannotRun
 from storage.accounts.users import Accounts
 from storage.connections import mongo_database, redis_client

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from core.jobs import iso_time
+from core.timing import iso_time
 from ops.sample import MESSAGE, SampleFailed, SampleResult, run_sample
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import StoreUnavailable
-from core.jobs import to_usd
+from core.money import to_usd
 from core.settings import read_settings
 from core.shadow import RouteWorth
 from ops.stack.resolve import running_settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.jobs import shard_of
+from core.ids import shard_of
 from storage import keys
 from storage.failures import coordinator_errors
 

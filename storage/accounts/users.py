@@ -13,7 +13,7 @@ from pymongo import ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from core.errors import AccountExists, StoreUnavailable
-from core.jobs import new_user_id
+from core.ids import new_user_id
 from core.plans import PLANS, Plan
 from storage.failures import store_errors
 

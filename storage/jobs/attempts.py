@@ -11,14 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from core.events import NewEvent
-from core.jobs import (
-    TERMINAL_EVENT,
-    JobSpec,
-    JobStatus,
-    Outcome,
-    Spent,
-    shard_of,
-)
+from core.ids import shard_of
+from core.jobs import TERMINAL_EVENT, JobSpec, JobStatus
+from core.outcome import Outcome, Spent
 from core.team import parse_slot
 from storage import keys
 from storage.failures import coordinator_errors

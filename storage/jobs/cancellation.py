@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.errors import JobAlreadyFinished, JobNotFound
-from core.jobs import CANCELLED, TERMINAL, Job, JobStatus, Outcome
+from core.jobs import TERMINAL, Job, JobStatus
+from core.outcome import CANCELLED, Outcome
 from core.team import early_outcome
 
 if TYPE_CHECKING:

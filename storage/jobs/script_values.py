@@ -9,7 +9,11 @@ from typing import Any
 import msgspec
 
 from core.events import NewEvent
-from core.jobs import JobStatus, Outcome, iso_time, public_usage, to_usd
+from core.jobs import JobStatus
+from core.money import to_usd
+from core.outcome import Outcome
+from core.public import public_usage
+from core.timing import iso_time
 
 _encode = msgspec.json.Encoder().encode
 

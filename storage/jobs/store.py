@@ -18,8 +18,11 @@ from core.errors import (
     IdempotencyConflict,
     TooManyJobs,
 )
-from core.jobs import Job, JobSpec, JobStatus, Outcome, iso_time, shard_of
+from core.ids import shard_of
+from core.jobs import Job, JobSpec, JobStatus
+from core.outcome import Outcome
 from core.plans import Plan
+from core.timing import iso_time
 from storage import keys
 from storage.failures import coordinator_errors
 from storage.scripts import Script

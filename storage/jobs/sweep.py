@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from core.jobs import SHARDS, Job
+from core.ids import SHARDS
+from core.jobs import Job
 from core.team import Slot, parse_slot
 from storage import keys
 from storage.failures import coordinator_errors

@@ -12,7 +12,8 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from core.errors import StoreUnavailable
-from core.jobs import WORKER_LOST, JobStatus
+from core.jobs import JobStatus
+from core.outcome import WORKER_LOST
 from core.plans import PLANS
 from core.shadow import Verdict
 from storage.failures import store_errors

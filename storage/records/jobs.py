@@ -13,7 +13,8 @@ import msgspec
 from pymongo import ReplaceOne, WriteConcern
 from pymongo.errors import BulkWriteError
 
-from core.jobs import WORKER_LOST, Job, JobSpec, JobStatus, Outcome
+from core.jobs import Job, JobSpec, JobStatus
+from core.outcome import WORKER_LOST, Outcome
 from storage.failures import store_errors
 from storage.records.group_commit import GroupCommit
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
-from core.jobs import SHARDS, Job
+from core.ids import SHARDS
+from core.jobs import Job
 from storage import keys
 from storage.failures import coordinator_errors
 from storage.jobs.store import JobStore

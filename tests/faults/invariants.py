@@ -13,7 +13,8 @@ from pymongo.database import Database
 from redis import Redis
 
 from core.events import ANSWER_DELTA, JOB_RETRYING, TERMINAL_TYPES, Event
-from core.jobs import SHARDS, TERMINAL
+from core.ids import SHARDS
+from core.jobs import TERMINAL
 from storage import keys
 from storage.events.log import EventLog
 from storage.jobs.store import JobStore

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.events import ANSWER_DELTA, NewEvent
-from core.jobs import Answer, Job, JobStatus, Outcome
+from core.jobs import Job, JobStatus
+from core.outcome import Answer, Outcome
 from storage import keys
 from storage.jobs.attempts import Attempts, Batch
 from storage.jobs.store import JobStore

@@ -8,7 +8,7 @@ from base64 import b64encode
 
 import pytest
 
-from core.jobs import new_job_id, new_user_id
+from core.ids import new_job_id, new_user_id
 from tests.api_client import text_of
 from tests.faults.harm import WORKERS, kill
 from tests.faults.invariants import is_drained

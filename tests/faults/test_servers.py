@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.jobs import SHARDS
+from core.ids import SHARDS
 from storage import keys
 from tests.api_client import text_of
 from tests.faults.harm import frozen, is_whole, restart, stopped

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from core.jobs import SHARDS
+from core.ids import SHARDS
 from storage import keys
 from storage.jobs.store import JobStore
 from tests.faults.harm import WORKERS, await_other_pid, frozen, kill, make_due

@@ -12,7 +12,7 @@ from msgspec import Struct
 from pydantic import ValidationError
 
 from core.errors import DemoDisabled, Unauthenticated
-from core.jobs import iso_time
+from core.timing import iso_time
 from web.http.errors import to_invalid_request
 from web.http.openapi import PUBLIC
 from web.schemas import (

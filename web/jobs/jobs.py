@@ -11,7 +11,8 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from core.errors import InvalidRequest, JobNotFound
-from core.jobs import Job, is_job_id
+from core.ids import is_job_id
+from core.jobs import Job
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
 from web.jobs.stream import event_stream, is_wanted

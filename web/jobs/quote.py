@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from core.errors import CostLimitTooLow, InvalidRequest, TierNotInPlan, UnknownModel
-from core.jobs import Mode, to_usd
+from core.jobs import Mode, RouteRequest
 from core.models import TIERS, Catalogue, Model, Tier
-from core.options import RouteRequest
+from core.money import to_usd
 
 if TYPE_CHECKING:
     from core.plans import Plan

@@ -12,8 +12,9 @@ from flask import Response
 
 from core.errors import CoordinatorUnavailable
 from core.events import JOB_SNAPSHOT, Event
-from core.jobs import Job, iso_time
+from core.jobs import Job
 from core.public import to_public
+from core.timing import iso_time
 
 if TYPE_CHECKING:
     from web.services import WebServices

@@ -11,16 +11,9 @@ from msgspec import Struct
 
 from core.chat import Usage
 from core.errors import ServiceUnavailable, StoreUnavailable, UnknownAgent
-from core.jobs import (
-    AGENT_NAMES,
-    Job,
-    JobSpec,
-    JobStatus,
-    Mode,
-    TeamRequest,
-    new_job_id,
-)
-from core.options import RouteRequest
+from core.ids import new_job_id
+from core.jobs import Job, JobSpec, JobStatus, Mode, RouteRequest, TeamRequest
+from core.personas import agent_names
 from core.team import calls_of
 from storage.jobs.store import IdempotencyClaim
 from web.jobs.cached import accept_answered, find_answer
@@ -85,8 +78,8 @@ def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
         field, named = "agent", [request.agent] if request.agent else []
     else:
         field, named = "agents", [] if request.agents == "auto" else list(request.agents)
-    if set(named) - set(AGENT_NAMES):
-        raise UnknownAgent(f"It has to be one of {', '.join(AGENT_NAMES)}.", field=field)
+    if set(named) - set(agent_names()):
+        raise UnknownAgent(f"It has to be one of {', '.join(agent_names())}.", field=field)
 
 
 def _to_spec(

@@ -12,19 +12,11 @@ from msgspec import Struct
 from agents.answer import Turn, fallbacks_of
 from agents.team_prompts import build_synthesis
 from core import events
-from core.chat import StopReason, StopSignal
 from core.errors import CoordinatorUnavailable, SlotUnavailable
 from core.events import NewEvent
-from core.jobs import (
-    AgentReport,
-    Answer,
-    CacheUse,
-    JobError,
-    JobStatus,
-    Outcome,
-    Route,
-    TeamRequest,
-)
+from core.jobs import JobStatus, TeamRequest
+from core.outcome import AgentReport, Answer, CacheUse, JobError, Outcome, Route
+from core.stop import StopReason, StopSignal
 from core.team import (
     SYNTHESIS,
     Gathered,

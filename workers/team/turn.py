@@ -13,10 +13,13 @@ from agents.answer import Turn, fallbacks_of
 from agents.context import build_messages
 from agents.team_prompts import Contribution, best_reply, build_revision
 from core import events
-from core.chat import StopReason, StopSignal
 from core.errors import CoordinatorUnavailable, SlotUnavailable
 from core.events import NewEvent
-from core.jobs import AgentReport, JobError, TeamRequest, public_usage, to_usd
+from core.jobs import TeamRequest
+from core.money import to_usd
+from core.outcome import AgentReport, JobError
+from core.public import public_usage
+from core.stop import StopReason, StopSignal
 from core.team import Member, MemberReply, Slot, TeamPlan, end_of, parse_slot, round_deadline_ms
 from storage.jobs.attempts import Hold
 from workers.attempt import NOTHING_UNWRITTEN, Unwritten, defer, patiently

@@ -9,8 +9,9 @@ import msgspec
 
 from core import events
 from core.chat import Usage
-from core.jobs import Answer, JobSpec
+from core.jobs import JobSpec
 from core.models import estimate_tokens
+from core.outcome import Answer
 
 if TYPE_CHECKING:
     from core.events import Event

@@ -12,16 +12,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from core.errors import StoreUnavailable
-from core.jobs import (
-    CANCELLED,
-    OUT_OF_TIME,
-    WORKER_LOST,
-    Job,
-    JobError,
-    JobSpec,
-    JobStatus,
-    Outcome,
-)
+from core.jobs import Job, JobSpec, JobStatus
+from core.outcome import CANCELLED, OUT_OF_TIME, WORKER_LOST, JobError, Outcome
 from storage.jobs.attempts import MAX_ATTEMPTS
 from storage.jobs.store import Restored
 from workers.upkeep import teams as team_upkeep

@@ -9,7 +9,7 @@ import structlog
 
 from core.errors import SlotUnavailable
 from core.events import ANSWER_DELTA, NewEvent
-from core.jobs import WORKER_LOST, Answer, JobError, Outcome
+from core.outcome import WORKER_LOST, Answer, JobError, Outcome
 from core.team import early_outcome, gather
 from storage.jobs.attempts import MAX_ATTEMPTS
 from workers.team.finish import conclude_without_synthesis

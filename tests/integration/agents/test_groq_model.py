@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from agents.groq.model import GroqModel, _model_errors
-from core.chat import Message, ModelRequest, StopReason, StopSignal, StreamEnd, TextDelta
+from core.chat import Message, ModelRequest, StreamEnd, TextDelta
 from core.errors import (
     AetherError,
     ModelError,
@@ -25,6 +25,7 @@ from core.errors import (
     TransientModelError,
     TurnStopped,
 )
+from core.stop import StopReason, StopSignal
 from tests.services import start_stub, wait_until
 
 

@@ -13,8 +13,8 @@ from redis import Redis
 from cache.entry import to_entry
 from cache.layers import MemoryLayer
 from cache.response_cache import L1_SIZE, L1_TTL_S, L2_SIZE, L2_TTL_S, ResponseCache
-from core.jobs import AgentReport, Answer, JobStatus, Outcome
-from core.options import CacheControl
+from core.jobs import CacheControl, JobStatus
+from core.outcome import AgentReport, Answer, Outcome
 from core.settings import read_settings
 from storage.connections import cache_redis_client
 from tests.jobs import make_spec

@@ -9,7 +9,7 @@ import pytest
 from pymongo.errors import WriteError
 
 from core.errors import AccountExists, StoreUnavailable
-from core.jobs import new_user_id
+from core.ids import new_user_id
 from core.plans import PLANS
 from core.settings import Settings
 from storage import keys

@@ -12,7 +12,8 @@ from redis.retry import Retry
 
 from core.errors import CoordinatorUnavailable
 from core.events import ANSWER_DELTA, NewEvent
-from core.jobs import JobStatus, Outcome
+from core.jobs import JobStatus
+from core.outcome import Outcome
 from storage.events.feed import EventFeed
 from storage.events.hub import EventHub
 from storage.events.log import EventLog

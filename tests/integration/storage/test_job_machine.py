@@ -21,16 +21,9 @@ from hypothesis.stateful import (
 )
 
 from core.events import ANSWER_DELTA, TERMINAL_TYPES, NewEvent
-from core.jobs import (
-    NEXT_STATUS,
-    TERMINAL,
-    TERMINAL_EVENT,
-    Answer,
-    JobStatus,
-    Outcome,
-    Spent,
-    new_user_id,
-)
+from core.ids import new_user_id
+from core.jobs import NEXT_STATUS, TERMINAL, TERMINAL_EVENT, JobStatus
+from core.outcome import Answer, Outcome, Spent
 from storage import keys
 from storage.events.log import EventLog
 from storage.jobs.attempts import MAX_ATTEMPTS, NO_EVENTS, Attempts, Batch, Hold

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from core.errors import StoreUnavailable
-from core.jobs import WORKER_LOST, Answer, CacheUse, Job, JobError, JobStatus, Outcome, new_user_id
+from core.ids import new_user_id
+from core.jobs import Job, JobStatus
+from core.outcome import WORKER_LOST, Answer, CacheUse, JobError, Outcome
 from core.settings import Settings
 from storage.connections import close_all
 from storage.connections import mongo_database as connect

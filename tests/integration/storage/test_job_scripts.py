@@ -14,7 +14,9 @@ from core.errors import (
     TooManyJobs,
 )
 from core.events import ANSWER_DELTA, NewEvent
-from core.jobs import Answer, JobStatus, Outcome, Spent, new_job_id, new_user_id
+from core.ids import new_job_id, new_user_id
+from core.jobs import JobStatus
+from core.outcome import Answer, Outcome, Spent
 from core.plans import Plan
 from storage import keys
 from storage.jobs.attempts import Batch, Hold, Turn

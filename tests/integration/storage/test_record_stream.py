@@ -10,7 +10,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from core.errors import CoordinatorUnavailable
-from core.jobs import JobStatus, Outcome
+from core.jobs import JobStatus
+from core.outcome import Outcome
 from storage import keys
 from storage.jobs.attempts import Attempts
 from storage.jobs.store import JobStore

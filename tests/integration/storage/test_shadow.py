@@ -7,7 +7,7 @@ import pytest
 from pymongo.errors import WriteError
 
 from core.errors import StoreUnavailable
-from core.jobs import new_job_id, new_user_id
+from core.ids import new_job_id, new_user_id
 from core.shadow import Comparison, RouteWorth
 from storage.records.indexes import ensure_indexes
 from storage.shadow import Comparisons, ShadowBudget

@@ -7,7 +7,8 @@ import pytest
 from core.chat import Usage
 from core.errors import SlotUnavailable
 from core.events import AGENT_DELTA, NewEvent
-from core.jobs import AgentReport, JobError, JobStatus, Outcome, Spent, TeamRequest
+from core.jobs import JobStatus, TeamRequest
+from core.outcome import AgentReport, JobError, Outcome, Spent
 from core.team import Member, MemberReply, Slot, TeamPlan, end_of
 from storage import keys
 from storage.jobs.attempts import Batch, Hold

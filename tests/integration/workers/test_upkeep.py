@@ -10,8 +10,9 @@ from celery import Celery
 
 from core.errors import StoreUnavailable
 from core.events import ANSWER_DELTA, NewEvent
-from core.jobs import Answer, Job, JobStatus, Outcome
+from core.jobs import Job, JobStatus
 from core.models import read_catalogue
+from core.outcome import Answer, Outcome
 from core.settings import Settings
 from storage import keys
 from storage.connections import close_all

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from agents.answer import Listener, Turn, TurnRunner, fallbacks_of
-from core.chat import Message, StopReason, StopSignal, StreamEnd, TextDelta, Usage
+from core.chat import Message, StreamEnd, TextDelta, Usage
 from core.errors import (
     ModelMissing,
     ModelTimeout,
@@ -16,8 +16,9 @@ from core.errors import (
     RateLimited,
     TurnStopped,
 )
-from core.jobs import Spent
 from core.models import estimate_tokens, read_catalogue
+from core.outcome import Spent
+from core.stop import StopReason, StopSignal
 
 CATALOGUE = read_catalogue("groq")
 MODEL = CATALOGUE.for_tier("standard")

@@ -9,9 +9,10 @@ import pytest
 
 from agents.answer import TurnRunner
 from agents.cascade import AGREED, SERVED, Cascade, CascadeRunner
-from core.chat import StopReason, StopSignal, StreamEnd, TextDelta, Usage
+from core.chat import StreamEnd, TextDelta, Usage
 from core.errors import PermanentModelError, RateLimited, TurnStopped
-from core.jobs import Spent
+from core.outcome import Spent
+from core.stop import StopReason, StopSignal
 from tests.unit.agents.test_answer import CATALOGUE, MODEL, TURN, USAGE, Circuits, CuedModel, Heard
 
 QUICK = CATALOGUE.for_tier("quick")

@@ -8,18 +8,9 @@ import time
 import pytest
 
 from agents.rate_limited_model import PacedModel
-from core.chat import (
-    Allowance,
-    Message,
-    ModelRequest,
-    RateLimits,
-    StopReason,
-    StopSignal,
-    StreamEnd,
-    TextDelta,
-    Usage,
-)
+from core.chat import Allowance, Message, ModelRequest, RateLimits, StreamEnd, TextDelta, Usage
 from core.errors import ModelTimeout, RateLimited, TurnStopped
+from core.stop import StopReason, StopSignal
 
 REQUEST = ModelRequest(
     model="m", messages=(Message("user", "x" * 35),), max_tokens=100, booking="job/"

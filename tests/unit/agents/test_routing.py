@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from agents.features import COUNTERS, measure
 from agents.routing import choose, choose_tier, score
+from core.jobs import RouteRequest
 from core.models import TIERS, read_catalogue
-from core.options import RouteRequest
 from core.routing_rules import read_rules
 from tests.jobs import make_spec
 

@@ -7,8 +7,7 @@ import pytest
 from agents.relevance import rate
 from agents.selection import select_agent, select_team
 from core.errors import UnknownAgent
-from core.jobs import AGENT_NAMES
-from core.personas import load_personas
+from core.personas import agent_names, load_personas
 from core.team import MOST_CHOSEN
 
 PERSONAS = load_personas()
@@ -20,7 +19,7 @@ def names_of(team):
 
 
 def test_every_agent_that_a_job_may_ask_for_has_a_persona_and_a_prompt():
-    assert tuple(PERSONAS) == AGENT_NAMES
+    assert tuple(PERSONAS) == agent_names()
     assert all(len(persona.prompt) > 500 for persona in PERSONAS.values())
 
 
@@ -107,7 +106,7 @@ def test_repeating_a_word_changes_nothing():
     assert rate("Docker! " * 50, PERSONAS) == rate("docker", PERSONAS)
 
 
-@pytest.mark.parametrize("name", AGENT_NAMES)
+@pytest.mark.parametrize("name", agent_names())
 def test_every_term_of_a_persona_is_found_in_itself(name):
     lost = {term for term in PERSONAS[name].skills if rate(term, PERSONAS)[name].terms != (term,)}
 

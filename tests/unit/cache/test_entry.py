@@ -7,7 +7,8 @@ import pytest
 
 from cache.entry import decode, encode, to_entry
 from core.chat import Usage
-from core.jobs import AgentReport, Answer, JobError, JobStatus, Outcome
+from core.jobs import JobStatus
+from core.outcome import AgentReport, Answer, JobError, Outcome
 from tests.jobs import make_spec
 
 REPORT = AgentReport(name="dev", status="completed", tier="quick", model="m", reason="r")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cache.fingerprint import Fingerprints, canonical, fingerprints_of
 from core.chat import Message
-from core.jobs import JobSpec, TeamRequest, new_user_id
-from core.options import CacheControl, RouteRequest
+from core.ids import new_user_id
+from core.jobs import CacheControl, JobSpec, RouteRequest, TeamRequest
 from core.settings import Settings
 from ops.stack.state import ROOT
 from tests.jobs import make_spec

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from core.jobs import (
-    NEXT_STATUS,
-    TERMINAL,
-    TERMINAL_EVENT,
-    Job,
-    JobStatus,
-    is_job_id,
-    iso_time,
-    new_job_id,
-    new_user_id,
-    shard_of,
-)
+from core.ids import is_job_id, new_job_id, new_user_id, shard_of
+from core.jobs import NEXT_STATUS, TERMINAL, TERMINAL_EVENT, Job, JobStatus
 from core.public import to_public
+from core.timing import iso_time
 from tests.jobs import make_spec
 
 

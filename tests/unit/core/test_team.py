@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.chat import Usage
-from core.jobs import AgentReport, JobError, TeamRequest
+from core.jobs import TeamRequest
+from core.outcome import AgentReport, JobError
 from core.team import (
     Member,
     MemberReply,

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from core.errors import Unauthenticated
-from core.jobs import new_user_id
+from core.ids import new_user_id
 from storage.accounts.sessions import RefreshGrant
 from web.services import EXTENSION
 

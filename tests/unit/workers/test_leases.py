@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from core.chat import StopReason, StopSignal
+from core.stop import StopReason, StopSignal
 from storage.jobs.attempts import Claim, Hold
 from tests.jobs import make_spec
 from tests.services import wait_until

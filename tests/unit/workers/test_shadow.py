@@ -5,18 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from core.jobs import (
-    AgentReport,
-    Answer,
-    CacheUse,
-    JobSpec,
-    JobStatus,
-    Outcome,
-    Route,
-    new_job_id,
-    new_user_id,
-)
+from core.ids import new_job_id, new_user_id
+from core.jobs import JobSpec, JobStatus
 from core.models import read_catalogue
+from core.outcome import AgentReport, Answer, CacheUse, Outcome, Route
 from workers.shadow import answered_below, is_sampled
 
 CATALOGUE = read_catalogue("groq")
