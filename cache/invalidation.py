@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
+from core.timing import now_ms
+
 if TYPE_CHECKING:
     from redis import Redis
 
@@ -78,14 +80,14 @@ class Bulletin:
 
     def purge(self, kind: Dependency, value: str) -> bool:
         """Void what depends on the value here, and tell all; False if Redis did not take it."""
-        member, now_ms = f"{kind}:{value}", _now_ms()
+        member, at_ms = f"{kind}:{value}", now_ms()
         with self._lock:
-            self._purged[member] = now_ms
+            self._purged[member] = at_ms
         with self._redis.tried() as redis:
             if redis is not None:
                 with redis.pipeline(transaction=False) as pipe:
-                    pipe.zadd(_PURGES, {member: now_ms}, gt=True)
-                    pipe.zremrangebyscore(_PURGES, "-inf", now_ms - self._horizon_ms)
+                    pipe.zadd(_PURGES, {member: at_ms}, gt=True)
+                    pipe.zremrangebyscore(_PURGES, "-inf", at_ms - self._horizon_ms)
                     pipe.execute()
                 return True
         return False
@@ -128,7 +130,7 @@ class Bulletin:
 
     def _exchange(self, redis: Redis, counts: Counter[str], also: str) -> bytes | None:
         counts["errors"] += self._redis.take_errors()
-        horizon_ms = _now_ms() - self._horizon_ms
+        horizon_ms = now_ms() - self._horizon_ms
         with redis.pipeline(transaction=False) as pipe:
             pipe.get(also)
             pipe.zrangebyscore(_PURGES, horizon_ms, "+inf", withscores=True)
@@ -151,7 +153,3 @@ class Bulletin:
 
 def _stats_key() -> str:
     return f"aether:cache:stats:{datetime.now(UTC):%Y%m%d}"
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

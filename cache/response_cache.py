@@ -20,6 +20,7 @@ from msgspec import Struct
 from cache.entry import Entry, decode, encode
 from cache.invalidation import Bulletin, Dependency, Fetched
 from cache.layers import MemoryLayer, PatientRedis, jittered_s
+from core.timing import now_ms
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -97,7 +98,7 @@ class ResponseCache:
             return None
         longest_s = L2_TTL_S if is_session else self._ttl_s
         ttl_ms = int(jittered_s(min(longest_s, control.ttl_s or longest_s)) * 1000)
-        entry = msgspec.structs.replace(entry, kept_until_ms=_now_ms() + ttl_ms)
+        entry = msgspec.structs.replace(entry, kept_until_ms=now_ms() + ttl_ms)
         self._remember(name, entry, is_session=is_session)
         data = encode(entry)
         with self._redis.tried() as redis:
@@ -146,7 +147,7 @@ class ResponseCache:
 
     def _may_serve(self, entry: Entry, control: CacheControl) -> bool:
         is_young = control.max_age_s is None or _age_s(entry) <= control.max_age_s
-        is_alive = _now_ms() < entry.kept_until_ms
+        is_alive = now_ms() < entry.kept_until_ms
         return is_young and is_alive and not self._bulletin.is_purged(entry)
 
     def _hit(self, entry: Entry, layer: CacheLayer, *, is_again: bool) -> Hit:
@@ -157,7 +158,7 @@ class ResponseCache:
         return Hit(entry, layer, _age_s(entry))
 
     def _remember(self, name: str, entry: Entry, *, is_session: bool) -> None:
-        left_s = (entry.kept_until_ms - _now_ms()) / 1000
+        left_s = (entry.kept_until_ms - now_ms()) / 1000
         self._memory.put(name, entry, left_s)
         if is_session:
             self._session.put(name, entry, left_s)
@@ -169,7 +170,3 @@ def _key(name: str) -> str:
 
 def _age_s(entry: Entry) -> float:
     return max(0.0, time.time() - entry.asked_ms / 1000)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -139,3 +139,13 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Add what attempts spent that this outcome does not know of."""
         usage, cost_micros = self.usage + spent.usage, self.cost_micros + spent.cost_micros
         return structs.replace(self, usage=usage, cost_micros=cost_micros)
+
+
+def public_usage(usage: Usage) -> dict[str, int]:
+    """Return the token counts as every surface shows them."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }

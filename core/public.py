@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from core.chat import Usage
 from core.jobs import Job, JobSpec, RouteRequest
 from core.money import to_usd
-from core.outcome import AgentReport, Outcome
+from core.outcome import AgentReport, Outcome, public_usage
 from core.timing import iso_time
 
 #: Where jobs are found.
@@ -108,13 +107,4 @@ def _public_report(report: AgentReport) -> dict[str, Any]:
             }
             for draft in report.drafts
         ],
-    }
-
-
-def public_usage(usage: Usage) -> dict[str, int]:
-    return {
-        "input_tokens": usage.input_tokens,
-        "cached_input_tokens": usage.cached_input_tokens,
-        "output_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
     }

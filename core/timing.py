@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import ClassVar
 
 
 def now_ms() -> int:
@@ -17,3 +20,51 @@ def iso_time(unix_ms: int | None) -> str | None:
         return None
     second = datetime.fromtimestamp(unix_ms // 1000, UTC).replace(tzinfo=None)
     return f"{second.isoformat()}.{unix_ms % 1000:03d}Z"
+
+
+class TimeAccount:
+    """Where one job's time goes, in milliseconds from its submission.
+
+    The parts of `PARTS` add up to `total`: what no other part took is `persist` (claiming, writing
+    events, waiting for a processor). `first_token` is a point, not a part.
+    """
+
+    PARTS: ClassVar = ("accept", "queue", "route", "cache", "model", "synthesis", "persist")
+
+    def __init__(self, created_ms: int, spent_ms: Mapping[str, int] | None = None) -> None:
+        self._created_ms = created_ms
+        self._spent_ms = dict(spent_ms or {})
+
+    @property
+    def spent_ms(self) -> dict[str, int]:
+        """The parts recorded so far, to go on with in another process."""
+        return dict(self._spent_ms)
+
+    def record(self, part: str, took_ms: int) -> None:
+        """Set what a part took; a negative value (clocks that differ) counts as none."""
+        self._spent_ms[part] = max(0, took_ms)
+
+    @contextmanager
+    def measured(self, part: str) -> Iterator[None]:
+        """Add the block's duration to a part."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            took_ms = round((time.monotonic() - began) * 1000)
+            self.record(part, self._spent_ms.get(part, 0) + took_ms)
+
+    def close(
+        self, *, first_token_ms: int | None = None, rest: str = "persist", at_ms: int | None = None
+    ) -> dict[str, int | None]:
+        """Return every part, `first_token` and the total.
+
+        Args:
+            first_token_ms: when the answer began, after the model was asked.
+            rest: the part that gets the time which no part was recorded for.
+            at_ms: when the job ended, Unix milliseconds; now where None.
+        """
+        total = max(0, (now_ms() if at_ms is None else at_ms) - self._created_ms)
+        parts = {part: self._spent_ms.get(part, 0) for part in self.PARTS}
+        parts[rest] += max(0, total - sum(parts.values()))
+        return {**parts, "first_token": first_token_ms, "total": total}

@@ -11,8 +11,7 @@ import msgspec
 from core.events import NewEvent
 from core.jobs import JobStatus
 from core.money import to_usd
-from core.outcome import Outcome
-from core.public import public_usage
+from core.outcome import Outcome, public_usage
 from core.timing import iso_time
 
 _encode = msgspec.json.Encoder().encode

@@ -17,8 +17,7 @@ from core.errors import CoordinatorUnavailable, SlotUnavailable
 from core.events import NewEvent
 from core.jobs import TeamRequest
 from core.money import to_usd
-from core.outcome import AgentReport, JobError
-from core.public import public_usage
+from core.outcome import AgentReport, JobError, public_usage
 from core.stop import StopReason, StopSignal
 from core.team import Member, MemberReply, Slot, TeamPlan, end_of, parse_slot, round_deadline_ms
 from storage.jobs.attempts import Hold
