@@ -8,7 +8,9 @@ from pathlib import Path
 from core.settings import Settings
 from ops.stack.state import ROOT
 
-PACKAGES = ("core", "agents", "storage", "monitoring", "workers", "web", "ops")
+#: Every package at the root; those of the product are all but what measures and tests it.
+ALL_PACKAGES = tuple(sorted(path.parent.name for path in ROOT.glob("*/__init__.py")))
+PACKAGES = tuple(name for name in ALL_PACKAGES if name not in ("bench", "tests"))
 
 
 def modules() -> list[Path]:
