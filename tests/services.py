@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
+from celery import Celery
 
-from ops.stack import embedded
+from ops.stack import embedded, programs
 from ops.stack.readiness import free_port, http_answers, mongo_answers, redis_answers
 from ops.stack.state import ROOT, CannotRun
 
-_READY_WITHIN_S = 20.0
+_READY_WITHIN_S = 60.0
 _STOPPED_WITHIN_S = 20.0
 
 
@@ -29,6 +32,7 @@ class RunningServer:
     command: tuple[str, ...]
     answers: Callable[[], bool]
     log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,7 +41,12 @@ class RunningServer:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command,
+                cwd=ROOT,
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         try:
             wait_until(
@@ -101,6 +110,30 @@ def start_stub(
     )
     models = f"{url}/openai/v1/models"
     return RunningServer(url, command, lambda: http_answers(models), directory / "stub.log")
+
+
+def worker_program(role: Literal["worker", "upkeep"]) -> tuple[str, ...]:
+    """Return the command of a worker of the chat or of upkeep, as the stack runs it."""
+    commands = {
+        "worker": programs.worker_command("worker", "4"),
+        "upkeep": programs.upkeep_command(),
+    }
+    celery, *words = commands[role]
+    return (str(Path(sys.executable).with_name(celery)), *words)
+
+
+def start_worker(
+    directory: Path, role: Literal["worker", "upkeep"], app: Celery, **environment: str
+) -> RunningServer:
+    """Start a real worker; `app` is what asks whether it is there, over the worker's broker."""
+    address = f"{role}@{socket.gethostname()}"
+
+    def answers() -> bool:
+        return bool(app.control.ping([address], timeout=0.5))
+
+    return RunningServer(
+        app.conf.broker_url, worker_program(role), answers, directory / f"{role}.log", environment
+    )
 
 
 def wait_until(holds: Callable[[], object], timeout_s: float, what: str) -> None:

@@ -9,10 +9,12 @@ from functools import partial
 from typing import Any
 
 import structlog
+from celery import Celery
 from celery.exceptions import Ignore
-from celery.signals import worker_ready
+from celery.signals import celeryd_after_setup, worker_ready
 
 from core.errors import ServiceUnavailable, SlotUnavailable
+from core.settings import read_settings
 from workers import names, shadow
 from workers.app import celery_app
 from workers.model_check import warn_of_missing_models
@@ -24,12 +26,31 @@ from workers.worker import runtime
 logger = structlog.get_logger(__name__)
 
 
+@celeryd_after_setup.connect
+def _refuse_without_secrets(instance: Any, **_: Any) -> None:
+    """End a worker before it takes a job that production gave no key to answer with."""
+    if not _is_for_chat(instance.app):
+        return
+    try:
+        read_settings().check_secrets("worker")
+    except ValueError as problem:
+        logger.critical("the worker ends", why=str(problem))
+        # Celery logs any other error of a signal's handler and goes on.
+        raise SystemExit(1) from problem
+
+
 @worker_ready.connect
-def _warm_up(**_: Any) -> None:
+def _warm_up(sender: Any, **_: Any) -> None:
     """Build the runtime before the first job needs it, and look at the provider meanwhile."""
     parts = runtime()
-    check = partial(warn_of_missing_models, parts.provider, parts.catalogue)
-    threading.Thread(target=check, name="model-check", daemon=True).start()
+    if _is_for_chat(sender.app):
+        check = partial(warn_of_missing_models, parts.provider, parts.catalogue)
+        threading.Thread(target=check, name="model-check", daemon=True).start()
+
+
+def _is_for_chat(app: Celery) -> bool:
+    """Say whether this process takes chat jobs; upkeep's worker never calls a model."""
+    return not app.amqp.queues.consume_from.keys().isdisjoint(names.CHAT_QUEUES)
 
 
 @celery_app.task(name=names.RUN_CHAT, bind=True)
