@@ -26,11 +26,15 @@ class RunningStack:
 
     Args:
         options: further words of the command line, such as `--no-sample`.
+        python: what runs `aether`, by default the Python of the test.
         settings: variables that replace embedded parts or change settings.
     """
 
-    def __init__(self, root: Path, *options: str, **settings: str) -> None:
+    def __init__(
+        self, root: Path, *options: str, python: Path | None = None, **settings: str
+    ) -> None:
         self.directory = StateDirectory(root)
+        self._python = str(python or sys.executable)
         self._settings = {
             "AETHER_PORT": str(free_port()),
             "AETHER_FLOWER_PORT": str(free_port()),
@@ -132,7 +136,7 @@ class RunningStack:
 
     def _command(self, *words: str) -> list[str]:
         state = [] if "--state" in words else ["--state", str(self.directory.root)]
-        return [sys.executable, "-m", "ops.cli", *words, *state]
+        return [self._python, "-m", "ops.cli", *words, *state]
 
     def _is_up_or_over(self) -> bool:
         has_addresses = re.search(r"^Stop\s", self.output, re.MULTILINE)
