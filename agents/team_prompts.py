@@ -95,19 +95,6 @@ def build_revision(
     )
 
 
-def best_reply(contributions: Sequence[Contribution]) -> Contribution:
-    """Return the reply that is the answer when the synthesis fails.
-
-    It is the most relevant agent's whose reply the model ended by itself; where a limit ended them
-    all, the longest.
-
-    Args:
-        contributions: at least one, in the order of the team: the most relevant first.
-    """
-    ended = (reply for reply in contributions if reply.finish_reason == "stop")
-    return next(ended, None) or max(contributions, key=lambda reply: len(reply.text))
-
-
 def cut_fairly(texts: Sequence[str], budget_tokens: int) -> list[str]:
     """Return the beginnings of the texts that the budget holds together.
 

@@ -140,3 +140,19 @@ def test_agents_are_cut_in_time_for_what_follows(
 def test_calls_are_counted_for_the_reservation():
     assert calls_of(TeamRequest(agents=("dev", "luna"), rounds=2)) == (4, 1)
     assert calls_of(TeamRequest(synthesis=False)) == (4, 0)
+
+
+def test_best_reply_is_the_most_relevant_one_that_the_model_ended():
+    cut = reply("dev", text="a very long reply that has no end", finish_reason="length")
+    whole = [reply("atlas", text="Postgres"), reply("quinn", text="a longer reply")]
+
+    assert best_reply([cut, *whole]).report.name == "atlas"
+
+
+def test_best_reply_is_the_longest_when_a_limit_cut_them_all():
+    cut = [
+        reply(name, text=text, finish_reason="length")
+        for name, text in (("dev", "a"), ("luna", "ab"))
+    ]
+
+    assert best_reply(cut).report.name == "luna"
