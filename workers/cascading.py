@@ -1,4 +1,4 @@
-"""A job whose quick answers are tried first: what is asked, and what its readers are told."""
+"""A job that the quick tier answers first: its two turns, and its route events."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def ladder_of(spec: JobSpec, turn: Turn, route: Route, catalogue: Catalogue) -> 
             quick=replaced(turn, tier="quick", models=(quick,)),
             strong=replaced(turn, tier=tier, models=tuple(fallbacks_of(strong, catalogue))),
         ),
-        quick=replaced(route, tier="quick", model=quick.id, reason="cascade: quick answers first"),
+        quick=replaced(route, tier="quick", model=quick.id, reason="cascade: a quick answer first"),
         strong=replaced(route, tier=tier, model=strong.id),
     )
 
