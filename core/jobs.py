@@ -60,7 +60,7 @@ class RouteRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         tier, model: asked for; None to let the router choose.
         max_tier: the strongest that the router may choose.
         max_cost_micros: the limit that `max_tier` keeps.
-        is_cascade: quick answers are tried first and served where they hold.
+        is_cascade: the quick tier answers first, a stronger one where that answer fails a check.
     """
 
     tier: Tier | None = None

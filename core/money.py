@@ -72,7 +72,7 @@ def _uncached(usage: Usage) -> Usage:
 
 
 def _calls_of(report: AgentReport, catalogue: Catalogue) -> Iterator[Call]:
-    """Yield a cascade's drafts, then what the model that answered used."""
+    """Yield the calls whose answers were not served, then what the model that answered used."""
     rest, cost_micros = report.usage, report.cost_micros
     for draft in report.drafts:
         rest = _less(rest, draft.usage)
