@@ -64,6 +64,7 @@ def finish(
         )
     )
     if is_ended:
+        runtime.counters.count_cache_use(outcome)
         logger.info("job ended", status=status.value, **outcome.timing_ms)
     else:
         logger.warning("another attempt has the job; this end does not count")

@@ -11,7 +11,6 @@ import structlog
 from msgspec import Struct
 
 from cache.entry import to_entry
-from cache.replay import events_of, outcome_of
 from core.chat import Message
 from core.jobs import JobSpec, JobStatus
 from core.outcome import CacheUse, Outcome
@@ -21,7 +20,7 @@ from storage.limits.single_flight import Role
 from workers.attempt import Deferred, Ended, finish
 
 if TYPE_CHECKING:
-    from cache.response_cache import Hit
+    from cache.entry import Hit
     from storage.jobs.attempts import Claim
     from workers.single_flight import LeadFlight
     from workers.worker import Runtime
@@ -33,23 +32,23 @@ class Asked(Struct, frozen=True, kw_only=True):
     """What a job asks, as the cache knows it.
 
     Attributes:
-        name: the fingerprint; empty when the job has nothing to do with the cache.
+        fingerprint: empty when the job has nothing to do with the cache.
     """
 
-    name: str
+    fingerprint: str
     history: Sequence[Message]
 
     @property
     def use(self) -> CacheUse:
         """How a job's outcome speaks of an answer that was not there."""
-        return CacheUse(status="miss" if self.name else "bypass")
+        return CacheUse(status="miss" if self.fingerprint else "bypass")
 
 
 def asked_by(runtime: Runtime, spec: JobSpec, history: Sequence[Message]) -> Asked:
     """Name what the job asks, the conversation so far included."""
     is_apart = spec.cache.mode == "bypass"
-    name = "" if is_apart else runtime.fingerprints.of(spec, history)
-    return Asked(name=name, history=history)
+    fingerprint = "" if is_apart else runtime.fingerprints.of(spec, history)
+    return Asked(fingerprint=fingerprint, history=history)
 
 
 def answer_again(runtime: Runtime, claim: Claim, asked: Asked, spent_ms: dict[str, int]) -> bool:
@@ -63,9 +62,7 @@ def answer_again(runtime: Runtime, claim: Claim, asked: Asked, spent_ms: dict[st
         return False
     is_session = spec.conversation_id is not None
     began = time.monotonic()
-    # Without a conversation it was looked up when it was submitted.
-    is_again = not is_session or claim.attempt > 1
-    hit = runtime.cache.look(asked.name, spec.cache, is_session=is_session, is_again=is_again)
+    hit = runtime.cache.get(asked.fingerprint, spec.cache, is_session=is_session)
     spent_ms["cache"] = round((time.monotonic() - began) * 1000)
     if hit is not None:
         _finish_with(runtime, claim, hit, spent_ms)
@@ -84,31 +81,35 @@ def line_up(
     spec = claim.spec
     if not _may_reuse(spec, asked):
         return False, None
-    entered, led = runtime.coalescer.enter(asked.name, claim)
+    entered, led = runtime.coalescer.enter(asked.fingerprint, claim)
     if entered.role is Role.ANSWERED:
         is_session = spec.conversation_id is not None
-        hit = runtime.cache.admit(asked.name, entered.answer, spec.cache, is_session=is_session)
+        hit = runtime.cache.add_encoded(
+            asked.fingerprint, entered.answer, spec.cache, is_session=is_session
+        )
         if hit is not None:
             _finish_with(runtime, claim, hit, spent_ms)
             return True, None
-        entered, led = runtime.coalescer.enter(asked.name, claim, wants_new=True)
+        entered, led = runtime.coalescer.enter(asked.fingerprint, claim, wants_new=True)
     if entered.role is Role.FOLLOW:
         logger.info("another job asks the same; it answers for both")
         return True, None
     return False, led
 
 
-def keep(runtime: Runtime, spec: JobSpec, name: str, status: JobStatus, outcome: Outcome) -> bytes:
+def keep(
+    runtime: Runtime, spec: JobSpec, fingerprint: str, status: JobStatus, outcome: Outcome
+) -> bytes:
     """Keep the answer if it is whole and good, and return what is kept.
 
     Args:
-        name: the fingerprint from before the answer was made: the conversation may have gone on.
+        fingerprint: from before the answer was made: the conversation may have gone on.
     """
-    entry = to_entry(spec, status, outcome, policy_version()) if name else None
+    entry = to_entry(spec, status, outcome, policy_version()) if fingerprint else None
     if entry is None:
         return b""
     is_session = spec.conversation_id is not None
-    return runtime.cache.keep(name, entry, spec.cache, is_session=is_session) or b""
+    return runtime.cache.put(fingerprint, entry, spec.cache, is_session=is_session) or b""
 
 
 def end_flight(runtime: Runtime, led: LeadFlight | None, ended: Ended | Deferred | None) -> None:
@@ -131,7 +132,7 @@ def with_use(outcome: Outcome, asked: Asked) -> Outcome:
 
 
 def _may_reuse(spec: JobSpec, asked: Asked) -> bool:
-    return bool(asked.name) and spec.cache.mode == "use"
+    return bool(asked.fingerprint) and spec.cache.mode == "use"
 
 
 def _is_own(ended: Ended) -> bool:
@@ -150,5 +151,5 @@ def _finish_with(runtime: Runtime, claim: Claim, hit: Hit, spent_ms: dict[str, i
         "persist": max(0, total - sum(spent_ms.values())),
         "total": total,
     }
-    outcome = outcome_of(hit, timing).with_spent(claim.spent)
-    finish(runtime, claim, JobStatus.COMPLETED, outcome, (NO_EVENTS, events_of(hit)))
+    outcome = hit.to_outcome(timing).with_spent(claim.spent)
+    finish(runtime, claim, JobStatus.COMPLETED, outcome, (NO_EVENTS, hit.to_events()))

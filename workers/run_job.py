@@ -99,7 +99,7 @@ def _answer(
     selected = _select(runtime, claim.spec)
     spent_ms["route"] = max(0, _since_ms(began) - spent_ms["cache"])
     if len(selected.members) > 1:
-        team.begin(runtime, claim, selected, spent_ms, asked.name)
+        team.begin(runtime, claim, selected, spent_ms, asked.fingerprint)
         return
     is_done, led = reuse.line_up(runtime, claim, asked, spent_ms)
     if is_done:
@@ -138,7 +138,7 @@ def _take_turn(runtime: Runtime, work: _Work, turn: Turn, route: Route) -> Ended
     outcome = reuse.with_use(outcome, work.asked)
     pen.tell(_agent_event(reply))
     finish(runtime, claim, status, outcome, pen.take())
-    kept = reuse.keep(runtime, claim.spec, work.asked.name, status, outcome)
+    kept = reuse.keep(runtime, claim.spec, work.asked.fingerprint, status, outcome)
     return Ended(status, outcome, kept)
 
 

@@ -17,6 +17,7 @@ from core.models import read_catalogue
 from core.personas import load_judge, load_personas, load_synthesis
 from core.routing_rules import Rules, read_rules
 from core.settings import Settings, read_settings
+from monitoring.counters import Counters
 from storage.connections import cache_redis_client, mongo_database, redis_client
 from storage.events.hub import listen_for_cancels
 from storage.events.log import EventLog
@@ -64,6 +65,7 @@ class Runtime:
     queue: JobQueue
     team_queue: TeamQueue
     cache: ResponseCache
+    counters: Counters
     fingerprints: Fingerprints
     coalescer: Coalescer
     keeper: LeaseKeeper
@@ -99,8 +101,8 @@ def runtime() -> Runtime:
 def _build(settings: Settings) -> Runtime:
     redis = redis_client(settings)
     database = mongo_database(settings)
-    attempts = Attempts(redis, lease_s=settings.lease_s)
-    store = JobStore(redis)
+    counters = Counters(redis)
+    attempts, store = Attempts(redis, lease_s=settings.lease_s), JobStore(redis)
     sweep = Sweep(redis, lease_s=settings.lease_s)
     teams = Teams(redis, lease_s=settings.lease_s)
     provider = _provider(settings)
@@ -122,7 +124,8 @@ def _build(settings: Settings) -> Runtime:
         cancellation=Cancellation(store, sweep, attempts, teams),
         queue=queue,
         team_queue=TeamQueue(celery_app),
-        cache=ResponseCache(cache_redis_client(settings), ttl_s=settings.cache_ttl_s),
+        cache=_cache(settings, counters),
+        counters=counters,
         fingerprints=fingerprints_of(settings),
         coalescer=coalescer,
         keeper=keeper,
@@ -143,6 +146,11 @@ def _start(redis: Redis, keeper: LeaseKeeper, writer: EventWriter, coalescer: Co
     writer.start()
     coalescer.start()
     CancelListener(partial(listen_for_cancels, redis), keeper).start()
+
+
+def _cache(settings: Settings, counters: Counters) -> ResponseCache:
+    redis = cache_redis_client(settings)
+    return ResponseCache(redis, ttl_s=settings.cache_ttl_s, count=counters.count)
 
 
 def _provider(settings: Settings) -> GroqModel:
