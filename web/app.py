@@ -11,6 +11,7 @@ from cache.fingerprint import fingerprints_of
 from cache.response_cache import ResponseCache
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
+from monitoring.counters import Counters
 from storage.accounts.revoked_tokens import RevokedTokens
 from storage.accounts.sessions import RefreshFamilies
 from storage.accounts.users import Accounts
@@ -91,16 +92,19 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
     redis = redis_client(settings, name="aether-api", answer_timeout_s=_REDIS_ANSWER_TIMEOUT_S)
     probe = redis_probe(settings)
     cache_redis = cache_redis_client(settings)
+    counters = Counters(redis)
     store, log, hub = JobStore(redis), EventLog(redis), EventHub(redis)
 
     def close() -> None:
         hub.close()
+        counters.flush()
         close_all(database, redis, probe, cache_redis)
 
     return WebServices(
         settings=settings,
         catalogue=read_catalogue(settings.llm_provider, settings.models_file),
-        cache=ResponseCache(cache_redis, ttl_s=settings.cache_ttl_s),
+        cache=ResponseCache(cache_redis, ttl_s=settings.cache_ttl_s, count=counters.count),
+        counters=counters,
         fingerprints=fingerprints_of(settings),
         job_store=store,
         job_records=JobRecords(database),
