@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -44,23 +44,29 @@ class Hit(Struct, frozen=True):
     layer: CacheLayer
     age_s: float
 
-    def to_outcome(self, timing_ms: dict[str, int | None]) -> Outcome:
-        """Return the outcome of the job that this answers: no usage, no cost, all of it saved."""
-        baseline_micros, savings = saved_by_cache(self.entry.cost_micros)
+    def to_outcome(
+        self, timing_ms: dict[str, int | None], *, coalesced: bool = False
+    ) -> Outcome:
+        """Return the outcome of the job that this answers: no usage, no cost, all of it saved.
+
+        Args:
+            coalesced: the job had waited for another one that asked the same.
+        """
+        status: Literal["hit", "coalesced"] = "coalesced" if coalesced else "hit"
         return Outcome(
             answer=self.entry.answer,
             route=self.entry.route,
-            baseline_micros=baseline_micros,
-            savings=savings,
+            savings=saved_by_cache(self.entry.cost_micros),
             timing_ms=timing_ms,
-            cache=CacheUse(status="hit", layer=self.layer, age_s=round(self.age_s, 3)),
+            cache=CacheUse(status=status, layer=self.layer, age_s=round(self.age_s, 3)),
         )
 
-    def to_events(self) -> list[NewEvent]:
+    def to_events(self, *, coalesced: bool = False) -> list[NewEvent]:
         """Return the job's events between its start and its end: the hit, then the whole text."""
-        answer = self.entry.answer
+        answer, age_s = self.entry.answer, round(self.age_s, 3)
+        saved_usd = to_usd(self.entry.cost_micros)
         return [
-            cache_hit(self.layer, round(self.age_s, 3), to_usd(self.entry.cost_micros)),
+            cache_hit(self.layer, age_s, saved_usd, coalesced=coalesced),
             answer_delta(", ".join(answer.agents), answer.text),
         ]
 

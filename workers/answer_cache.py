@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from cache.entry import to_entry
+from cache.entry import Hit, to_entry
 from cache.fingerprint import Fingerprints
-from cache.response_cache import Hit, ResponseCache
+from cache.response_cache import ResponseCache
 from core.chat import Message
 from core.jobs import JobSpec, JobStatus, Question
 from core.outcome import CacheUse, Outcome
@@ -46,27 +46,19 @@ class AnswerCache:
         fingerprint = self._fingerprints.of(spec, question, history)
         return Asked(fingerprint=fingerprint, is_shared=spec.cache.mode == "use")
 
-    def find(self, spec: JobSpec, asked: Asked, *, is_retry: bool) -> Hit | None:
-        """Return a kept answer that may serve the job.
-
-        Args:
-            is_retry: an earlier attempt looked, too; a miss is counted once a job.
-        """
+    def find(self, spec: JobSpec, asked: Asked) -> Hit | None:
+        """Return a kept answer that may serve the job."""
         if not asked.is_shared:
             return None
         is_session = spec.conversation_id is not None
-        # Without a conversation the API has looked at submit, and counted the miss.
-        return self._cache.look(
-            asked.fingerprint,
-            spec.cache,
-            is_session=is_session,
-            is_again=is_retry or not is_session,
-        )
+        return self._cache.get(asked.fingerprint, spec.cache, is_session=is_session)
 
     def decode(self, spec: JobSpec, data: bytes, asked: Asked) -> Hit | None:
         """Return an answer that another process has just kept; None where it may not serve."""
         is_session = spec.conversation_id is not None
-        return self._cache.admit(asked.fingerprint, data, spec.cache, is_session=is_session)
+        return self._cache.add_encoded(
+            asked.fingerprint, data, spec.cache, is_session=is_session
+        )
 
     def keep(self, spec: JobSpec, fingerprint: str, status: JobStatus, outcome: Outcome) -> bytes:
         """Keep a whole, good answer and return it encoded; empty where nothing is kept."""
@@ -74,4 +66,4 @@ class AnswerCache:
         if entry is None:
             return b""
         is_session = spec.conversation_id is not None
-        return self._cache.keep(fingerprint, entry, spec.cache, is_session=is_session) or b""
+        return self._cache.put(fingerprint, entry, spec.cache, is_session=is_session) or b""

@@ -21,6 +21,7 @@ from core.money import with_savings
 from core.outcome import JobError, Outcome, Route, Spent
 from core.stop import StopReason, StopSignal
 from core.timing import TimeAccount, now_ms
+from monitoring.counters import Counters
 from storage.jobs.attempts import Attempts, Batch, Claim
 from workers.event_writer import EventWriter
 from workers.leases import LeaseKeeper
@@ -52,6 +53,7 @@ class JobAttempt:
         keeper: LeaseKeeper,
         writer: EventWriter,
         catalogue: Catalogue,
+        counters: Counters,
         *,
         deadline_ms: int,
         time_account: TimeAccount,
@@ -63,6 +65,7 @@ class JobAttempt:
         self._store = store
         self._keeper = keeper
         self._catalogue = catalogue
+        self._counters = counters
         self._events = writer.open(claim, self.stop)
 
     @property
@@ -178,6 +181,7 @@ class JobAttempt:
             )
         )
         if is_ended:
+            self._counters.count_cache_use(outcome)
             logger.info("job ended", status=status.value, **outcome.timing_ms)
         else:
             logger.warning("another attempt has the job; this end does not count")
@@ -219,12 +223,18 @@ class AttemptFactory:
     """Makes the attempts of one worker process."""
 
     def __init__(
-        self, store: Attempts, keeper: LeaseKeeper, writer: EventWriter, catalogue: Catalogue
+        self,
+        store: Attempts,
+        keeper: LeaseKeeper,
+        writer: EventWriter,
+        catalogue: Catalogue,
+        counters: Counters,
     ) -> None:
         self._store = store
         self._keeper = keeper
         self._writer = writer
         self._catalogue = catalogue
+        self._counters = counters
 
     def claim(self, job_id: str, *, queued_ms: int | None) -> JobAttempt | None:
         """Claim a job and begin an attempt; None when there is nothing to do (see `claim.lua`).
@@ -252,6 +262,7 @@ class AttemptFactory:
             self._keeper,
             self._writer,
             self._catalogue,
+            self._counters,
             deadline_ms=deadline_ms,
             time_account=time_account,
         )

@@ -143,10 +143,18 @@ class CancelListener:
     def start(self) -> None:
         self._thread.start()
 
+    def listen(self) -> None:
+        """Stop attempts at cancelled jobs until Redis goes away.
+
+        Raises:
+            CoordinatorUnavailable: it did.
+        """
+        for job_id in self._listen():
+            self._keeper.cancel(job_id)
+
     def _run(self) -> None:
         while True:
             try:
-                for job_id in self._listen():
-                    self._keeper.cancel(job_id)
+                self.listen()
             except CoordinatorUnavailable:
                 time.sleep(1)

@@ -58,7 +58,7 @@ class JobRunner:
             # taken here, because the conversation may go on while the answer is made.
             asked = self._cache.asked(spec, question, history)
             with attempt.time.measured("cache"):
-                hit = self._cache.find(spec, asked, is_retry=attempt.number > 1)
+                hit = self._cache.find(spec, asked)
             if hit is not None:
                 attempt.finish_with_hit(hit, coalesced=attempt.claim.was_parked)
                 return

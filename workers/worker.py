@@ -17,6 +17,7 @@ from core.models import Catalogue, read_catalogue
 from core.personas import load_personas, load_synthesis
 from core.routing_rules import read_rules
 from core.settings import Settings, read_settings
+from monitoring.counters import Counters
 from storage.connections import cache_redis_client, mongo_database, redis_client
 from storage.events.hub import listen_for_cancels
 from storage.events.log import EventLog
@@ -100,9 +101,12 @@ def _build(settings: Settings) -> Worker:
 
     keeper = LeaseKeeper(claims, renew_every_s=settings.lease_s / 3)
     writer = EventWriter(claims)
-    attempts = AttemptFactory(claims, keeper, writer, catalogue)
+    counters = Counters(redis)
+    attempts = AttemptFactory(claims, keeper, writer, catalogue, counters)
     cache = AnswerCache(
-        ResponseCache(cache_redis_client(settings), ttl_s=settings.cache_ttl_s),
+        ResponseCache(
+            cache_redis_client(settings), ttl_s=settings.cache_ttl_s, count=counters.count
+        ),
         fingerprints_of(settings),
     )
     single_flight = SingleFlight(SharedFlights(redis, lease_s=settings.lease_s), queue, cache)
