@@ -21,22 +21,18 @@ _HEAD_CHARS: Final = 1500
 _TAIL_CHARS: Final = 500
 #: Characters per word where there are few English words to count.
 _CHARS_PER_WORD: Final = 8
-#: Choices that every quiz question has.
-_USUAL_CHOICES: Final = 4
 
 _TOKEN: Final = re.compile(r"[a-z]+|[.?!;:,\n]")
 _NUMBER: Final = re.compile(r"\d[\d,.]*")
 _AMOUNT: Final = re.compile(r"[$€£] ?\d|\d ?%")
 _FORMULA: Final = re.compile(r"\\[a-zA-Z]|\^|_\{|\$(?=[^\s\d])")
 _SYMBOL: Final = re.compile(r"[=<>≤≥≠±×÷√∑∏∫∂∞∀∃∈∪∩→⇒⟹π+*/|]")
-_CALL: Final = re.compile(r"\w(?:\(|\[|\.[a-z])")
 _CODE_LINE: Final = re.compile(
     r"^[ \t]*(?:def|class|return|import|for|while|if|assert|print|function|const|let|var|public"
     r"|int|void|SELECT|#include)\b[^\n:;(){}=\[]*[:;(){}=\[]",
     re.MULTILINE,
 )
 _ITEM: Final = re.compile(r"^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]", re.MULTILINE)
-_CHOICE: Final = re.compile(r"^[ \t]*\(?[A-J][.)][ \t]", re.MULTILINE)
 
 _ENDS: Final = frozenset(".?!;:\n")
 #: What may stand before a verb that asks for something.
@@ -123,8 +119,6 @@ def _variables(text: Text) -> float:
 COUNTERS: Final[Mapping[str, Callable[[Text], float]]] = {
     "length": _length,
     "length_middle": lambda text: max(0.0, _length(text) - 40),
-    "sentences": lambda text: sum(text.words.get(end, 0) for end in _ENDS),
-    "clauses": lambda text: text.words.get(",", 0),
     "demands": _demands,
     "numbers": lambda text: len(set(_NUMBER.findall(text.whole))),
     "amounts": lambda text: len(_AMOUNT.findall(text.whole)),
@@ -132,9 +126,7 @@ COUNTERS: Final[Mapping[str, Callable[[Text], float]]] = {
     "symbols": lambda text: len(_SYMBOL.findall(text.whole)),
     "variables": _variables,
     "code": _code,
-    "calls": lambda text: len(_CALL.findall(text.whole)),
     "executed": _executed,
     "items": lambda text: len(_ITEM.findall(text.whole)),
-    "choices": lambda text: max(0, len(_CHOICE.findall(text.whole)) - _USUAL_CHOICES),
     "depth": lambda text: text.depth,
 }

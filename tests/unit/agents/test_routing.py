@@ -78,7 +78,6 @@ def test_a_question_scores_higher_when_it_is_harder(easier, harder):
         ("numbers", "Take 3.", "Take 3 of 40 in 5 days."),
         ("formulas", "Let x^2 be 4.", "Let $x^2 = \\frac{1}{4}$."),
         ("code", "import os;", "import os;\nclass A:\n    def f(self): return 1"),
-        ("choices", "A. x\nB. x\nC. x\nD. x\nE. x", "A. x\nB. x\nC. x\nD. x\nE. x\nF. x"),
         ("conditions", "if it rains", "if it rains, unless it is given that it snows"),
     ],
 )

@@ -57,5 +57,5 @@ def test_a_weight_follows_the_data_but_never_to_the_other_side(tmp_path):
     fitted = read_rules(path)
     assert fitted.features["greeting"].weight == 0
     assert fitted.features["numbers"].weight < rules.features["numbers"].prior
-    assert fitted.features["humanities"].words == rules.features["humanities"].words
+    assert fitted.features["recall"].words == rules.features["recall"].words
     assert score("Hello hey", 0, fitted).value > score("Prove 1 2 3", 0, fitted).value
