@@ -69,7 +69,7 @@ class Heard:
     """What a job's readers are told, in order."""
 
     def __init__(self):
-        self.told = []
+        self.told: list[str] = []
         self.listener = Listener(
             lambda text: self.told.append(text),
             lambda reason: self.told.append(f"restart: {reason}"),

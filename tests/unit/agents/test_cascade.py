@@ -24,7 +24,8 @@ def said(text, finish_reason="stop"):
 
 
 def run(question, *calls, stop=None, **changes):
-    model, heard, escalated = CuedModel(*calls), Heard(), []
+    model, heard = CuedModel(*calls), Heard()
+    escalated: list[str] = []
     turn = msgspec.structs.replace(TURN, **changes)
     cascade = Cascade(
         question=question,
