@@ -1,8 +1,12 @@
-"""No circle of modules, and no list of packages that forgets one."""
+"""What imports and file names hold together: no circle, no forgotten package, core on its own.
+
+The directions of imports are contracts in pyproject.toml, which `lint-imports` checks.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -70,9 +74,17 @@ def test_no_module_imports_itself_by_way_of_others():
 
 
 def test_every_package_is_checked_for_its_imports_and_types_and_sorted_as_ours():
-    assert set(PROJECT["importlinter"]["root_packages"]) == set(PACKAGES)
+    assert set(PROJECT["importlinter"]["root_packages"]) == set(ALL_PACKAGES)
     assert set(PROJECT["mypy"]["packages"]) >= {*PACKAGES, "bench"}
     assert set(PROJECT["ruff"]["lint"]["isort"]["known-first-party"]) == {
         *ALL_PACKAGES,
         "celeryconfig",
     }
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "core").glob("*.py")), ids=lambda path: path.name)
+def test_core_reads_no_file_outside_its_folder(path):
+    text = path.read_text()
+
+    assert set(re.findall(r"__file__\)([.\w]*)", text)) <= {".parent", ".with_name"}
+    assert not re.search(r"""\bopen\(|\bparents\b|\.cwd\(|\.home\(|["']\.\.""", text)
