@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agents.features import Feature, measure
-from core.routing_rules import Rules
+from agents.features import measure
+from core.routing_rules import Feature, Rules
 
 if TYPE_CHECKING:
     from bench.router import Labelled

@@ -52,6 +52,7 @@ def make_entry(**changes):
     answer = Answer(text="words", finish_reason="stop", agents=("dev",))
     outcome = Outcome(answer=answer, agents=(report,))
     entry = to_entry(make_spec(), JobStatus.COMPLETED, outcome, "v1")
+    assert entry is not None
     return msgspec.structs.replace(entry, **changes)
 
 

@@ -58,7 +58,7 @@ def ask(line, *items, request=REQUEST, stop=None, within_s=60.0):
     stream = PacedModel(model, line).stream(
         request, deadline=time.monotonic() + within_s, stop=stop or StopSignal()
     )
-    heard = []
+    heard: list[object] = []
     error = None
     try:
         heard.extend(stream)

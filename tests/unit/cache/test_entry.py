@@ -31,6 +31,7 @@ def test_complete_answer_is_kept_and_decoded_as_it_was():
 
     entry = to_entry(spec, JobStatus.COMPLETED, GOOD, "v1")
 
+    assert entry is not None
     assert decode(encode(entry)) == entry
     assert (entry.user_id, entry.models, entry.cost_micros) == (spec.user_id, ("m",), 7)
 

@@ -101,6 +101,7 @@ def test_quorum_is_missed_when_too_few_answered():
 
     error = quorum_missed(PLAN, failed)
 
+    assert error is not None
     assert error.code == "quorum_not_met"
     assert "0 of 2" in error.message
     assert "model_unavailable" in error.message
