@@ -41,7 +41,6 @@ task_routes = {
     names.RUN_CHAT: {"queue": names.RUN_QUEUE},
     names.RUN_AGENT: {"queue": names.AGENT_QUEUE},
     names.FINISH_ROUND: {"queue": names.FINISH_QUEUE},
-    names.RUN_SHADOW: {"queue": names.SHADOW_QUEUE},
     names.SWEEP: {"queue": names.UPKEEP_QUEUE},
     names.WRITE_RECORDS: {"queue": names.UPKEEP_QUEUE},
 }

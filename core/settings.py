@@ -75,10 +75,6 @@ class Settings(BaseSettings):
     #: Whom an answer may serve; `shared` is for deployments whose users may see each other's.
     cache_scope: Literal["user", "shared"] = "user"
     cache_ttl_s: Annotated[int, Field(ge=1, le=30 * 24 * 3600)] = 3600
-    #: Which share of the jobs that a cheaper tier answered is compared with the deep tier's answer.
-    shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    #: What these comparisons may cost in a day (UTC), in dollars.
-    shadow_daily_usd: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
     flower_host: str = "127.0.0.1"
     flower_user: str = "operator"
     flower_password: SecretStr = SecretStr("")

@@ -19,7 +19,6 @@ stays within one Redis Cluster slot.
 | aether:{<fingerprint>}:waiting | list of claims that were handed over | until the leader takes them | workers | workers |
 | aether:{budget:<model>} | hash: granted, booked and at, of requests and of tokens; open_at | until it is full again, and 5 min | workers | workers |
 | aether:{budget:<model>}:booking:<id> | hash: tickets of a call that waits | until it starts, at most 5 min | workers | workers |
-| aether:shadow:<yyyymmdd> | string: micro-dollars that comparisons cost or hold | 2 d | workers | workers |
 | aether:sweep | string, a lock | one sweep at most | sweeper | sweeper |
 
 Pub/sub channels: the name of a job's events key carries its events, a line `<sequence> <type> <body>` for each;
@@ -95,10 +94,6 @@ def budget(model_id: str) -> str:
 
 def booking(model_id: str, booking_id: str) -> str:
     return f"{budget(model_id)}:booking:{booking_id}"
-
-
-def shadow_spend(day: str) -> str:
-    return f"aether:shadow:{day}"
 
 
 def revoked_token(shard: str, jti: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from celery import Celery
@@ -13,8 +13,6 @@ from workers import names
 
 logger = structlog.get_logger(__name__)
 
-#: When the workers are busy for longer than this, a comparison is left out.
-_SHADOW_WAITS_S: Final = 600
 _UNREACHABLE = (OperationalError, KombuError, ConnectionError, TimeoutError)
 
 
@@ -39,13 +37,6 @@ class JobQueue:
             logger.warning("job not published; the sweeper will", job_id=job_id, error=repr(error))
             return False
         return True
-
-    def offer_shadow(self, job_id: str) -> None:
-        """Publish an ended job to be compared; nobody does it later when the broker is away."""
-        try:
-            self._send(names.RUN_SHADOW, job_id, queue=names.SHADOW_QUEUE, expires=_SHADOW_WAITS_S)
-        except _UNREACHABLE as error:
-            logger.warning("job not compared", job_id=job_id, error=repr(error))
 
     def _send(self, task: str, job_id: str, **options: Any) -> None:
         self._app.send_task(

@@ -21,7 +21,7 @@ from core.jobs import JobSpec, JobStatus
 from core.outcome import Answer, JobError, Outcome, Route
 from core.stop import StopReason, StopSignal
 from core.team import MOST_CHOSEN
-from workers import reuse, shadow
+from workers import reuse
 from workers.attempt import NOTHING_UNWRITTEN, Deferred, Ended, defer, finish
 from workers.cascading import climb, ladder_of
 from workers.team import turn as team
@@ -110,7 +110,6 @@ def _answer(
         ended = _take_turn(runtime, work, *_prepare(runtime, claim, selected, asked.history))
     finally:
         reuse.end_flight(runtime, led, ended)
-    shadow.offer(runtime, claim.spec, ended)
 
 
 def _take_turn(runtime: Runtime, work: _Work, turn: Turn, route: Route) -> Ended | Deferred | None:

@@ -13,7 +13,7 @@ from celery.exceptions import Ignore
 from celery.signals import worker_ready
 
 from core.errors import ServiceUnavailable, SlotUnavailable
-from workers import names, shadow
+from workers import names
 from workers.app import celery_app
 from workers.model_check import warn_of_missing_models
 from workers.run_job import run_job
@@ -66,19 +66,6 @@ def finish_round(_: list[str], job_id: str, slot: str) -> None:
         _put_off_when_unavailable(),
     ):
         finish.finish_round(runtime(), job_id, slot)
-
-
-@celery_app.task(name=names.RUN_SHADOW, acks_late=False)
-def run_shadow(job_id: str) -> None:
-    """Compare an ended job's answer; see `workers.shadow`.
-
-    Taken from the queue at once: a comparison that is interrupted is not paid for again.
-    """
-    with structlog.contextvars.bound_contextvars(job_id=job_id):
-        try:
-            shadow.compare(runtime(), job_id)
-        except ServiceUnavailable as error:
-            logger.warning("comparison given up", code=error.code, cause=repr(error.__cause__))
 
 
 @celery_app.task(name=names.SWEEP)

@@ -14,7 +14,7 @@ from agents.rate_limited_model import PacedModel
 from cache.fingerprint import Fingerprints, fingerprints_of
 from cache.response_cache import ResponseCache
 from core.models import read_catalogue
-from core.personas import load_judge, load_personas, load_synthesis
+from core.personas import load_personas, load_synthesis
 from core.routing_rules import Rules, read_rules
 from core.settings import Settings, read_settings
 from monitoring.counters import Counters
@@ -31,7 +31,6 @@ from storage.limits.single_flight import Flights
 from storage.limits.upstream_budget import UpstreamBudget
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
-from storage.shadow import Comparisons, ShadowBudget
 from workers.app import celery_app
 from workers.event_writer import EventWriter
 from workers.leases import CancelListener, LeaseKeeper
@@ -76,9 +75,6 @@ class Runtime:
     rules: Rules = field(default_factory=read_rules)
     personas: Mapping[str, Persona]
     synthesis: Persona
-    judge: Persona
-    comparisons: Comparisons
-    shadow_budget: ShadowBudget
 
     @property
     def cascades(self) -> CascadeRunner:
@@ -135,9 +131,6 @@ def _build(settings: Settings) -> Runtime:
         catalogue=catalogue,
         personas=load_personas(),
         synthesis=load_synthesis(),
-        judge=load_judge(),
-        comparisons=Comparisons(database),
-        shadow_budget=ShadowBudget(redis, daily_micros=round(settings.shadow_daily_usd * 1e6)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Comparisons on real servers: what they may cost, and what came of them."""
+"""Comparisons on real servers: what came of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from pymongo.errors import WriteError
 
+from core.comparisons import Comparison, RouteWorth
 from core.errors import StoreUnavailable
 from core.ids import new_job_id, new_user_id
-from core.shadow import Comparison, RouteWorth
+from storage.records.comparisons import Comparisons
 from storage.records.indexes import ensure_indexes
-from storage.shadow import Comparisons, ShadowBudget
 
 NOW_MS = 1_795_413_600_000
 
@@ -85,35 +85,6 @@ def test_write_is_refused_when_a_comparison_would_not_fit_the_schema(comparisons
     with pytest.raises(StoreUnavailable):
         comparisons.add(comparison("excellent"))
     with pytest.raises(WriteError):
-        mongo_database["shadow"].update_one({"_id": kept.job_id}, {"$set": {"question": "Why?"}})
-
-
-def test_nothing_is_granted_beyond_the_daily_budget(redis_client):
-    one, other = (ShadowBudget(redis_client, daily_micros=100) for _ in range(2))
-
-    assert one.reserve(60) is not None
-    assert other.reserve(60) is None
-    assert other.reserve(40) is not None
-    assert one.reserve(1) is None
-
-
-def test_budget_is_there_again_when_less_was_spent(redis_client):
-    budget = ShadowBudget(redis_client, daily_micros=100)
-    day = budget.reserve(100)
-
-    budget.give_back(day, 70)
-
-    assert budget.reserve(71) is None
-    assert budget.reserve(70) == day
-
-
-def test_budget_is_the_smaller_when_more_was_spent_than_reserved(redis_client):
-    budget = ShadowBudget(redis_client, daily_micros=100)
-
-    budget.give_back(budget.reserve(10), -85)
-
-    assert budget.reserve(6) is None
-
-
-def test_nothing_is_granted_when_there_is_no_budget(redis_client):
-    assert ShadowBudget(redis_client, daily_micros=0).reserve(1) is None
+        mongo_database["comparisons"].update_one(
+            {"_id": kept.job_id}, {"$set": {"question": "Why?"}}
+        )

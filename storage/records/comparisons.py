@@ -1,4 +1,4 @@
-"""What comparisons with the strongest tier may cost in a day, and what came of them."""
+"""What came of comparing cheaper answers with the strongest tier's, in MongoDB."""
 
 from __future__ import annotations
 
@@ -9,52 +9,20 @@ import msgspec
 from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError
 
-from core.shadow import Comparison, RouteWorth
-from storage import keys
-from storage.failures import coordinator_errors, store_errors
+from core.comparisons import Comparison, RouteWorth
+from storage.failures import store_errors
 
 if TYPE_CHECKING:
     from pymongo.database import Database
-    from redis import Redis
-
-#: Longer than a day, so that what began before midnight is still corrected where it counts.
-_KEPT_S: Final = 2 * 86_400
-
-
-class ShadowBudget:
-    """Counts a day's cost (UTC) for all workers; raises CoordinatorUnavailable without Redis."""
-
-    def __init__(self, redis: Redis, *, daily_micros: int) -> None:
-        self._redis = redis
-        self._daily_micros = daily_micros
-
-    def reserve(self, micros: int) -> str | None:
-        """Take the amount from today's budget and return the day; None when too little is left.
-
-        It never grants too much; of two that come at once the last of the budget may go to neither.
-        """
-        day = datetime.now(UTC).strftime("%Y%m%d")
-        key = keys.shadow_spend(day)
-        with coordinator_errors(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.incrby(key, micros)
-            pipe.expire(key, _KEPT_S)
-            spent = pipe.execute()[0]
-        if spent <= self._daily_micros:
-            return day
-        self.give_back(day, micros)
-        return None
-
-    def give_back(self, day: str, micros: int) -> None:
-        """Return what was reserved and not spent; a negative amount was spent beyond it."""
-        with coordinator_errors():
-            self._redis.decrby(keys.shadow_spend(day), micros)
 
 
 class Comparisons:
     """Comparisons in MongoDB; raises StoreUnavailable when it does not answer in time."""
 
     def __init__(self, database: Database[dict[str, Any]]) -> None:
-        self._shadow = database.get_collection("shadow", write_concern=WriteConcern("majority"))
+        self._comparisons = database.get_collection(
+            "comparisons", write_concern=WriteConcern("majority")
+        )
 
     def add(self, comparison: Comparison) -> None:
         """Store a comparison; a second one of the same job changes nothing."""
@@ -63,7 +31,7 @@ class Comparisons:
         at = datetime.fromtimestamp(at_ms / 1000, UTC)
         with store_errors():
             try:
-                self._shadow.insert_one({"_id": job_id, "at": at, **document})
+                self._comparisons.insert_one({"_id": job_id, "at": at, **document})
             except DuplicateKeyError:
                 return
 
@@ -78,7 +46,7 @@ class Comparisons:
         with store_errors():
             return [
                 msgspec.convert(row.pop("_id") | row, RouteWorth)
-                for row in self._shadow.aggregate(stages)
+                for row in self._comparisons.aggregate(stages)
             ]
 
 
