@@ -42,9 +42,15 @@ class Invalidation:
     """
 
     def __init__(
-        self, redis: FailSoftRedis, *, longest_ttl_s: float, drop: Callable[[str], None]
+        self,
+        redis: FailSoftRedis,
+        *,
+        longest_ttl_s: float,
+        drop: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = redis
+        self._clock = clock
         self._horizon_ms = int((longest_ttl_s + _LONGEST_JOB_S) * 1000)
         self._drop = drop
         self._lock = threading.Lock()
@@ -94,9 +100,9 @@ class Invalidation:
             False when Redis did not answer.
         """
         with self._lock:
-            if time.monotonic() < self._due_at:
+            if self._clock() < self._due_at:
                 return True
-            self._due_at = time.monotonic() + _INTERVAL_S
+            self._due_at = self._clock() + _INTERVAL_S
         found = self._redis.call(self._read)
         if found is None:
             return False

@@ -83,16 +83,23 @@ class FailSoftRedis:
         on_error: called for each command that failed or timed out.
     """
 
-    def __init__(self, redis: Redis, on_error: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        on_error: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._redis = redis
         self._on_error = on_error
+        self._clock = clock
         self._lock = threading.Lock()
         self._resume_at = 0.0
         self._failures = 0
 
     def call(self, command: Callable[[Redis], T]) -> T | None:
         """Return the command's answer; None when it failed, or while Redis is left alone."""
-        if time.monotonic() < self._resume_at:
+        if self._clock() < self._resume_at:
             return None
         try:
             answer = command(self._redis)
@@ -108,5 +115,5 @@ class FailSoftRedis:
             self._failures += 1
             if self._failures < _FAILURES:
                 return
-            self._resume_at = time.monotonic() + _PAUSE_S
+            self._resume_at = self._clock() + _PAUSE_S
         logger.warning("cache does without Redis for a second", error=repr(error))

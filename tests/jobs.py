@@ -1,12 +1,14 @@
-"""Makes jobs for tests."""
+"""Makes jobs and kept answers for tests."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from cache.entry import Entry
 from core.ids import new_job_id, new_user_id
 from core.jobs import JobSpec
+from core.outcome import Answer
 from core.plans import Plan
 
 ROOMY = Plan(name="pro", concurrent_jobs=1_000, monthly_budget_micros=1_000_000)
@@ -27,3 +29,17 @@ def make_spec(**changes: Any) -> JobSpec:
         "reserved_micros": 50,
     }
     return JobSpec(**(fields | changes))
+
+
+def make_entry(**changes: Any) -> Entry:
+    """Return a kept answer of a fresh user, asked for now."""
+    fields: dict[str, Any] = {
+        "answer": Answer(text="words", finish_reason="stop", agents=("dev",)),
+        "route": None,
+        "cost_micros": 7,
+        "user_id": new_user_id(),
+        "models": ("m",),
+        "version": "v1",
+        "asked_ms": int(time.time() * 1000),
+    }
+    return Entry(**(fields | changes))

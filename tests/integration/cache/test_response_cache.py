@@ -1,4 +1,4 @@
-"""Kept answers in real Redis: found by every process, voided everywhere, missed without harm."""
+"""Kept answers in real Redis: found by every process, voided everywhere, a miss on failure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import time
 from collections import Counter
 from functools import partial
 
-import msgspec
 import pytest
 from redis import Redis
 
-from cache.entry import to_entry
-from cache.layers import MemoryLayer
 from cache.response_cache import L1_SIZE, L1_TTL_S, L2_SIZE, L2_TTL_S, ResponseCache
-from core.jobs import CacheControl, JobStatus
-from core.outcome import AgentReport, Answer, Outcome
+from core.jobs import CacheControl
 from core.settings import read_settings
 from storage.connections import cache_redis_client
-from tests.jobs import make_spec
+from tests.jobs import make_entry
 from tests.services import start_redis, wait_until
 
 USE = CacheControl()
@@ -27,7 +23,7 @@ USE = CacheControl()
 
 @pytest.fixture
 def new_cache(redis_server, redis_client):
-    """Return what makes another process's cache."""
+    """Return a function that makes the cache of one more process."""
     clients = []
 
     def new_cache(url=redis_server.url, ttl_s=60.0, counts=None):
@@ -45,18 +41,7 @@ def _add(counts, name, amount):
     counts[name] += amount
 
 
-def make_entry(**changes):
-    report = AgentReport(
-        name="dev", status="completed", tier="quick", model="m", reason="r", cost_micros=7
-    )
-    answer = Answer(text="words", finish_reason="stop", agents=("dev",))
-    outcome = Outcome(answer=answer, agents=(report,))
-    entry = to_entry(make_spec(), JobStatus.COMPLETED, outcome, "v1")
-    assert entry is not None
-    return msgspec.structs.replace(entry, **changes)
-
-
-def test_sizes_and_lives_are_those_promised():
+def test_sizes_and_ttls_are_those_documented():
     assert (L1_SIZE, L1_TTL_S) == (10_000, 300)
     assert (L2_SIZE, L2_TTL_S) == (5_000, 1_800)
 
@@ -81,20 +66,7 @@ def test_turn_of_a_conversation_is_found_by_another_process(new_cache):
     assert found == ["session", "memory"]
 
 
-def test_memory_forgets_what_was_used_least_and_what_is_old():
-    now = [0.0]
-    layer = MemoryLayer(2, 10, clock=lambda: now[0])
-    for name in ("a", "b"):
-        layer.put(name, make_entry(), 100)
-    layer.get("a")
-    layer.put("c", make_entry(), 100)
-
-    assert [layer.get(name) is not None for name in ("a", "b", "c")] == [True, False, True]
-    now[0] = 10.0
-    assert layer.get("a") is None
-
-
-def test_life_in_redis_is_as_asked_at_most(new_cache, redis_client):
+def test_ttl_in_redis_is_at_most_what_was_asked_for(new_cache, redis_client):
     new_cache(ttl_s=60).put("long", make_entry(), USE)
     new_cache(ttl_s=60).put("short", make_entry(), CacheControl(ttl_s=5))
 
@@ -102,17 +74,17 @@ def test_life_in_redis_is_as_asked_at_most(new_cache, redis_client):
     assert 0 < redis_client.ttl("aether:cache:short") <= 5
 
 
-def test_answer_ends_to_serve_in_every_memory_when_its_life_is_over(new_cache):
+def test_answer_expires_in_every_memory_at_the_same_time(new_cache):
     mine, theirs = new_cache(ttl_s=600.0), new_cache(ttl_s=600.0)
     mine.put("n", make_entry(), CacheControl(ttl_s=1))
     assert theirs.get("n", USE) is not None
 
-    wait_until(lambda: mine.get("n", USE) is None, 5, "the end of its life")
+    wait_until(lambda: mine.get("n", USE) is None, 5, "the answer to expire")
 
     assert theirs.get("n", USE) is None
 
 
-def test_young_answer_serves_when_this_process_remembers_an_old_one(new_cache):
+def test_younger_answer_in_redis_serves_when_the_one_in_memory_is_too_old(new_cache):
     mine, theirs = new_cache(), new_cache()
     mine.put("n", make_entry(asked_ms=int(time.time() * 1000) - 50_000), USE)
     theirs.put("n", make_entry(), USE)
@@ -120,7 +92,7 @@ def test_young_answer_serves_when_this_process_remembers_an_old_one(new_cache):
     assert mine.get("n", CacheControl(max_age_s=10)).layer == "redis"
 
 
-def test_answer_made_anew_replaces_what_other_processes_remember(new_cache):
+def test_refreshed_answer_replaces_what_other_processes_remember(new_cache):
     mine, theirs = new_cache(), new_cache()
     mine.put("n", make_entry(cost_micros=1), USE)
     assert theirs.get("n", USE).entry.cost_micros == 1
@@ -130,7 +102,7 @@ def test_answer_made_anew_replaces_what_other_processes_remember(new_cache):
     wait_until(lambda: theirs.get("n", USE).entry.cost_micros == 2, 5, "the new answer")
 
 
-def test_answer_that_another_process_hands_over_serves_as_if_looked_up(new_cache):
+def test_encoded_answer_of_another_process_serves_like_one_from_redis(new_cache):
     mine, theirs = new_cache(), new_cache()
     entry = make_entry()
     data = mine.put("n", entry, USE)
@@ -145,7 +117,7 @@ def test_answer_that_another_process_hands_over_serves_as_if_looked_up(new_cache
     assert theirs.add_encoded("n", data, USE) is None
 
 
-def test_old_answer_does_not_serve_who_wants_a_young_one(new_cache):
+def test_answer_older_than_max_age_does_not_serve(new_cache):
     cache = new_cache()
     cache.put("n", make_entry(asked_ms=int(time.time() * 1000) - 20_000), USE)
 
@@ -174,12 +146,12 @@ def test_purge_voids_what_depends_on_it_in_every_process(kind, value, is_voided,
 
     if is_voided:
         assert mine.get("n", USE) is None
-        wait_until(lambda: theirs.get("n", USE) is None, 5, "the other process to know")
+        wait_until(lambda: theirs.get("n", USE) is None, 5, "the other process to read the purge")
     else:
         assert mine.get("n", USE) is not None
 
 
-def test_later_purge_counts_when_redis_knows_of_an_earlier_one(new_cache, redis_client):
+def test_later_of_two_purges_counts_when_redis_has_the_earlier_one(new_cache, redis_client):
     cache = new_cache()
     entry = make_entry(asked_ms=int(time.time() * 1000))
     cache.purge("all")
@@ -191,19 +163,19 @@ def test_later_purge_counts_when_redis_knows_of_an_earlier_one(new_cache, redis_
     assert cache.get("n", USE) is None
 
 
-def test_answer_that_was_being_made_during_a_purge_is_not_kept(new_cache):
+def test_answer_is_not_kept_when_a_purge_came_while_it_was_made(new_cache):
     cache = new_cache()
     entry = make_entry()
     cache.purge("all")
 
-    cache.put("n", entry, USE)
+    data = cache.put("n", entry, USE)
 
-    assert cache.get("n", USE) is None
+    assert (data, cache.get("n", USE)) == (None, None)
     cache.put("n", make_entry(asked_ms=int(time.time() * 1000) + 1_000), USE)
     assert cache.get("n", USE) is not None
 
 
-def test_memory_goes_on_when_redis_is_away(new_cache, tmp_path):
+def test_memory_still_serves_when_redis_is_away(new_cache, tmp_path):
     server = start_redis(tmp_path)
     cache = new_cache(server.url)
     cache.put("kept", make_entry(), USE)
@@ -235,7 +207,7 @@ def test_few_lookups_wait_for_redis_when_it_hangs(new_cache, tmp_path):
     server.stop()
 
 
-def test_redis_is_asked_again_at_once_when_one_answer_of_it_was_slow(new_cache, redis_server):
+def test_redis_is_asked_again_at_once_after_one_slow_answer(new_cache, redis_server):
     mine, theirs = new_cache(), new_cache()
     mine.put("n", make_entry(), USE)
     os.kill(redis_server.process.pid, signal.SIGSTOP)
@@ -258,7 +230,7 @@ def test_what_is_stored_is_counted(new_cache):
     assert counts == {"cache.stored": 1, "cache.stored_bytes": len(data)}
 
 
-def test_garbage_in_redis_is_a_miss(new_cache, redis_client: Redis):
+def test_bytes_in_redis_that_are_no_entry_are_a_miss(new_cache, redis_client: Redis):
     redis_client.set("aether:cache:n", b"\xff\xfe garbage")
 
     assert new_cache().get("n", USE) is None
