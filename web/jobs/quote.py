@@ -14,7 +14,7 @@ from core.money import to_usd
 
 if TYPE_CHECKING:
     from core.plans import Plan
-    from web.schemas import ChatRequest
+    from web.jobs.schemas import ChatRequest
 
 #: How many quick answers a cascade asks for before the stronger tier.
 _CASCADE_DRAFTS: Final = 2
