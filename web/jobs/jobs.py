@@ -15,8 +15,8 @@ from core.ids import is_job_id
 from core.jobs import Job
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
+from web.jobs.schemas import JobListQuery, JobPath, JobQuery
 from web.jobs.stream import event_stream, is_wanted
-from web.schemas import JobListQuery, JobPath, JobQuery
 from web.services import current_services
 
 if TYPE_CHECKING:

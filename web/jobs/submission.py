@@ -18,7 +18,7 @@ from core.team import calls_of
 from storage.jobs.store import IdempotencyClaim
 from web.jobs.cached import accept_answered, find_answer
 from web.jobs.quote import settle_route
-from web.schemas import ChatRequest, TeamChatRequest
+from web.jobs.schemas import ChatRequest, TeamChatRequest
 
 if TYPE_CHECKING:
     from storage.accounts.users import User

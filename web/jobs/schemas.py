@@ -1,20 +1,15 @@
-"""What requests may contain: unknown fields and other types than asked for are refused."""
+"""What requests about jobs may contain."""
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    SecretStr,
     StringConstraints,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -22,13 +17,8 @@ from pydantic import (
 from core.events import EVENT_TYPES, TERMINAL_TYPES
 from core.jobs import CacheControl, JobStatus, TeamRequest
 from core.models import Tier
+from web.http.schemas import Body, Query
 from web.services import current_services
-
-#: Passwords that are tried first; all at least as long as the shortest allowed.
-_COMMON_PASSWORDS: Final = frozenset(
-    Path(__file__).with_name("common_passwords.txt").read_text().split()
-)
-_FEWEST_DIFFERENT_CHARACTERS: Final = 5
 
 
 def _within_message_limit(message: str) -> str:
@@ -52,38 +42,10 @@ def _refuse_odd_number(value: Any) -> Any:
 
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Email = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True,
-        max_length=254,
-        pattern=r"^[A-Za-z0-9.!#%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}$",
-    ),
-]
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 #: A number in a query, where everything is text.
 QueryNumber = Annotated[int, BeforeValidator(_refuse_odd_number)]
-
-
-class Body(BaseModel):
-    """A JSON body; nothing in it is converted."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Query(BaseModel):
-    """The part of a URL behind its question mark."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    @cache
-    def model_json_schema(  # type: ignore[override]
-        cls, *args: Any, **kwargs: Any
-    ) -> dict[str, Any]:
-        """Return the schema; flask-openapi3 asks at each request, and making it takes 0.5 ms."""
-        return super().model_json_schema(*args, **kwargs)
 
 
 class CacheOptions(Body):
@@ -210,55 +172,3 @@ class JobListQuery(Query):
     limit: Annotated[QueryNumber, Field(ge=1, le=100)] = 20
     cursor: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
     status: JobStatus | None = None
-
-
-class RegisterRequest(Body):
-    """A new account."""
-
-    email: Email
-    password: Annotated[SecretStr, Field(min_length=8, max_length=128)]
-    name: (
-        Annotated[
-            str,
-            StringConstraints(
-                strip_whitespace=True, min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$"
-            ),
-        ]
-        | None
-    ) = None
-
-    @field_validator("password")
-    @classmethod
-    def _refuse_trivial(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
-        plain = password.get_secret_value().lower()
-        address = str(info.data.get("email", "")).lower()
-        if (
-            plain in _COMMON_PASSWORDS
-            or len(set(plain)) < _FEWEST_DIFFERENT_CHARACTERS
-            or plain in {address, address.partition("@")[0]}
-        ):
-            raise ValueError("The password is too easy to guess")
-        return password
-
-
-class LoginRequest(Body):
-    """An account's credentials."""
-
-    email: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=254)]
-    password: Annotated[SecretStr, Field(min_length=1, max_length=128)]
-
-
-class RefreshRequest(Body):
-    """A refresh token, good once."""
-
-    refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=4096)]
-
-
-class LogoutRequest(Body):
-    """Whether only this session ends, or every one of the account."""
-
-    everywhere: bool = False
-
-
-class DemoRequest(Body):
-    """Nothing needs to be said to get a demo account."""
