@@ -22,7 +22,7 @@ from core.models import TIERS, Catalogue, Model, Tier
 from core.outcome import Route
 from core.personas import Persona
 from core.routing_rules import Rules
-from core.team import MOST_CHOSEN, SYNTHESIS, Member, MemberReply
+from core.team import MOST_CHOSEN, Member, MemberReply
 
 _SYNTHESIS_REASON: Final = "a synthesis is made by the strongest tier"
 
@@ -51,7 +51,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     Attributes:
         reason: why these agents.
-        turn, route: of the one agent; None where several answer, whose turns `turn` makes one by one.
+        turn, route: of the one agent; None where several answer.
     """
 
     members: tuple[Member, ...]
@@ -179,9 +179,7 @@ class Planner:
 
     def _select(self, spec: JobSpec, question: Question) -> Team:
         if spec.team is not None:
-            return select_team(
-                question.message, spec.team.agents, self._personas, most=MOST_CHOSEN
-            )
+            return select_team(question.message, spec.team.agents, self._personas, most=MOST_CHOSEN)
         one = select_agent(question.message, spec.agent, self._personas)
         return Team((one,), one.reason)
 

@@ -19,7 +19,7 @@ from core.stop import StopSignal
 _FRAME_TOKENS: Final = 4
 
 
-class PacedModel:
+class RateLimitedModel:
     """Books every call with the throttle before the model inside sees it.
 
     A short wait is waited here; a long one is the same to the caller as a provider's 429 with that

@@ -44,9 +44,7 @@ class Hit(Struct, frozen=True):
     layer: CacheLayer
     age_s: float
 
-    def to_outcome(
-        self, timing_ms: dict[str, int | None], *, coalesced: bool = False
-    ) -> Outcome:
+    def to_outcome(self, timing_ms: dict[str, int | None], *, coalesced: bool = False) -> Outcome:
         """Return the outcome of the job that this answers: no usage, no cost, all of it saved.
 
         Args:

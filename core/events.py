@@ -148,7 +148,7 @@ def agent_delta(agent: str, text: str, *, round_number: int = 1) -> NewEvent:
 
 
 def agent_ended(report: AgentReport, *, round_number: int = 1) -> NewEvent:
-    """An agent's turn is over: `agent.completed` with a whole or a cut reply, else `agent.failed`."""
+    """An agent's turn is over: `agent.completed` with a whole or cut reply, or `agent.failed`."""
     is_good = report.status in ("completed", "incomplete")
     return NewEvent(
         AGENT_COMPLETED if is_good else AGENT_FAILED,

@@ -1,8 +1,8 @@
 """What routing and caches saved: the difference between what was paid and what would have been.
 
-A job's baseline is what it would have cost at the strongest tier without any cache: its cost and its
-three savings together, job by job, so the same holds for their sums over any jobs. Routing can cost
-more than it saves: then its part is negative.
+A job's baseline is what it would have cost at the strongest tier without any cache: its cost and
+its three savings together, job by job, so the same holds for sums over jobs. Routing can cost more
+than it saves: then its part is negative.
 """
 
 from __future__ import annotations

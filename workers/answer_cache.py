@@ -56,9 +56,7 @@ class AnswerCache:
     def decode(self, spec: JobSpec, data: bytes, asked: Asked) -> Hit | None:
         """Return an answer that another process has just kept; None where it may not serve."""
         is_session = spec.conversation_id is not None
-        return self._cache.add_encoded(
-            asked.fingerprint, data, spec.cache, is_session=is_session
-        )
+        return self._cache.add_encoded(asked.fingerprint, data, spec.cache, is_session=is_session)
 
     def keep(self, spec: JobSpec, fingerprint: str, status: JobStatus, outcome: Outcome) -> bytes:
         """Keep a whole, good answer and return it encoded; empty where nothing is kept."""

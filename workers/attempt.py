@@ -1,4 +1,4 @@
-"""One claim of a job, or of one slot of a team's job, by this process: from the claim to its end."""
+"""One claim of a job, or of a slot of a team's job, by this process: from the claim to its end."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ class AttemptFactory:
         return self.of(claim, deadline_ms=claim.spec.deadline_ms, time_account=account)
 
     def of(self, claim: Claim, *, deadline_ms: int, time_account: TimeAccount) -> JobAttempt:
-        """Begin an attempt with a claim that was made elsewhere: a slot's, or a taken-over job's."""
+        """Begin an attempt with a claim that was made elsewhere: of a slot, or of a lost job."""
         return JobAttempt(
             claim,
             self._store,

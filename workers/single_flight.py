@@ -1,8 +1,8 @@
 """Jobs that ask the same at the same time: one makes the call, the others wait parked.
 
-A parked job holds no thread and no lease. When the leader ends, all parked jobs are queued again and
-find its answer in the cache, or its note: a kept answer, a failure that all share, or that its answer
-is not to be shared, on which everybody answers for himself.
+A parked job holds no thread and no lease. When the leader ends, all parked jobs are queued again
+and find its answer in the cache, or its note: a kept answer, a failure that all share, or that the
+answer is not to be shared, on which everybody answers for himself.
 """
 
 from __future__ import annotations

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from core import events
-from core.events import NewEvent
-from core.jobs import Job, JobSpec, JobStatus
+from core.jobs import Job, JobSpec, JobStatus, Question
 from core.timing import TimeAccount, now_ms
-from storage.jobs.script_values import terminal_data
 
 if TYPE_CHECKING:
     from cache.entry import Hit
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from web.services import WebServices
 
 
-def find_answer(services: WebServices, spec: JobSpec) -> Hit | None:
+def find_answer(services: WebServices, spec: JobSpec, question: Question) -> Hit | None:
     """Return a kept answer for the request, if there is one that may be used.
 
     A request within a conversation finds none here: its fingerprint covers the history, which its
@@ -26,7 +24,7 @@ def find_answer(services: WebServices, spec: JobSpec) -> Hit | None:
     """
     if spec.cache.mode == "bypass" or spec.conversation_id is not None:
         return None
-    fingerprint = services.fingerprints.of(spec)
+    fingerprint = services.fingerprints.of(spec, question)
     if spec.cache.mode == "refresh":
         # The client that refreshes may repeat the request before the other processes know.
         services.cache.drop_local(fingerprint)
@@ -35,7 +33,11 @@ def find_answer(services: WebServices, spec: JobSpec) -> Hit | None:
 
 
 def accept_answered(
-    services: WebServices, spec: JobSpec, hit: Hit, idempotency: IdempotencyClaim | None
+    services: WebServices,
+    spec: JobSpec,
+    question: Question,
+    hit: Hit,
+    idempotency: IdempotencyClaim | None,
 ) -> tuple[str, Job]:
     """Accept the job as completed by the hit; return the id it is known by, and the job.
 
@@ -48,7 +50,7 @@ def accept_answered(
     log = [
         events.job_queued(spec.mode),
         *hit.to_events(),
-        NewEvent(events.JOB_COMPLETED, terminal_data(JobStatus.COMPLETED, outcome)),
+        events.job_ended(events.JOB_COMPLETED, JobStatus.COMPLETED.value, outcome),
     ]
     job = Job(
         spec=msgspec.structs.replace(spec, reserved_micros=0),
@@ -57,6 +59,7 @@ def accept_answered(
         started_ms=spec.created_ms,
         finished_ms=finished_ms,
         outcome=outcome,
+        question=question,
     )
     accepted_id = services.job_store.accept_answered(job, log, idempotency)
     if accepted_id == spec.id:

@@ -71,7 +71,9 @@ class Question(Body):
     max_tokens: Annotated[int, Field(ge=1), AfterValidator(_within_token_limit)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     cache: CacheOptions = CacheOptions()
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = {}
+    metadata: Annotated[
+        dict[MetadataKey, MetadataValue], Field(max_length=16, default_factory=dict)
+    ]
 
 
 class ChatRequest(Question):

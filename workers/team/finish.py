@@ -155,9 +155,7 @@ class RoundEnds:
             return None
         return reply
 
-    def _finish(
-        self, held: SlotClaim, attempt: JobAttempt, gathered: Gathered, end: _End
-    ) -> None:
+    def _finish(self, held: SlotClaim, attempt: JobAttempt, gathered: Gathered, end: _End) -> None:
         made, plan = end.synthesis, held.plan
         shown = made or plan.members[0]
         outcome = Outcome(

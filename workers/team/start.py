@@ -1,4 +1,4 @@
-"""Starting a team's rounds: a slot of the job for each agent's turn, and one for the round's end."""
+"""Starting a team's rounds: a slot of the job for each agent's turn and for the round's end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = structlog.get_logger(__name__)
 
 
 class TeamStarter:
-    """Hands claimed jobs over to their agents; used by the first attempt and by each round's end."""
+    """Hands claimed jobs over to their agents, for the first round and for each that follows."""
 
     def __init__(
         self, teams: Teams, queue: JobQueue, store: JobStore, cancellation: Cancellation

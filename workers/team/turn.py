@@ -126,7 +126,7 @@ class AgentTurns:
         logger.info("agent replied", agent=reply.report.name, status=reply.report.status)
         if state.is_cancelled and not state.running:
             self._starter.end_cancelled(held.claim.job_id)
-        elif state.left == 0 and state.is_outside_chord:
+        elif state.left == 0 and state.outside_chord:
             # Some slot was sent alone, so the chord will never count to its end.
             self._queue.send_slot(held.claim.job_id, end_of(held.slot.round))
 

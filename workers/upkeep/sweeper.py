@@ -11,7 +11,7 @@ import structlog
 
 from core.errors import StoreUnavailable
 from core.events import NewEvent
-from core.jobs import Job, JobStatus
+from core.jobs import Job, JobSpec, JobStatus, Question
 from core.models import Catalogue
 from core.money import with_savings
 from core.outcome import CANCELLED, OUT_OF_TIME, WORKER_LOST, JobError, Outcome
@@ -141,17 +141,19 @@ class Sweeper:
 
     def _restore_lost(self, at_ms: int) -> None:
         """Bring back accepted jobs that Redis no longer knows."""
-        lost = self._records.unfinished(before_ms=at_ms - _LOST_AFTER_MS, limit=_RESTORED_AT_ONCE)
-        jobs = self._store.get_many([record.spec.id for record in lost]) if lost else []
-        for record, job in zip(lost, jobs, strict=True):
+        records = self._records.unfinished(
+            before_ms=at_ms - _LOST_AFTER_MS, limit=_RESTORED_AT_ONCE
+        )
+        jobs = self._store.get_many([spec.id for spec, _ in records]) if records else []
+        for (spec, question), job in zip(records, jobs, strict=True):
             if job is None:
-                self._restore(record)
+                self._restore(spec, question)
 
-    def _restore(self, record: Unfinished) -> None:
-        match self._store.restore(record.spec, record.question):
+    def _restore(self, spec: JobSpec, question: Question) -> None:
+        match self._store.restore(spec, question):
             case Restored.WITHDRAWN:
-                self._records.discard_unfinished(record.spec.id)
+                self._records.discard_unfinished(spec.id)
             case Restored.RESTORED:
-                logger.warning("job restored from its record", job_id=record.spec.id)
+                logger.warning("job restored from its record", job_id=spec.id)
             case Restored.PRESENT:
                 pass

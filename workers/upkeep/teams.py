@@ -1,4 +1,4 @@
-"""What the sweeper does for teams: report in an agent's place, end a job with the replies it has."""
+"""What the sweeper does for teams: report in an agent's place, end a job with its replies."""
 
 from __future__ import annotations
 
@@ -80,7 +80,5 @@ def with_replies(outcome: Outcome, state: TeamState) -> tuple[Outcome, list[NewE
         name = best.report.name
         answer = Answer(text=best.text, finish_reason=best.finish_reason, agents=(name,))
         unpublished = [answer_delta(name, best.text)]
-    merged = replace(
-        early, answer=answer, usage=outcome.usage, cost_micros=outcome.cost_micros
-    )
+    merged = replace(early, answer=answer, usage=outcome.usage, cost_micros=outcome.cost_micros)
     return merged, unpublished

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from agents.rate_limited_model import PacedModel
+from agents.rate_limited_model import RateLimitedModel
 from core.chat import Allowance, Message, ModelRequest, RateLimits, StreamEnd, TextDelta, Usage
 from core.errors import ModelTimeout, RateLimited, TurnStopped
 from core.stop import StopReason, StopSignal
@@ -55,7 +55,7 @@ class Line:
 
 def ask(line, *items, request=REQUEST, stop=None, within_s=60.0):
     model = CuedModel(*items)
-    stream = PacedModel(model, line).stream(
+    stream = RateLimitedModel(model, line).stream(
         request, deadline=time.monotonic() + within_s, stop=stop or StopSignal()
     )
     heard: list[object] = []

@@ -18,11 +18,17 @@ from core.jobs import CacheControl, JobStatus, RouteRequest, TeamRequest
 from core.models import read_catalogue
 from core.personas import load_personas, load_synthesis
 from core.routing_rules import read_rules
-from core.stop import StopReason
 from monitoring.counters import Counters
 from storage.jobs.attempts import Hold
 from storage.limits.single_flight import Alone, Failed, Kept
-from tests.fakes import AbsentRedis, Circuits, InMemoryFlights, InMemoryJobs, ScriptedModel, SentJobs
+from tests.fakes import (
+    AbsentRedis,
+    Circuits,
+    InMemoryFlights,
+    InMemoryJobs,
+    ScriptedModel,
+    SentJobs,
+)
 from tests.jobs import make_spec
 from workers.answer_cache import AnswerCache
 from workers.attempt import AttemptFactory
@@ -56,9 +62,7 @@ class Road:
         self.keeper = LeaseKeeper(self.jobs, renew_every_s=5)
         self.writer = EventWriter(self.jobs)
         redis = AbsentRedis()
-        attempts = AttemptFactory(
-            self.jobs, self.keeper, self.writer, CATALOGUE, Counters(redis)
-        )
+        attempts = AttemptFactory(self.jobs, self.keeper, self.writer, CATALOGUE, Counters(redis))
         cache = AnswerCache(
             ResponseCache(redis, ttl_s=60), Fingerprints("secret", "1", is_shared=True)
         )
