@@ -185,3 +185,13 @@ class SentJobs:
 
     def start_round(self, job_id: str, slots: Any, end: Any) -> None:
         self.rounds.append((job_id, [slot.name for slot in slots], end.name))
+
+
+class CountedUses:
+    """Counters that keep what they count."""
+
+    def __init__(self) -> None:
+        self.uses: list[str] = []
+
+    def count_cache_use(self, outcome: Outcome) -> None:
+        self.uses.append(outcome.cache.status)

@@ -18,12 +18,12 @@ from core.jobs import CacheControl, JobStatus, RouteRequest, TeamRequest
 from core.models import read_catalogue
 from core.personas import load_personas, load_synthesis
 from core.routing_rules import read_rules
-from monitoring.counters import Counters
 from storage.jobs.attempts import Hold
 from storage.limits.single_flight import Alone, Failed, Kept
 from tests.fakes import (
     AbsentRedis,
     Circuits,
+    CountedUses,
     InMemoryFlights,
     InMemoryJobs,
     ScriptedModel,
@@ -61,10 +61,10 @@ class Road:
         self.model, self.teams = ScriptedModel(*calls), StartedTeams()
         self.keeper = LeaseKeeper(self.jobs, renew_every_s=5)
         self.writer = EventWriter(self.jobs)
-        redis = AbsentRedis()
-        attempts = AttemptFactory(self.jobs, self.keeper, self.writer, CATALOGUE, Counters(redis))
+        self.counted = CountedUses()
+        attempts = AttemptFactory(self.jobs, self.keeper, self.writer, CATALOGUE, self.counted)
         cache = AnswerCache(
-            ResponseCache(redis, ttl_s=60), Fingerprints("secret", "1", is_shared=True)
+            ResponseCache(AbsentRedis(), ttl_s=60), Fingerprints("secret", "1", is_shared=True)
         )
         self.runner = JobRunner(
             attempts,
@@ -166,7 +166,7 @@ def test_the_job_is_deferred_with_what_it_used_when_the_provider_says_later():
     job_id = road.run()
 
     wait_s, reason, used = road.jobs.deferred[job_id]
-    assert (wait_s, reason) == (30, "rate_limited")
+    assert (wait_s, reason) == (30, "model_rate_limited")
     assert used.cost_micros > 0
     assert job_id not in road.jobs.ends
     # Whoever asks the same goes on waiting for this job.
