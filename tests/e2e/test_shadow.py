@@ -38,7 +38,7 @@ def run_stack(tmp_path_factory, upstream):
 
     yield run
     for stack in running:
-        stack.destroy()
+        stack.stop()
 
 
 @pytest.fixture(scope="module")
