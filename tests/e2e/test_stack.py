@@ -31,7 +31,7 @@ def stack(tmp_path_factory):
     """A stack of embedded parts only, with the real model."""
     running = RunningStack(tmp_path_factory.mktemp("stack") / "var", "--workers", "1")
     yield running
-    running.destroy()
+    running.stop()
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def small(root):
         return started[-1]
 
     yield start
-    for running in started:
-        running.destroy()
+    for running in reversed(started):
+        running.stop()
 
 
 def test_up_runs_every_part_and_prints_an_answer_of_the_embedded_model(stack):
@@ -244,7 +244,7 @@ def test_up_ends_itself_and_the_rest_when_its_supervisor_dies(small):
 def test_up_ends_what_a_crash_left_behind(small):
     crashed = small()
     processes = crashed.processes_of_programs
-    crashed.kill_up()
+    crashed.kill()
     crashed.kill_supervisor()
 
     second = small()
@@ -277,7 +277,7 @@ def test_other_servers_take_the_place_of_the_embedded_ones(root, tmp_path):
             with MongoClient(mongo.url, timeoutMS=5_000) as client:
                 assert client["aether"]["jobs"].count_documents({}) == 1
         finally:
-            running.destroy()
+            running.stop()
     finally:
         for server in (stub, mongo, redis):
             server.stop()
