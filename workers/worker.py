@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agents.answer import TurnRunner
 from agents.cascade import CascadeRunner
 from agents.groq.model import GroqModel
-from agents.rate_limited_model import PacedModel
+from agents.rate_limited_model import RateLimitedModel
 from cache.fingerprint import Fingerprints, fingerprints_of
 from cache.response_cache import ResponseCache
 from core.models import read_catalogue
@@ -155,7 +155,7 @@ def _provider(settings: Settings) -> GroqModel:
 
 
 def _paced(provider: GroqModel, settings: Settings, redis: Redis) -> ChatModel:
-    return PacedModel(
+    return RateLimitedModel(
         provider,
         UpstreamBudget(
             redis,
