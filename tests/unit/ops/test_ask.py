@@ -73,7 +73,7 @@ STARTED = events.agent_started("dev", "small", 1)
 
 
 def test_terminal_shows_the_answer_and_a_summary_when_one_agent_answers(show):
-    ended = events.agent_ended(report(), is_usable=True)
+    ended = events.agent_ended(report())
 
     shown = show(STARTED, said("Use "), said("a queue. "), ended)
 
@@ -129,7 +129,7 @@ def test_nothing_is_printed_but_the_reason_when_there_is_no_answer(show):
 
 
 def test_each_agent_has_its_lines_when_a_team_answers(show):
-    ended = events.agent_ended(report(), is_usable=True, round_number=2)
+    ended = events.agent_ended(report(), round_number=2)
     synthesis = events.synthesis_started("big", ["dev", "luna"], 1)
     log = (STARTED, ended, synthesis, said("Use a queue.", "synthesis"))
 
@@ -156,7 +156,7 @@ def test_each_agent_has_its_lines_when_a_team_answers(show):
         ),
         (
             events.agent_ended(
-                report("failed", error=JobError("model_refused", "No.")), is_usable=False
+                report("failed", error=JobError("model_refused", "No."))
             ),
             "dev: failed, $0.000000, model_refused: No.",
         ),
