@@ -8,7 +8,7 @@ from msgspec import to_builtins
 
 from core import events
 from core.chat import Usage
-from core.outcome import AgentReport, JobError
+from core.outcome import AgentReport, JobError, Route
 from ops.cli.ask import Printer, ask_command, printable, progress_line, summary
 
 JOB = {
@@ -59,6 +59,9 @@ def show(capsys):
         return tuple(capsys.readouterr())
 
     return show
+
+
+ROUTE = Route(tier="quick", model="b", reason="easy")
 
 
 def said(text, agent="dev"):
@@ -150,14 +153,11 @@ def test_each_agent_has_its_lines_when_a_team_answers(show):
         (
             events.agent_ended(
                 report(usage=Usage(output_tokens=20), cost_micros=120, timing_ms={"total": 1500}),
-                is_usable=True,
             ),
             "dev: completed, 1.5 s, 20 tokens, $0.000120",
         ),
         (
-            events.agent_ended(
-                report("failed", error=JobError("model_refused", "No."))
-            ),
+            events.agent_ended(report("failed", error=JobError("model_refused", "No."))),
             "dev: failed, $0.000000, model_refused: No.",
         ),
         (
@@ -165,10 +165,10 @@ def test_each_agent_has_its_lines_when_a_team_answers(show):
             "dev (round 2): trying again, stalled",
         ),
         (
-            events.route_selected("dev", tier="quick", model="b", reason="", fallback_from="a"),
+            events.route_selected("dev", ROUTE, fallback_from="a"),
             "dev: b answers in place of a",
         ),
-        (events.route_selected("dev", tier="quick", model="b", reason="easy"), None),
+        (events.route_selected("dev", ROUTE), None),
         (events.agent_delta("dev", "Hm"), None),
         (said("Use"), None),
         (events.job_started(1), None),
