@@ -104,7 +104,8 @@ def keep(runtime: Runtime, spec: JobSpec, name: str, status: JobStatus, outcome:
     Args:
         name: the fingerprint from before the answer was made: the conversation may have gone on.
     """
-    entry = to_entry(spec, status, outcome, policy_version()) if name else None
+    version = policy_version(runtime.settings.routing_file)
+    entry = to_entry(spec, status, outcome, version) if name else None
     if entry is None:
         return b""
     is_session = spec.conversation_id is not None

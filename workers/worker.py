@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,7 @@ class Runtime:
     provider: GroqModel
     turns: TurnRunner
     catalogue: Catalogue
-    rules: Rules = field(default_factory=read_rules)
+    rules: Rules
     personas: Mapping[str, Persona]
     synthesis: Persona
 
@@ -126,6 +126,7 @@ def _build(settings: Settings) -> Runtime:
         provider=provider,
         turns=TurnRunner(_paced(provider, settings, redis), catalogue, SharedBreaker(redis)),
         catalogue=catalogue,
+        rules=read_rules(settings.routing_file),
         personas=load_personas(),
         synthesis=load_synthesis(),
     )

@@ -83,6 +83,19 @@ def test_name_differs_by_the_models_that_answer(tmp_path):
     assert names[0] != names[1]
 
 
+def test_name_differs_by_the_weights_of_the_router(tmp_path):
+    shipped = (ROOT / "core" / "routing.toml").read_text()
+    own = tmp_path / "routing.toml"
+    own.write_text(shipped.replace("bias = -", "bias = -1"))
+
+    names = [
+        fingerprints_of(Settings(jwt_secret="s" * 40, routing_file=file)).of(SPEC)
+        for file in (None, own)
+    ]
+
+    assert names[0] != names[1]
+
+
 def test_name_differs_when_the_conversation_went_otherwise():
     histories = [
         (),
