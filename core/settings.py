@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 #: Shortest secret that production accepts, in characters; 32 random bytes are 43 in base64.
@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     llm_tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
     #: A catalogue file to use instead of the shipped one.
     models_file: Path | None = None
+    #: A data file of the router in place of the one that ships.
+    routing_file: FilePath | None = None
     jwt_secret: SecretStr = SecretStr("")
     demo_login: bool = True
     access_token_s: Annotated[int, Field(ge=60)] = 15 * 60

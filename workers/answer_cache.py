@@ -12,7 +12,6 @@ from cache.response_cache import ResponseCache
 from core.chat import Message
 from core.jobs import JobSpec, JobStatus, Question
 from core.outcome import CacheUse, Outcome
-from core.policy_version import policy_version
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -33,11 +32,16 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 class AnswerCache:
-    """One worker process's use of the response cache."""
+    """One worker process's use of the response cache.
 
-    def __init__(self, cache: ResponseCache, fingerprints: Fingerprints) -> None:
+    Args:
+        version: of prompts and weights, which kept answers are marked with.
+    """
+
+    def __init__(self, cache: ResponseCache, fingerprints: Fingerprints, version: str) -> None:
         self._cache = cache
         self._fingerprints = fingerprints
+        self._version = version
 
     def asked(self, spec: JobSpec, question: Question, history: Sequence[Message]) -> Asked:
         """Return what the job asks, the conversation so far included."""
@@ -60,7 +64,7 @@ class AnswerCache:
 
     def keep(self, spec: JobSpec, fingerprint: str, status: JobStatus, outcome: Outcome) -> bytes:
         """Keep a whole, good answer and return it encoded; empty where nothing is kept."""
-        entry = to_entry(spec, status, outcome, policy_version()) if fingerprint else None
+        entry = to_entry(spec, status, outcome, self._version) if fingerprint else None
         if entry is None:
             return b""
         is_session = spec.conversation_id is not None

@@ -15,6 +15,7 @@ from cache.fingerprint import fingerprints_of
 from cache.response_cache import ResponseCache
 from core.models import Catalogue, read_catalogue
 from core.personas import load_personas, load_synthesis
+from core.policy_version import policy_version
 from core.routing_rules import read_rules
 from core.settings import Settings, read_settings
 from monitoring.counters import Counters
@@ -82,7 +83,9 @@ def _build(settings: Settings) -> Worker:
     redis = redis_client(settings)
     database = mongo_database(settings)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
-    planner = Planner(catalogue, read_rules(), load_personas(), load_synthesis())
+    planner = Planner(
+        catalogue, read_rules(settings.routing_file), load_personas(), load_synthesis()
+    )
     provider = GroqModel(
         settings.groq_api_key.get_secret_value(),
         settings.llm_url,
@@ -108,6 +111,7 @@ def _build(settings: Settings) -> Worker:
             cache_redis_client(settings), ttl_s=settings.cache_ttl_s, count=counters.count
         ),
         fingerprints_of(settings),
+        policy_version(settings.routing_file),
     )
     single_flight = SingleFlight(SharedFlights(redis, lease_s=settings.lease_s), queue, cache)
     cancellation = Cancellation(store, sweep, claims, slots)

@@ -64,7 +64,7 @@ class Road:
         self.counted = CountedUses()
         attempts = AttemptFactory(self.jobs, self.keeper, self.writer, CATALOGUE, self.counted)
         cache = AnswerCache(
-            ResponseCache(AbsentRedis(), ttl_s=60), Fingerprints("secret", "1", is_shared=True)
+            ResponseCache(AbsentRedis(), ttl_s=60), Fingerprints("secret", "1", is_shared=True), "1"
         )
         self.runner = JobRunner(
             attempts,
