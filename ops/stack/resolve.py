@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from core.settings import Settings
+from core.settings import ROLES, Settings
 from ops.stack.programs import EMBEDDED, Stack
 from ops.stack.readiness import free_port, port_is_free
 from ops.stack.state import CannotRun, StateDirectory, keep_secrets, read_record
@@ -22,8 +22,9 @@ def resolve(
     """Fill in what the environment left open; the state directory remembers ports and secrets.
 
     Raises:
-        CannotRun: a port that must be ours is taken.
+        CannotRun: a port that must be ours is taken, or production lacks a secret.
     """
+    _check_secrets(settings)
     _check_fixed_ports(settings, flower=flower)
     parts = embedded_parts(settings)
     ports = choose_ports(parts, read_record(directory).ports)
@@ -94,6 +95,14 @@ def _addresses(part: str, port: int) -> dict[str, Any]:
     if part == "mongo":
         return {"mongo_url": SecretStr(f"mongodb://127.0.0.1:{port}/?directConnection=true")}
     return {"llm_url": f"http://127.0.0.1:{port}", "llm_provider": "embedded"}
+
+
+def _check_secrets(settings: Settings) -> None:
+    for role in ROLES:
+        try:
+            settings.check_secrets(role)
+        except ValueError as problem:
+            raise CannotRun(f"{problem}.") from problem
 
 
 def _check_fixed_ports(settings: Settings, *, flower: bool) -> None:
