@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 import httpx
@@ -11,9 +12,11 @@ from rich.console import Console
 
 from core.personas import agent_names
 from ops.cli.lane_screen import LiveLanes, PlainLines, Screen, printable
-from ops.client import AskFailed, ChatApi
+from ops.client import ApiClient, ClientError, checked
 
 #: Statuses that mean a mistake of who asks, as a wrong option does.
+#: How long a cancelled job is waited for, in seconds.
+_CANCELLED_WITHIN_S: Final = 15
 _MISTAKES: Final = frozenset({400, 413, 422})
 
 
@@ -63,25 +66,32 @@ def ask_command(
     """Have several agents answer; exits 0 when the job completed, 1 when not, 2 on a mistake."""
     names = _to_agents(agents)
     try:
-        with ChatApi(url, token) as api:
-            job = _follow(api, api.submit(question, names, strategy))
-    except AskFailed as error:
+        with ApiClient(url, token) as api:
+            if not token:
+                api.demo_login()
+            asked: dict[str, Any] = {"agents": names or "auto", "strategy": strategy}
+            accepted = checked(api.submit(question, path="multi-agent", **asked))
+            job = _follow(api, accepted["id"])
+    except ClientError as error:
         typer.echo(printable(str(error)), err=True)
         raise typer.Exit(2 if error.status in _MISTAKES else 1) from error
     raise typer.Exit(0 if job["status"] == "completed" else 1)
 
 
-def _follow(api: ChatApi, job_id: str) -> dict[str, Any]:
+def _follow(api: ApiClient, job_id: str) -> dict[str, Any]:
     """Show the job to its end and return it; Ctrl-C cancels it."""
     screen = _screen()
     try:
         with screen.opened():
-            for event in api.events(job_id):
+            for event in api.follow(job_id):
                 screen.show(event)
         job = api.job(job_id)
     except KeyboardInterrupt:
         typer.echo(f"Cancelling {job_id} …", err=True)
-        job = api.cancel(job_id)
+        cancelled = api.cancel(job_id)
+        if cancelled.status_code != HTTPStatus.CONFLICT:
+            checked(cancelled)
+        job = api.job(job_id, wait=_CANCELLED_WITHIN_S)
     screen.show_end(job)
     return job
 

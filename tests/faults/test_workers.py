@@ -117,5 +117,5 @@ def test_promise_is_kept_or_never_made_when_the_api_is_killed_while_it_stores(
         *(40, "every job to be kept or undone"),
     )
 
-    assert {type(answer.exception()) for answer in answers} == {httpx.RemoteProtocolError}
+    assert {type(answer.exception().__cause__) for answer in answers} == {httpx.RemoteProtocolError}
     settle()
