@@ -38,7 +38,8 @@ def run(stack: Stack, console: Console, *, sample: bool) -> int:
     """
     parts, own = embedded_programs(stack), own_programs(stack)
     write_config(stack.directory, [*parts, *own])
-    write_record(stack.directory, Record(stack.ports, stack.api_url, stack.flower_url))
+    record = Record(stack.ports, stack.api_url, stack.flower_url, stack.addresses())
+    write_record(stack.directory, record)
     with _interruptible(), _supervisor(stack, console) as process:
         try:
             for programs in (parts, own):
