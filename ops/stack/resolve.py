@@ -19,10 +19,10 @@ _NO_SECRETS: Final = frozenset({"mongo_database", "llm_url", "llm_provider"})
 def resolve(
     settings: Settings, directory: StateDirectory, *, workers: int = 1, flower: bool = True
 ) -> Stack:
-    """Fill in what the environment left open; the state directory remembers ports and secrets.
+    """Choose what the environment leaves open; the state directory keeps ports and secrets.
 
     Raises:
-        CannotRun: a port that must be ours is taken.
+        CannotRun: the port of the API or of Flower is taken.
     """
     _check_fixed_ports(settings, flower=flower)
     parts = embedded_parts(settings)
@@ -67,7 +67,7 @@ def running_settings(settings: Settings, directory: StateDirectory) -> Settings:
 
 
 def embedded_parts(settings: Settings) -> tuple[str, ...]:
-    """Return the parts that no variable of the environment replaces."""
+    """Return the servers that no setting replaces."""
     replaced = {part for part, name in _URL.items() if _is_set(settings, name)}
     if settings.groq_api_key.get_secret_value():
         replaced.add("llm")
@@ -75,7 +75,7 @@ def embedded_parts(settings: Settings) -> tuple[str, ...]:
 
 
 def choose_ports(parts: tuple[str, ...], remembered: dict[str, int]) -> dict[str, int]:
-    """Return a free port for each part: the one it had before, where nobody took it since."""
+    """Return a free port for each server: that of its last start unless it is taken now."""
     return {
         part: remembered[part]
         if part in remembered and port_is_free(remembered[part])
