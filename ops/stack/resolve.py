@@ -19,7 +19,7 @@ _NO_SECRETS: Final = frozenset({"mongo_database", "llm_url", "llm_provider"})
 def resolve(
     settings: Settings, directory: StateDirectory, *, workers: int = 1, flower: bool = True
 ) -> Stack:
-    """Fill in what the environment left open; the state directory remembers ports and secrets.
+    """Choose what the environment leaves open; the state directory keeps ports and secrets.
 
     Raises:
         CannotRun: a port that must be ours is taken, or production lacks a secret.
@@ -76,7 +76,7 @@ def embedded_parts(settings: Settings) -> tuple[str, ...]:
 
 
 def choose_ports(parts: tuple[str, ...], remembered: dict[str, int]) -> dict[str, int]:
-    """Return a free port for each part: the one it had before, where nobody took it since."""
+    """Return a free port for each server: that of its last start unless it is taken now."""
     return {
         part: remembered[part]
         if part in remembered and port_is_free(remembered[part])
