@@ -29,6 +29,7 @@ from workers.attempt import Ended, patiently
 from workers.leases import obey
 
 if TYPE_CHECKING:
+    from monitoring.counters import Counters
     from storage.jobs.attempts import Attempts
     from storage.limits.single_flight import Flights
     from workers.leases import LeaseKeeper
@@ -71,8 +72,14 @@ class Coalescer:
     """Leads this process's flights, with one thread for all of them."""
 
     def __init__(
-        self, flights: Flights, attempts: Attempts, keeper: LeaseKeeper, queue: JobQueue
+        self,
+        flights: Flights,
+        attempts: Attempts,
+        keeper: LeaseKeeper,
+        queue: JobQueue,
+        counters: Counters,
     ) -> None:
+        self._counters = counters
         self._flights = flights
         self._attempts = attempts
         self._keeper = keeper
@@ -201,8 +208,12 @@ class Coalescer:
             rest = _merged(_opening(follower) + led.script[follower.told :])
             shared = _to_share(ended.outcome, follower.claim).with_spent(follower.claim.spent)
             endings.append(Ending(follower.claim, ended.status, shared, follower.in_flight, rest))
-        if endings:
-            patiently(lambda: self._attempts.finish_many(endings))
+        if not endings:
+            return
+        done = patiently(lambda: self._attempts.finish_many(endings))
+        for ending, is_ended in zip(endings, done, strict=True):
+            if is_ended:
+                self._counters.count_cache_use(ending.outcome)
 
     def _give_back(self, follower: _Follower, wait_s: float) -> None:
         claim = follower.claim

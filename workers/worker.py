@@ -106,7 +106,8 @@ def _build(settings: Settings) -> Runtime:
     keeper = LeaseKeeper(attempts, renew_every_s=settings.lease_s / 3)
     writer = EventWriter(attempts)
     queue = JobQueue(celery_app)
-    coalescer = Coalescer(Flights(redis, silence_s=settings.lease_s / 3), attempts, keeper, queue)
+    flights = Flights(redis, silence_s=settings.lease_s / 3)
+    coalescer = Coalescer(flights, attempts, keeper, queue, counters)
     _start(redis, keeper, writer, coalescer)
     return Runtime(
         settings=settings,
