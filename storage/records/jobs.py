@@ -33,6 +33,9 @@ _INSERT_S: Final = 0.6
 class JobRecords:
     """Jobs in MongoDB; raises StoreUnavailable when it does not answer in time."""
 
+    #: What of a document holds the message, for a query that wants nothing else.
+    MESSAGE_FIELDS: Final = ("spec.message",)
+
     def __init__(self, database: Database[dict[str, Any]]) -> None:
         majority = WriteConcern("majority")
         self._jobs = database.get_collection("jobs", write_concern=majority)
@@ -64,6 +67,11 @@ class JobRecords:
         with store_errors():
             found = self._jobs.find_one({"_id": job_id, "user_id": user_id})
         return None if found is None else _from_document(found)
+
+    @staticmethod
+    def message_of(document: dict[str, Any]) -> str:
+        """Return what a job's document says was asked."""
+        return str(document["spec"]["message"])
 
     def list_of_user(
         self,
