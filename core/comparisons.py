@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from core.jobs import JobSpec, Question
 from core.outcome import Route
 
 #: Of the cheaper answer.
@@ -14,22 +15,19 @@ Verdict = Literal["better", "tie", "worse"]
 
 
 class CheaperAnswer(Struct, frozen=True, kw_only=True):
-    """A finished answer of a tier below deep, and what the same question needs to be asked again.
+    """A finished answer of a tier below deep, and the job that asked for it.
 
     Attributes:
         agent: the persona that answered.
         cost_micros: of the job.
     """
 
-    job_id: str
-    user_id: str
-    question: str
+    spec: JobSpec
+    question: Question
     agent: str
     text: str
     route: Route
     cost_micros: int
-    max_tokens: int
-    temperature: float | None
 
 
 class Comparison(Struct, frozen=True, kw_only=True):

@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.groq.model import GroqModel
-from agents.rate_limited_model import PacedModel
+from agents.plan import Planner
+from agents.rate_limited_model import RateLimitedModel
 from core.comparisons import Comparison, RouteWorth, worth_by_route
 from core.errors import StoreUnavailable
 from core.models import Tier, read_catalogue
 from core.money import to_usd
-from core.personas import load_judge, load_personas
+from core.personas import load_judge, load_personas, load_synthesis
 from core.routing_rules import RULES_FILE, read_rules
 from core.settings import Settings, read_settings
 from ops.routing.deployment import TooFewLabels, labels_of, refit
@@ -74,7 +75,8 @@ def evaluate_command(
         paid = PaidModel(
             _chat_model(settings), catalogue, deep, budget_micros=int(budget_usd * 1e6)
         )
-        evaluator = Evaluator(deep, paid, load_personas(), load_judge())
+        planner = Planner(catalogue, read_rules(), load_personas(), load_synthesis())
+        evaluator = Evaluator(deep, paid, planner, load_judge())
         since_ms = _since_ms(days)
         compared = {comparison.job_id for comparison in comparisons.since(since_ms)}
         left = [job_id for job_id in answers.ids(deep, since_ms=since_ms) if job_id not in compared]
@@ -132,7 +134,7 @@ def _labels(settings: Settings, since_ms: int) -> tuple[list[Labelled], list[Lab
     return compared, list(rated.values())
 
 
-def _chat_model(settings: Settings) -> PacedModel:
+def _chat_model(settings: Settings) -> RateLimitedModel:
     """Return the model behind the budget that the workers share, so that jobs get their turn."""
     budget = UpstreamBudget(
         redis_client(settings),
@@ -140,7 +142,7 @@ def _chat_model(settings: Settings) -> PacedModel:
         tokens_per_minute=settings.llm_tokens_per_minute,
     )
     key = settings.groq_api_key.get_secret_value()
-    return PacedModel(GroqModel(key, settings.llm_url, max_connections=1), budget)
+    return RateLimitedModel(GroqModel(key, settings.llm_url, max_connections=1), budget)
 
 
 def _keep(comparisons: Comparisons, paid: PaidModel) -> Callable[[Comparison], None]:

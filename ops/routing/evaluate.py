@@ -7,17 +7,18 @@ and with their places changed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec import Struct, field
 
-from agents.context import build_messages
 from agents.judging import Choice, build_judgements, read_choice, verdict_of
+from agents.plan import Planner, Turn
 from core.chat import Message
 from core.comparisons import CheaperAnswer, Comparison
 from core.models import Model
-from core.personas import Persona
+from core.personas import Persona, agent_names
+from core.team import Member
 from ops.routing.paid_model import (
     BudgetUsedUp,
     CallFailed,
@@ -49,12 +50,10 @@ class Evaluator:
         paid: asks that model.
     """
 
-    def __init__(
-        self, deep: Model, paid: PaidModel, personas: Mapping[str, Persona], judge: Persona
-    ) -> None:
+    def __init__(self, deep: Model, paid: PaidModel, planner: Planner, judge: Persona) -> None:
         self._deep = deep
         self._paid = paid
-        self._personas = personas
+        self._planner = planner
         self._judge = judge
 
     def compare(self, cheaper: CheaperAnswer) -> Comparison:
@@ -64,26 +63,23 @@ class Evaluator:
             BudgetUsedUp: before the first call, unless failed calls had to be repeated.
             CallFailed, NoVerdict
         """
-        persona = self._personas.get(cheaper.agent)
-        if persona is None:
-            raise NoVerdict(f"There is no agent {cheaper.agent} any more.")
-        self._paid.require(self._most_micros(cheaper, persona))
-        again = self._answer(cheaper, persona)
+        spec, question = cheaper.spec, cheaper.question
+        again = self._answer(cheaper)
         before_micros = self._paid.spent_micros
         judgements = build_judgements(
             self._judge,
-            cheaper.question,
+            question.message,
             cheaper=cheaper.text,
             deep=again.text,
             budget_tokens=self._deep.context_tokens - _JUDGE_MAX_TOKENS,
         )
         verdict = verdict_of(
-            self._choose(judgements.cheaper_first, f"{cheaper.job_id}:judge-1"),
-            self._choose(judgements.cheaper_second, f"{cheaper.job_id}:judge-2"),
+            self._choose(judgements.cheaper_first, f"{spec.id}:judge-1"),
+            self._choose(judgements.cheaper_second, f"{spec.id}:judge-2"),
         )
         return Comparison(
-            job_id=cheaper.job_id,
-            user_id=cheaper.user_id,
+            job_id=spec.id,
+            user_id=spec.user_id,
             at_ms=int(time.time() * 1000),
             tier=cheaper.route.tier,
             model=cheaper.route.model,
@@ -95,14 +91,18 @@ class Evaluator:
             judging_cost_micros=self._paid.spent_micros - before_micros,
         )
 
-    def _answer(self, cheaper: CheaperAnswer, persona: Persona) -> PaidReply:
+    def _answer(self, cheaper: CheaperAnswer) -> PaidReply:
         """Ask the deep tier what the cheaper tier was asked, in the same way."""
-        budget_tokens = self._deep.context_tokens - cheaper.max_tokens
+        if cheaper.agent not in agent_names():
+            raise NoVerdict(f"There is no agent {cheaper.agent} any more.")
+        deep = Member(agent=cheaper.agent, tier="deep", model=self._deep.id, reason="evaluation")
+        turn = self._planner.turn(cheaper.spec, cheaper.question, (), deep)
+        self._paid.require(self._most_micros(cheaper, turn))
         reply = self._paid.ask(
-            build_messages(persona, (), cheaper.question, budget_tokens=budget_tokens),
-            booking=f"{cheaper.job_id}:deep",
-            max_tokens=cheaper.max_tokens,
-            temperature=cheaper.temperature,
+            turn.messages,
+            booking=f"{cheaper.spec.id}:deep",
+            max_tokens=turn.max_tokens,
+            temperature=turn.temperature,
         )
         if reply.finish_reason != "stop" or not reply.text.strip():
             raise NoVerdict("The deep tier gave no whole answer.")
@@ -117,13 +117,15 @@ class Evaluator:
             raise NoVerdict("The judge said none of its three words.")
         return choice
 
-    def _most_micros(self, cheaper: CheaperAnswer, persona: Persona) -> int:
+    def _most_micros(self, cheaper: CheaperAnswer, turn: Turn) -> int:
         """Return the highest price of a comparison in which no call has to be repeated."""
-        question_bytes = byte_count(cheaper.question)
-        asked = byte_count(persona.prompt) + question_bytes
-        shown = byte_count(self._judge.prompt) + question_bytes + byte_count(cheaper.text)
-        shown += cheaper.max_tokens * _MOST_BYTES_PER_TOKEN
-        answering = self._paid.most_micros(asked, cheaper.max_tokens)
+        asked = sum(byte_count(message.content) for message in turn.messages)
+        shown = sum(
+            byte_count(text)
+            for text in (self._judge.prompt, cheaper.question.message, cheaper.text)
+        )
+        shown += turn.max_tokens * _MOST_BYTES_PER_TOKEN
+        answering = self._paid.most_micros(asked, turn.max_tokens)
         return answering + 2 * self._paid.most_micros(shown, _JUDGE_MAX_TOKENS)
 
 

@@ -13,7 +13,7 @@ from core.jobs import JobStatus
 from core.models import Model
 from core.outcome import Route
 from storage.failures import store_errors
-from storage.records.jobs import JobRecords
+from storage.records.jobs import to_question, to_spec
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -43,12 +43,10 @@ class CheaperAnswers:
             yield _to_answer(document)
 
     def questions(self, job_ids: Sequence[str]) -> dict[str, str]:
-        """Return what each of the jobs asked; those that have gone are left out."""
-        fields = dict.fromkeys(JobRecords.MESSAGE_FIELDS, 1)
-        return {
-            document["_id"]: JobRecords.message_of(document)
-            for document in self._by_id(job_ids, fields)
-        }
+        """Return the message of each of the jobs; those that have gone are left out."""
+        fields = {"question": 1, "spec.message": 1}
+        found = self._by_id(job_ids, fields)
+        return {document["_id"]: to_question(document).message for document in found}
 
     def ratings(self, deep: Model, *, since_ms: int) -> dict[str, float]:
         """Return what users rated these answers, from 0 to 1, by job id."""
@@ -81,15 +79,12 @@ def _below(deep: Model, since_ms: int) -> dict[str, Any]:
 
 
 def _to_answer(document: dict[str, Any]) -> CheaperAnswer:
-    spec, outcome = document["spec"], document["outcome"]
+    outcome = document["outcome"]
     return CheaperAnswer(
-        job_id=document["_id"],
-        user_id=spec["user_id"],
-        question=JobRecords.message_of(document),
+        spec=to_spec(document),
+        question=to_question(document),
         agent=outcome["agents"][0]["name"],
         text=outcome["answer"]["text"],
         route=msgspec.convert(outcome["route"], Route),
         cost_micros=outcome["cost_micros"],
-        max_tokens=spec["max_tokens"],
-        temperature=spec.get("temperature"),
     )

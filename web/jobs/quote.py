@@ -14,7 +14,7 @@ from core.money import to_usd
 
 if TYPE_CHECKING:
     from core.plans import Plan
-    from web.schemas import ChatRequest
+    from web.jobs.schemas import ChatRequest
 
 
 class Prices(Struct, frozen=True):

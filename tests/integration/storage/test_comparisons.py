@@ -7,7 +7,7 @@ import pytest
 from pymongo.errors import WriteError
 
 from core.errors import StoreUnavailable
-from core.jobs import Job, JobStatus
+from core.jobs import Job, JobStatus, Question
 from core.models import read_catalogue
 from core.outcome import AgentReport, Answer, CacheUse, Outcome, Route
 from storage.records.answers import CheaperAnswers
@@ -39,9 +39,16 @@ def record(mongo_database):
     """Puts a finished job on record and returns its id."""
     records = JobRecords(mongo_database)
 
-    def record(status=JobStatus.COMPLETED, outcome=OUTCOME, **changes):
+    def record(message="Why?", status=JobStatus.COMPLETED, outcome=OUTCOME, **changes):
         spec = make_spec(**changes)
-        job = Job(spec=spec, status=status, outcome=outcome, attempt=1, finished_ms=1)
+        job = Job(
+            spec=spec,
+            question=Question(message),
+            status=status,
+            outcome=outcome,
+            attempt=1,
+            finished_ms=1,
+        )
         records.write_finished([job])
         return spec.id
 
@@ -84,16 +91,16 @@ def test_write_is_refused_when_a_comparison_would_not_fit_the_schema(comparisons
 
 
 def test_a_finished_answer_has_all_that_asking_again_needs(answers, record):
-    ids = [record(message=f"Why {n}?", temperature=0.5) for n in range(3)]
+    ids = [record(f"Why {n}?", temperature=0.5) for n in range(3)]
 
     found = list(answers.get([ids[2], "job_gone", ids[0]]))
 
     assert sorted(answers.ids(DEEP, since_ms=0)) == sorted(ids)
-    assert [answer.job_id for answer in found] == [ids[2], ids[0]]
+    assert [answer.spec.id for answer in found] == [ids[2], ids[0]]
     first = found[0]
-    assert (first.question, first.text, first.agent) == ("Why 2?", "Because.", "sage")
+    assert (first.question.message, first.text, first.agent) == ("Why 2?", "Because.", "sage")
     assert (first.route, first.cost_micros) == (OUTCOME.route, 7)
-    assert (first.max_tokens, first.temperature) == (100, 0.5)
+    assert (first.spec.max_tokens, first.spec.temperature) == (100, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +132,7 @@ def test_an_answer_is_left_out_when_it_is_old_not_whole_or_of_a_conversation(ans
 
 
 def test_questions_and_ratings_are_read_by_job(answers, record, mongo_database):
-    rated, unrated, odd = (record(message=f"Why {n}?") for n in range(3))
+    rated, unrated, odd = (record(f"Why {n}?") for n in range(3))
     for job_id, rating in ((rated, 0.5), (odd, "good")):
         mongo_database["jobs"].update_one(
             {"_id": job_id}, {"$set": {"feedback": {"rating": rating}}}

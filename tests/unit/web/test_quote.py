@@ -9,7 +9,7 @@ from core.errors import CostLimitTooLow, InvalidRequest, TierNotInPlan, UnknownM
 from core.models import read_catalogue
 from core.plans import PLANS
 from web.jobs.quote import settle_route
-from web.schemas import ChatRequest
+from web.jobs.schemas import ChatRequest
 
 CATALOGUE = read_catalogue("groq")
 QUICK_COST, DEEP_COST = (

@@ -5,41 +5,42 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from agents.plan import Planner
 from core.chat import StreamEnd, TextDelta
 from core.comparisons import CheaperAnswer
 from core.errors import PermanentModelError
-from core.ids import new_job_id, new_user_id
+from core.jobs import Question
 from core.models import read_catalogue
 from core.outcome import Route
-from core.personas import load_judge, load_personas
+from core.personas import load_judge, load_personas, load_synthesis
+from core.routing_rules import read_rules
 from ops.routing.evaluate import INTERRUPTED, Evaluator, NoVerdict, evaluate
 from ops.routing.paid_model import BudgetUsedUp, PaidModel
-from tests.unit.ops.routing.test_paid_model import PRICE, Scripted, said
+from tests.fakes import ScriptedModel
+from tests.jobs import make_spec
+from tests.unit.ops.routing.test_paid_model import PRICE, said
 
 CATALOGUE = read_catalogue("groq")
 DEEP, QUICK = CATALOGUE.for_tier("deep"), CATALOGUE.for_tier("quick")
-USER = new_user_id()
+TIE = [said("Rayleigh."), said("tie"), said("tie")]
 
 
-def cheaper(**changes):
-    fields = {
-        "job_id": new_job_id(USER),
-        "user_id": USER,
-        "question": "Why is the sky blue?",
-        "agent": "sage",
-        "text": "Because.",
-        "route": Route(tier="quick", model=QUICK.id, reason="small talk (-0.20)"),
-        "cost_micros": 7,
-        "max_tokens": 100,
-        "temperature": 0.2,
-    }
-    return CheaperAnswer(**fields | changes)
+def cheaper(agent="sage"):
+    return CheaperAnswer(
+        spec=make_spec(max_tokens=100, temperature=0.2),
+        question=Question("Why is the sky blue?"),
+        agent=agent,
+        text="Because.",
+        route=Route(tier="quick", model=QUICK.id, reason="small talk (-0.20)"),
+        cost_micros=7,
+    )
 
 
-def evaluator(*scripts, budget_micros=1_000_000):
-    model = Scripted(*scripts)
+def evaluator(*calls, budget_micros=1_000_000):
+    model = ScriptedModel(*calls)
     paid = PaidModel(model, CATALOGUE, DEEP, budget_micros=budget_micros)
-    return Evaluator(DEEP, paid, load_personas(), load_judge()), model
+    planner = Planner(CATALOGUE, read_rules(), load_personas(), load_synthesis())
+    return Evaluator(DEEP, paid, planner, load_judge()), model
 
 
 def run(sample, *scripts, **options):
@@ -51,7 +52,7 @@ def run(sample, *scripts, **options):
 
 
 def test_the_deep_tier_is_asked_the_same_question_in_the_same_way():
-    judged, model = evaluator(said("Rayleigh."), said("tie"), said("tie"))
+    judged, model = evaluator(*TIE)
 
     judged.compare(cheaper())
 
@@ -111,9 +112,7 @@ def test_nothing_is_called_when_the_budget_may_not_hold_all_three_calls():
 
 
 def test_each_comparison_is_kept_before_the_next_begins():
-    tie = [said("Rayleigh."), said("tie"), said("tie")]
-
-    result, _ = run([cheaper(), cheaper()], *tie, *tie)
+    result, _ = run([cheaper(), cheaper()], *TIE, *TIE)
 
     assert [found.verdict for found in result.compared] == ["tie", "tie"]
     assert (result.failures, result.ended_by) == ([], "")
@@ -123,7 +122,7 @@ def test_an_answer_that_cannot_be_compared_is_passed_over():
     result, _ = run(
         [cheaper(), cheaper()],
         [PermanentModelError("It is too long.")],
-        *[said("Rayleigh."), said("tie"), said("tie")],
+        *TIE,
     )
 
     assert result.failures == ["It is too long."]
@@ -138,11 +137,10 @@ def test_the_rest_is_not_tried_when_five_in_a_row_fail():
 
 
 def test_what_was_made_is_kept_when_the_budget_ends():
-    tie = [said("Rayleigh."), said("tie"), said("tie")]
     # Room for the highest price of one comparison, and for the true price of a few.
     budget_micros = 3_900
 
-    result, model = run([cheaper()] * 9, *tie * 9, budget_micros=budget_micros)
+    result, model = run([cheaper()] * 9, *TIE * 9, budget_micros=budget_micros)
 
     assert result.ended_by == "The budget is used up."
     assert 0 < len(result.compared) < 9
@@ -150,26 +148,17 @@ def test_what_was_made_is_kept_when_the_budget_ends():
 
 
 def test_what_was_made_is_kept_when_the_operator_interrupts():
-    class Interrupted(Scripted):
-        def stream(self, request, *, deadline, stop):
-            if len(self.requests) == 4:
-                raise KeyboardInterrupt
-            return super().stream(request, deadline=deadline, stop=stop)
+    def press_ctrl_c():
+        raise KeyboardInterrupt
 
-    model = Interrupted(*[said("Rayleigh."), said("tie"), said("tie")] * 2)
-    paid = PaidModel(model, CATALOGUE, DEEP, budget_micros=1_000_000)
-    kept = []
-
-    result = evaluate(
-        [cheaper(), cheaper()], Evaluator(DEEP, paid, load_personas(), load_judge()), kept.append
-    )
+    result, model = run([cheaper()] * 3, *TIE, [press_ctrl_c])
 
     assert result.ended_by == INTERRUPTED
-    assert len(kept) == len(result.compared) == 1
+    assert (len(result.compared), len(model.requests)) == (1, 4)
 
 
 def test_a_comparison_holds_no_text_of_users_or_models():
-    judged, _ = evaluator(said("Rayleigh."), said("tie"), said("tie"))
+    judged, _ = evaluator(*TIE)
 
     found = str(msgspec.to_builtins(judged.compare(cheaper())))
 

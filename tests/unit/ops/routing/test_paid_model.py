@@ -10,6 +10,7 @@ from core.chat import Message, StreamEnd, TextDelta, Usage
 from core.errors import PermanentModelError, RateLimited, TransientModelError
 from core.models import read_catalogue
 from ops.routing.paid_model import BudgetUsedUp, CallFailed, PaidModel
+from tests.fakes import ScriptedModel
 
 CATALOGUE = read_catalogue("groq")
 DEEP = CATALOGUE.for_tier("deep")
@@ -18,27 +19,12 @@ PRICE = CATALOGUE.cost_micros(DEEP, USAGE)
 QUESTION = (Message("user", "Why?"),)
 
 
-class Scripted:
-    """Answers each call with the next script; an exception in it is raised."""
-
-    def __init__(self, *scripts):
-        self._scripts = list(scripts)
-        self.requests = []
-
-    def stream(self, request, *, deadline, stop):
-        self.requests.append(request)
-        for item in self._scripts.pop(0):
-            if isinstance(item, Exception):
-                raise item
-            yield item
-
-
 def said(text, usage=USAGE):
     return [TextDelta(text), StreamEnd(finish_reason="stop", usage=usage)]
 
 
 def paid(*scripts, budget_micros=1_000_000):
-    model = Scripted(*scripts)
+    model = ScriptedModel(*scripts)
     return PaidModel(model, CATALOGUE, DEEP, budget_micros=budget_micros), model
 
 
