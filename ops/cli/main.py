@@ -20,7 +20,7 @@ from ops.cli.ask import ask_command
 from ops.cli.cache import cache_app
 from ops.cli.dead_letters import DeadLetters
 from ops.cli.drills import drills
-from ops.cli.routing import routing_command
+from ops.cli.routing import routing_app
 from ops.stack import up
 from ops.stack.config import program_file, write_program
 from ops.stack.leftovers import end_leftovers, stack_processes
@@ -33,8 +33,8 @@ from ops.stack.supervisor import Supervisor
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(drills, name="drill")
 app.add_typer(cache_app, name="cache")
+app.add_typer(routing_app, name="routing")
 app.command("ask")(ask_command)
-app.command("routing")(routing_command)
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 _STOPPED_WITHIN_S: Final = DRAIN_S + 120.0
 _WORKER = re.compile(r"worker-(\d+)")

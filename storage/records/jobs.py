@@ -102,7 +102,7 @@ class JobRecords:
                 .sort("created_at", 1)
                 .limit(limit)
             )
-            return [(_to_spec(document), _to_question(document)) for document in found]
+            return [(to_spec(document), to_question(document)) for document in found]
 
     def dead_letters(self, *, limit: int) -> list[Job]:
         """Return the jobs that lost their worker too often, newest first."""
@@ -187,7 +187,7 @@ def _to_settlement(job: Job) -> dict[str, Any]:
 
 def _from_document(document: dict[str, Any]) -> Job:
     return Job(
-        spec=_to_spec(document),
+        spec=to_spec(document),
         status=JobStatus(document["status"]),
         attempt=document["attempt"],
         cursor=document["cursor"],
@@ -196,16 +196,17 @@ def _from_document(document: dict[str, Any]) -> Job:
         outcome=None
         if document["outcome"] is None
         else msgspec.convert(document["outcome"], Outcome),
-        question=_to_question(document),
+        question=to_question(document),
     )
 
 
-def _to_spec(document: dict[str, Any]) -> JobSpec:
+def to_spec(document: dict[str, Any]) -> JobSpec:
+    """Read the spec of a job's document."""
     return msgspec.convert(document["spec"], JobSpec)
 
 
-def _to_question(document: dict[str, Any]) -> Question:
-    """Read the question, or find it in a spec that the version before wrote."""
+def to_question(document: dict[str, Any]) -> Question:
+    """Read the question of a job's document; the version before wrote it into the spec."""
     return msgspec.convert(document.get("question") or document["spec"], Question)
 
 
