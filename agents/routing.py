@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from agents.features import measure
-from core.jobs import JobSpec
+from core.jobs import JobSpec, Question
 from core.models import TIERS, Catalogue, Model, Tier
 from core.routing_rules import Rules
 
@@ -57,7 +57,9 @@ def choose_tier(value: float, rules: Rules, *, at_most: Tier = TIERS[-1]) -> Tie
     return min(reached[-1], at_most, key=TIERS.index)
 
 
-def choose(spec: JobSpec, depth: int, rules: Rules, catalogue: Catalogue) -> Choice:
+def choose(
+    spec: JobSpec, question: Question, depth: int, rules: Rules, catalogue: Catalogue
+) -> Choice:
     """Return what the caller pinned, or the tier and model that the question needs.
 
     Args:
@@ -71,7 +73,7 @@ def choose(spec: JobSpec, depth: int, rules: Rules, catalogue: Catalogue) -> Cho
     if pinned is not None:
         model = catalogue.for_tier(pinned)
         return Choice(tier=pinned, model=model, reason="the tier was asked for")
-    scored = score(spec.message, depth, rules)
+    scored = score(question.message, depth, rules)
     tier = choose_tier(scored.value, rules, at_most=asked.max_tier)
     reason = "; ".join(scored.top) or "nothing in the message looks hard"
     if tier != choose_tier(scored.value, rules):

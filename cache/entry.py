@@ -10,6 +10,7 @@ from msgspec import Struct
 from core.chat import Usage
 from core.jobs import JobSpec, JobStatus
 from core.outcome import Answer, Outcome, Route
+from core.team import add_up
 
 _WHOLE: Final = "stop"
 
@@ -51,8 +52,9 @@ def to_entry(spec: JobSpec, status: JobStatus, outcome: Outcome, version: str) -
     return Entry(
         answer=answer,
         route=outcome.route,
-        usage=outcome.usage,
-        cost_micros=outcome.cost_micros,
+        # What the answer took; the outcome's own figures are those of its last calls alone.
+        usage=add_up(report.usage for report in reports),
+        cost_micros=sum(report.cost_micros for report in reports),
         user_id=spec.user_id,
         models=tuple(dict.fromkeys(report.model for report in reports)),
         version=version,

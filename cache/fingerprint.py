@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from core.chat import Message
-from core.jobs import JobSpec
+from core.jobs import JobSpec, Question
 from core.models import read_catalogue
 from core.policy_version import policy_version
 from core.settings import Settings
@@ -43,7 +43,7 @@ class Fingerprints:
         self._version = version
         self._is_shared = is_shared
 
-    def of(self, spec: JobSpec, history: Sequence[Message] = ()) -> str:
+    def of(self, spec: JobSpec, question: Question, history: Sequence[Message] = ()) -> str:
         """Return the name of what is asked: 64 hexadecimal digits.
 
         Args:
@@ -60,7 +60,7 @@ class Fingerprints:
             "max_tokens": spec.max_tokens,
             "temperature": spec.temperature,
             "history": [(message.role, message.content) for message in history],
-            "message": canonical(spec.message),
+            "message": canonical(question.message),
         }
         document = msgspec.json.encode(asked, order="deterministic")
         return hmac.new(self._key, document, hashlib.sha256).hexdigest()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, field
 
 from core.chat import Usage
 
@@ -15,7 +15,7 @@ CacheLayer = Literal["memory", "session", "redis"]
 
 
 class Spent(Struct, frozen=True, omit_defaults=True):
-    """What the model calls of earlier attempts used."""
+    """What one attempt's model calls used."""
 
     usage: Usage = Usage()
     cost_micros: int = 0
@@ -134,11 +134,6 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: JobError | None = None
     degraded: bool = False
     cache: CacheUse = CacheUse()
-
-    def with_spent(self, spent: Spent) -> Outcome:
-        """Add what attempts spent that this outcome does not know of."""
-        usage, cost_micros = self.usage + spent.usage, self.cost_micros + spent.cost_micros
-        return structs.replace(self, usage=usage, cost_micros=cost_micros)
 
 
 def public_usage(usage: Usage) -> dict[str, int]:

@@ -140,12 +140,14 @@ def add_up(usages: Iterable[Usage]) -> Usage:
 
 
 def early_outcome(plan: TeamPlan, replies: Sequence[MemberReply], error: JobError) -> Outcome:
-    """Return what a job comes to that ends by `error` before its agents were through."""
+    """Return what a job comes to that ends by `error` before its agents were through.
+
+    It claims no saving. The replies' usage and cost are not in it: the job's account holds them.
+    """
     gathered = gather(plan, replies, error)
     return Outcome(
         agents=gathered.reports,
-        usage=gathered.usage,
-        cost_micros=gathered.cost_micros,
+        baseline_micros=gathered.cost_micros,
         error=error,
         degraded=gathered.degraded,
     )

@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 from core.ids import new_job_id, new_user_id
-from core.jobs import JobSpec
+from core.jobs import JobSpec, Question
 from core.plans import Plan
 
+QUESTION = Question("Help me build a scalable web app")
 ROOMY = Plan(name="pro", concurrent_jobs=1_000, monthly_budget_micros=1_000_000)
 
 
@@ -20,7 +21,6 @@ def make_spec(**changes: Any) -> JobSpec:
         "id": new_job_id(user_id),
         "user_id": user_id,
         "mode": "optimized",
-        "message": "Help me build a scalable web app",
         "created_ms": now_ms,
         "deadline_ms": now_ms + 120_000,
         "max_tokens": 100,

@@ -26,11 +26,8 @@ from storage.connections import (
 from storage.events.feed import EventFeed
 from storage.events.hub import EventHub
 from storage.events.log import EventLog
-from storage.jobs.attempts import Attempts
-from storage.jobs.cancellation import Cancellation
+from storage.jobs.cancellation import cancellation_of
 from storage.jobs.store import JobStore
-from storage.jobs.sweep import Sweep
-from storage.jobs.teams import Teams
 from storage.records.indexes import ensure_indexes_in_background
 from storage.records.jobs import JobRecords
 from web.accounts.auth import auth_api
@@ -48,7 +45,6 @@ from workers.queue import JobQueue
 
 if TYPE_CHECKING:
     from flask import Flask
-    from redis import Redis
 
 #: Every route there is.
 BLUEPRINTS: Final = (auth_api, chat_api, jobs_api, health_api)
@@ -106,7 +102,7 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         job_records=JobRecords(database),
         event_log=log,
         feed=EventFeed(hub, log),
-        cancellation=_build_cancellation(store, redis, settings.lease_s),
+        cancellation=cancellation_of(redis, lease_s=settings.lease_s),
         queue=JobQueue(celery_app),
         accounts=Accounts(database),
         refresh_families=RefreshFamilies(database, life_s=settings.refresh_token_s),
@@ -120,13 +116,4 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         prepare=partial(ensure_indexes_in_background, database),
         drain=hub.drain,
         close=close,
-    )
-
-
-def _build_cancellation(store: JobStore, redis: Redis, lease_s: int) -> Cancellation:
-    return Cancellation(
-        store,
-        Sweep(redis, lease_s=lease_s),
-        Attempts(redis, lease_s=lease_s),
-        Teams(redis, lease_s=lease_s),
     )

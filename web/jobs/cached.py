@@ -9,9 +9,7 @@ import msgspec
 
 from cache.replay import events_of, outcome_of
 from core import events
-from core.events import NewEvent
-from core.jobs import Job, JobSpec, JobStatus
-from storage.jobs.script_values import terminal_data
+from core.jobs import Job, JobSpec, JobStatus, Question
 
 if TYPE_CHECKING:
     from cache.response_cache import Hit
@@ -19,14 +17,14 @@ if TYPE_CHECKING:
     from web.services import WebServices
 
 
-def find_answer(services: WebServices, spec: JobSpec) -> Hit | None:
+def find_answer(services: WebServices, spec: JobSpec, question: Question) -> Hit | None:
     """Return a kept answer that may serve; within a conversation only its worker can tell.
 
     One that is to be made anew is forgotten here at once, so that who asked for that sees it.
     """
     if spec.cache.mode == "bypass" or spec.conversation_id is not None:
         return None
-    name = services.fingerprints.of(spec)
+    name = services.fingerprints.of(spec, question)
     if spec.cache.mode == "refresh":
         services.cache.forget(name)
         return None
@@ -34,7 +32,11 @@ def find_answer(services: WebServices, spec: JobSpec) -> Hit | None:
 
 
 def accept_answered(
-    services: WebServices, spec: JobSpec, hit: Hit, idempotency: IdempotencyClaim | None
+    services: WebServices,
+    spec: JobSpec,
+    question: Question,
+    hit: Hit,
+    idempotency: IdempotencyClaim | None,
 ) -> tuple[str, Job]:
     """Take the job in as one that has completed, and return the id that it is known by.
 
@@ -44,20 +46,21 @@ def accept_answered(
     finished_ms = int(time.time() * 1000)
     took_ms = max(0, finished_ms - spec.created_ms)
     outcome = outcome_of(hit, _timing(took_ms))
-    told = [
-        NewEvent(events.JOB_QUEUED, {"mode": spec.mode}),
+    log = [
+        events.job_queued(spec.mode),
         *events_of(hit),
-        NewEvent(events.JOB_COMPLETED, terminal_data(JobStatus.COMPLETED, outcome)),
+        events.job_ended(events.JOB_COMPLETED, JobStatus.COMPLETED.value, outcome),
     ]
     job = Job(
         spec=msgspec.structs.replace(spec, reserved_micros=0),
         status=JobStatus.COMPLETED,
-        cursor=len(told),
+        cursor=len(log),
         started_ms=spec.created_ms,
         finished_ms=finished_ms,
         outcome=outcome,
+        question=question,
     )
-    return services.job_store.accept_answered(job, told, idempotency), job
+    return services.job_store.accept_answered(job, log, idempotency), job
 
 
 def _timing(took_ms: int) -> dict[str, int | None]:

@@ -41,9 +41,11 @@ def new_cache(redis_server, redis_client):
 
 
 def make_entry(**changes):
-    report = AgentReport(name="dev", status="completed", tier="quick", model="m", reason="r")
+    report = AgentReport(
+        name="dev", status="completed", tier="quick", model="m", reason="r", cost_micros=7
+    )
     answer = Answer(text="words", finish_reason="stop", agents=("dev",))
-    outcome = Outcome(answer=answer, agents=(report,), cost_micros=7)
+    outcome = Outcome(answer=answer, agents=(report,))
     entry = to_entry(make_spec(), JobStatus.COMPLETED, outcome, "v1")
     return msgspec.structs.replace(entry, **changes)
 

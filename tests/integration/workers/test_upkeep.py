@@ -24,7 +24,7 @@ from storage.jobs.sweep import Sweep
 from storage.jobs.teams import Teams
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
-from tests.jobs import ROOMY, make_spec
+from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import port_of
 from tests.tcp_proxy import TcpProxy
 from workers import names
@@ -70,7 +70,7 @@ def accept(runtime, redis_client):
 
     def accept(*, is_recorded=True, **changes):
         spec = make_spec(**changes)
-        runtime.store.accept(spec, ROOMY, None)
+        runtime.store.accept(spec, QUESTION, ROOMY, None)
         if is_recorded:
             runtime.records.insert(Job(spec=spec, status=JobStatus.QUEUED, cursor=1))
         redis_client.zadd(keys.dispatch(spec.id), {spec.id: 1})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agents.features import COUNTERS, measure
 from agents.routing import choose, choose_tier, score
-from core.jobs import RouteRequest
+from core.jobs import Question, RouteRequest
 from core.models import TIERS, read_catalogue
 from core.routing_rules import read_rules
 from tests.jobs import make_spec
@@ -112,8 +112,8 @@ def test_no_weight_contradicts_its_direction_and_no_counter_lacks_its_row():
 
 def chosen(message, **asked):
     mode = asked.pop("mode", "optimized")
-    spec = make_spec(message=message, mode=mode, route=RouteRequest(**asked))
-    return choose(spec, 0, RULES, CATALOGUE)
+    spec = make_spec(mode=mode, route=RouteRequest(**asked))
+    return choose(spec, Question(message), 0, RULES, CATALOGUE)
 
 
 def test_the_reason_names_what_made_the_difference():

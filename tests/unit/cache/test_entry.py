@@ -11,12 +11,18 @@ from core.jobs import JobStatus
 from core.outcome import AgentReport, Answer, JobError, Outcome
 from tests.jobs import make_spec
 
-REPORT = AgentReport(name="dev", status="completed", tier="quick", model="m", reason="r")
+REPORT = AgentReport(
+    name="dev",
+    status="completed",
+    tier="quick",
+    model="m",
+    reason="r",
+    usage=Usage(input_tokens=3, output_tokens=1),
+    cost_micros=7,
+)
 GOOD = Outcome(
     answer=Answer(text="words", finish_reason="stop", agents=("dev",)),
     agents=(REPORT,),
-    usage=Usage(input_tokens=3, output_tokens=1),
-    cost_micros=7,
 )
 FAILED = msgspec.structs.replace(REPORT, status="failed", error=JobError("x", "y"))
 FALLEN_BACK = msgspec.structs.replace(REPORT, fallback_from="better")
@@ -32,7 +38,8 @@ def test_whole_answer_is_kept_and_read_back_as_it_was():
     entry = to_entry(spec, JobStatus.COMPLETED, GOOD, "v1")
 
     assert decode(encode(entry)) == entry
-    assert (entry.user_id, entry.models, entry.cost_micros) == (spec.user_id, ("m",), 7)
+    assert (entry.user_id, entry.models) == (spec.user_id, ("m",))
+    assert (entry.usage, entry.cost_micros) == (REPORT.usage, REPORT.cost_micros)
 
 
 @pytest.mark.parametrize(

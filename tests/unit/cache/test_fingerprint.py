@@ -12,17 +12,22 @@ from hypothesis import strategies as st
 from cache.fingerprint import Fingerprints, canonical, fingerprints_of
 from core.chat import Message
 from core.ids import new_user_id
-from core.jobs import CacheControl, JobSpec, RouteRequest, TeamRequest
+from core.jobs import CacheControl, JobSpec, Question, RouteRequest, TeamRequest
 from core.settings import Settings
 from ops.stack.state import ROOT
 from tests.jobs import make_spec
 
 NAMES = Fingerprints("secret", "v1", is_shared=False)
-SPEC = make_spec(message="What is a mutex?")
+SPEC = make_spec()
+QUESTION = Question("What is a mutex?")
 
 
 def changed(**fields):
     return msgspec.structs.replace(SPEC, **fields)
+
+
+def name_of(spec=SPEC, message=QUESTION.message, history=()):
+    return NAMES.of(spec, Question(message), history)
 
 
 @pytest.mark.parametrize(
@@ -34,18 +39,15 @@ def changed(**fields):
         {"request_id": "another"},
         {"cache": CacheControl(ttl_s=5)},
         {"mode": "stream"},
-        {"message": "What  is a   mutex?"},
     ],
 )
 def test_name_is_the_same_when_the_answer_does_not_depend_on_the_change(fields):
-    assert NAMES.of(changed(**fields)) == NAMES.of(SPEC)
+    assert name_of(changed(**fields)) == name_of()
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        {"message": "what is a mutex?"},
-        {"message": "What is a mutex"},
         {"user_id": new_user_id()},
         {"mode": "quick"},
         {"agent": "dev"},
@@ -56,12 +58,18 @@ def test_name_is_the_same_when_the_answer_does_not_depend_on_the_change(fields):
     ],
 )
 def test_name_differs_when_the_answer_may(fields):
-    assert NAMES.of(changed(**fields)) != NAMES.of(SPEC)
+    assert name_of(changed(**fields)) != name_of()
+
+
+def test_name_differs_by_the_message_but_not_by_blanks_that_nobody_sees():
+    assert name_of(message="What  is a   mutex?") == name_of()
+    assert len({name_of(message=text) for text in ("what is a mutex?", "What is a mutex")}) == 2
+    assert name_of(message="What is a mutex") != name_of()
 
 
 def test_every_part_of_a_job_counts_or_is_known_not_to():
     # Whoever adds a field has to say here what it does to the answer, and to change `of` if so.
-    counts = {"user_id", "mode", "message", "max_tokens", "temperature", "agent", "team"}
+    counts = {"user_id", "mode", "max_tokens", "temperature", "agent", "team"}
     counts |= {"route"}
     by_history = {"conversation_id"}
     does_not = {"id", "created_ms", "deadline_ms", "cache", "metadata", "reserved_micros"}
@@ -76,7 +84,7 @@ def test_name_differs_by_the_models_that_answer(tmp_path):
     catalogue.write_text(shipped.replace("gpt-oss-20b", "gpt-oss-21b"))
 
     names = [
-        fingerprints_of(Settings(jwt_secret="s" * 40, models_file=file)).of(SPEC)
+        fingerprints_of(Settings(jwt_secret="s" * 40, models_file=file)).of(SPEC, QUESTION)
         for file in (None, catalogue)
     ]
 
@@ -91,7 +99,7 @@ def test_name_differs_when_the_conversation_went_otherwise():
         (Message("user", "a"), Message("assistant", "c")),
     ]
 
-    assert len({NAMES.of(SPEC, history) for history in histories}) == len(histories)
+    assert len({name_of(history=history) for history in histories}) == len(histories)
 
 
 def test_name_differs_when_another_route_was_asked_for():
@@ -103,8 +111,8 @@ def test_name_differs_when_another_route_was_asked_for():
         RouteRequest(is_cascade=True),
     ]
 
-    assert len({NAMES.of(changed(route=route)) for route in asked}) == len(asked)
-    assert NAMES.of(changed(route=RouteRequest(max_cost_micros=9))) == NAMES.of(SPEC)
+    assert len({name_of(changed(route=route)) for route in asked}) == len(asked)
+    assert name_of(changed(route=RouteRequest(max_cost_micros=9))) == name_of()
 
 
 def test_name_differs_by_secret_and_version():
@@ -113,16 +121,16 @@ def test_name_differs_by_secret_and_version():
         Fingerprints("secret", "v2", is_shared=False),
     ]
 
-    assert len({names.of(SPEC) for names in (NAMES, *others)}) == 3
+    assert len({names.of(SPEC, QUESTION) for names in (NAMES, *others)}) == 3
 
 
 def test_name_is_shared_by_users_only_without_a_conversation():
     shared = Fingerprints("secret", "v1", is_shared=True)
     other = changed(user_id=new_user_id())
 
-    assert shared.of(SPEC) == shared.of(other)
+    assert shared.of(SPEC, QUESTION) == shared.of(other, QUESTION)
     mine, theirs = (msgspec.structs.replace(spec, conversation_id="c") for spec in (SPEC, other))
-    assert shared.of(mine) != shared.of(theirs)
+    assert shared.of(mine, QUESTION) != shared.of(theirs, QUESTION)
 
 
 @given(st.text())
