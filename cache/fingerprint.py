@@ -73,7 +73,7 @@ def fingerprints_of(settings: Settings) -> Fingerprints:
     provider = f"{settings.llm_provider} {settings.llm_url} {models}"
     return Fingerprints(
         settings.jwt_secret.get_secret_value(),
-        f"{policy_version()} {provider}",
+        f"{policy_version(settings.routing_file)} {provider}",
         is_shared=settings.cache_scope == SHARED,
     )
 

@@ -12,7 +12,6 @@ from cache.response_cache import ResponseCache
 from core.chat import Message
 from core.jobs import JobSpec, JobStatus, Question
 from core.outcome import CacheUse, Outcome
-from core.policy_version import policy_version
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -27,17 +26,27 @@ class Asked(Struct, frozen=True, kw_only=True):
     is_shared: bool
 
     @property
+    def shared_fingerprint(self) -> str:
+        """The fingerprint, or empty where no other job's answer may serve."""
+        return self.fingerprint if self.is_shared else ""
+
+    @property
     def use(self) -> CacheUse:
         """What the outcome of a job says that found no kept answer."""
         return CacheUse(status="miss" if self.fingerprint else "bypass")
 
 
 class AnswerCache:
-    """One worker process's use of the response cache."""
+    """One worker process's use of the response cache.
 
-    def __init__(self, cache: ResponseCache, fingerprints: Fingerprints) -> None:
+    Args:
+        version: of prompts and weights, which kept answers are marked with.
+    """
+
+    def __init__(self, cache: ResponseCache, fingerprints: Fingerprints, version: str) -> None:
         self._cache = cache
         self._fingerprints = fingerprints
+        self._version = version
 
     def asked(self, spec: JobSpec, question: Question, history: Sequence[Message]) -> Asked:
         """Return what the job asks, the conversation so far included."""
@@ -53,14 +62,14 @@ class AnswerCache:
         is_session = spec.conversation_id is not None
         return self._cache.get(asked.fingerprint, spec.cache, is_session=is_session)
 
-    def decode(self, spec: JobSpec, data: bytes, asked: Asked) -> Hit | None:
+    def decode(self, spec: JobSpec, asked: Asked, data: bytes) -> Hit | None:
         """Return an answer that another process has just kept; None where it may not serve."""
         is_session = spec.conversation_id is not None
         return self._cache.add_encoded(asked.fingerprint, data, spec.cache, is_session=is_session)
 
     def keep(self, spec: JobSpec, fingerprint: str, status: JobStatus, outcome: Outcome) -> bytes:
         """Keep a whole, good answer and return it encoded; empty where nothing is kept."""
-        entry = to_entry(spec, status, outcome, policy_version()) if fingerprint else None
+        entry = to_entry(spec, status, outcome, self._version) if fingerprint else None
         if entry is None:
             return b""
         is_session = spec.conversation_id is not None

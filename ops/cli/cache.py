@@ -55,7 +55,7 @@ def show_stats(state: State = DEFAULT_STATE) -> None:
     for name, title in _TITLES.items():
         table.add_row(title, f"{counts.get(name, 0):,}")
     table.add_row("hit rate", f"{hits / jobs:.1%}" if jobs else "no jobs yet")
-    table.add_row("prompts and weights now", policy_version())
+    table.add_row("prompts and weights now", policy_version(read_settings().routing_file))
     table.add_row("saved", f"${to_usd(counts.get('cache.saved_micros', 0)):,.6f}")
     _console.print(table)
 

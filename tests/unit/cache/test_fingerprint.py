@@ -93,6 +93,19 @@ def test_fingerprint_differs_by_the_models_that_answer(tmp_path):
     assert fingerprints[0] != fingerprints[1]
 
 
+def test_fingerprint_differs_by_the_weights_of_the_router(tmp_path):
+    shipped = (ROOT / "core" / "routing.toml").read_text()
+    own = tmp_path / "routing.toml"
+    own.write_text(shipped.replace("bias = -", "bias = -1"))
+
+    fingerprints = [
+        fingerprints_of(Settings(jwt_secret="s" * 40, routing_file=file)).of(SPEC, QUESTION)
+        for file in (None, own)
+    ]
+
+    assert fingerprints[0] != fingerprints[1]
+
+
 def test_fingerprint_differs_when_the_history_does():
     histories = [
         (),

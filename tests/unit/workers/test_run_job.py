@@ -64,14 +64,14 @@ class Road:
         self.counted = CountedUses()
         attempts = AttemptFactory(self.jobs, self.keeper, self.writer, CATALOGUE, self.counted)
         cache = AnswerCache(
-            ResponseCache(AbsentRedis(), ttl_s=60), Fingerprints("secret", "1", is_shared=True)
+            ResponseCache(AbsentRedis(), ttl_s=60), Fingerprints("secret", "1", is_shared=True), "1"
         )
         self.runner = JobRunner(
             attempts,
             Planner(CATALOGUE, read_rules(), load_personas(), load_synthesis()),
             AnswerRunner(self.model, CATALOGUE, Circuits()),
             cache,
-            SingleFlight(self.flights, self.queue, cache),
+            SingleFlight(self.flights, self.queue),
             self.teams,
         )
 
