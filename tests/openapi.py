@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask.testing import FlaskClient
+from flask_openapi3.openapi import OpenAPI
 
 Json = Any
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -130,6 +131,7 @@ class CheckedClient(FlaskClient):
 
     def open(self, *args: Any, **kwargs: Any) -> Any:
         response = super().open(*args, **kwargs)
+        assert isinstance(self.application, OpenAPI)
         check_response(
             self.application.api_doc,
             response.request.method,

@@ -3,80 +3,31 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from ops.stack import embedded
-from ops.stack.readiness import free_port, http_answers, mongo_answers, redis_answers
-from ops.stack.state import ROOT, CannotRun
-
-_READY_WITHIN_S = 20.0
-_STOPPED_WITHIN_S = 20.0
+from ops.stack.own import Child, stub_upstream
+from ops.stack.readiness import free_port, mongo_answers, redis_answers
+from ops.stack.state import CannotRun
 
 
-@dataclass
-class RunningServer:
-    """A server that answers; `restart` brings it back on the same port with the same data."""
-
-    url: str
-    command: tuple[str, ...]
-    answers: Callable[[], bool]
-    log: Path
-    process: subprocess.Popen[bytes] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.start()
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        try:
-            wait_until(
-                self.answers, _READY_WITHIN_S, f"{self.command[0]} to answer; see {self.log}"
-            )
-        except BaseException:
-            self.kill()
-            raise
-
-    def stop(self) -> None:
-        """End it as an operator would; a repeat does nothing."""
-        self.process.terminate()
-        try:
-            self.process.wait(_STOPPED_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def kill(self) -> None:
-        """End it as a crash would; a repeat does nothing."""
-        self.process.kill()
-        self.process.wait(_STOPPED_WITHIN_S)
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-
-def start_redis(directory: Path) -> RunningServer:
+def start_redis(directory: Path) -> Child:
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     command = _or_skip(lambda: embedded.redis_command(port, directory))
-    return RunningServer(url, command, lambda: redis_answers(url), directory / "redis.log")
+    return Child(url, command, lambda: redis_answers(url), directory / "redis.log")
 
 
-def start_mongo(directory: Path) -> RunningServer:
+def start_mongo(directory: Path) -> Child:
     port = free_port()
     url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
     command = _or_skip(lambda: embedded.mongo_command(port, directory / "data"))
-    return RunningServer(url, command, lambda: mongo_answers(url), directory / "mongo.log")
+    return Child(url, command, lambda: mongo_answers(url), directory / "mongo.log")
 
 
 def start_stub(
@@ -85,22 +36,18 @@ def start_stub(
     first_token_ms: float = 20,
     tokens: int = 10,
     token_gap_ms: float = 0,
-) -> RunningServer:
+) -> Child:
     """Start the stub upstream; `url` is what `AETHER_LLM_URL` takes.
 
     Args:
         options: further words of its command line, such as its limits.
     """
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = (
-        *(sys.executable, "-m", "ops.stub.upstream", "--port", str(port)),
+    return stub_upstream(
+        directory,
         *("--first-token-ms", str(first_token_ms), "--tokens", str(tokens)),
         *("--token-gap-ms", str(token_gap_ms)),
         *options,
     )
-    models = f"{url}/openai/v1/models"
-    return RunningServer(url, command, lambda: http_answers(models), directory / "stub.log")
 
 
 def wait_until(holds: Callable[[], object], timeout_s: float, what: str) -> None:

@@ -57,7 +57,7 @@ class DeadLetters:
     def _requeue(self, job_id: str) -> str:
         dead = self._records.dead_letter(job_id)
         user = self._accounts.get(dead.spec.user_id) if dead is not None else None
-        if dead is None or user is None:
+        if dead is None or dead.question is None or user is None:
             raise CannotRun(f"There is no dead letter {job_id} of an account that still exists.")
         now_ms = int(time.time() * 1000)
         spec = msgspec.structs.replace(
@@ -67,15 +67,16 @@ class DeadLetters:
             deadline_ms=now_ms + dead.spec.deadline_ms - dead.spec.created_ms,
             metadata=dead.spec.metadata | {ORIGIN: job_id},
         )
-        claim = IdempotencyClaim(digest=f"requeue-{job_id}", fingerprint=job_id)
-        accepted_id = self._store.accept(spec, user.plan, claim)
+        claim = IdempotencyClaim(digest=f"requeue-{job_id}", body_hash=job_id)
+        accepted_id = self._store.accept(spec, dead.question, user.plan, claim)
         if accepted_id == spec.id:
-            self._record(Job(spec=spec, status=JobStatus.QUEUED, cursor=1), claim)
+            queued = Job(spec=spec, status=JobStatus.QUEUED, cursor=1, question=dead.question)
+            self._record(queued, claim)
         return accepted_id
 
     def _record(self, job: Job, claim: IdempotencyClaim) -> None:
         try:
             self._records.insert(job)
         except StoreUnavailable:
-            self._store.undo(job.spec, claim)
+            self._store.withdraw(job.spec, claim)
             raise

@@ -24,8 +24,8 @@ from ops.cli.routing import routing_command
 from ops.stack import up
 from ops.stack.config import program_file, write_program
 from ops.stack.leftovers import end_leftovers, stack_processes
-from ops.stack.logs import follow
-from ops.stack.programs import DRAIN_S, worker
+from ops.stack.logs import follow, tail
+from ops.stack.programs import DRAIN_S, Stack, worker
 from ops.stack.resolve import resolve, running_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
 from ops.stack.supervisor import Supervisor
@@ -60,7 +60,7 @@ def up_command(
             if left:
                 _console.print(f"Ended {left} processes that an earlier stack had left behind.")
             stack = resolve(_settings(), directory, workers=workers, flower=flower)
-            raise typer.Exit(up.run(stack, _console, sample=sample))
+            raise typer.Exit(up.run(stack, _console, lambda: _welcome(stack, sample=sample)))
 
 
 @app.command()
@@ -122,7 +122,7 @@ def logs(
         if path.parent != directory.logs or not path.exists():
             known = ", ".join(sorted(found.stem for found in directory.logs.glob("*.log")))
             raise CannotRun(f"No log of {name}. There are: {known or 'none'}.")
-    sys.stdout.writelines(f"{line}\n" for line in report.tail(path, lines))
+    sys.stdout.writelines(f"{line}\n" for line in tail(path, lines))
     if follow_it:
         for text in follow(path):
             sys.stdout.write(text)
@@ -149,6 +149,12 @@ def requeue(
     with _sentences():
         settings = running_settings(_settings(), StateDirectory(state.resolve()))
         _console.print(f"Requeued as {DeadLetters(settings).requeue(job_id)}.")
+
+
+def _welcome(stack: Stack, *, sample: bool) -> None:
+    if sample:
+        report.show_sample(stack, _console)
+    report.show_addresses(stack, _console)
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from core.comparisons import RouteWorth
 from core.errors import StoreUnavailable
 from core.money import to_usd
 from core.settings import read_settings
-from core.shadow import RouteWorth
 from ops.stack.resolve import running_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory
 from storage.connections import mongo_database
-from storage.shadow import Comparisons
+from storage.records.comparisons import Comparisons
 
 _DAY_MS: Final = 86_400_000
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
@@ -29,13 +29,11 @@ def routing_command(
     state: State = DEFAULT_STATE,
     days: Annotated[int, typer.Option(min=1, max=3650, help="How far to look back.")] = 30,
 ) -> None:
-    """Show regret and saving of each route, by the comparisons of the shadow evaluation."""
+    """Show regret and saving of each route."""
     since_ms = int(time.time() * 1000) - days * _DAY_MS
     routes = _read(state, since_ms)
     if not routes:
-        _console.print(
-            f"Nothing was compared in {days} days; AETHER_SHADOW_SHARE says how much is."
-        )
+        _console.print(f"Nothing was compared in {days} days.")
         return
     table = Table("tier", "model", box=None)
     for title in ("compared", "regret", "wins", "ties", "cost", "deep", "saved", "judging"):

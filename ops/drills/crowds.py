@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import httpx
-
 from core.public import JOBS_PATH
+from ops.client import ClientError
 from ops.drills.faults import Found
 from ops.drills.invariants import Violation
 from ops.drills.load import Load, Tracked, to_unix_s
@@ -97,14 +96,14 @@ def read_slowly(target: Target, load: Load, _: random.Random) -> Found:
 def _cancel(job: Tracked) -> int:
     """Return the answer's status; 0 when there was none."""
     try:
-        return job.user.cancel(job.job_id)
-    except httpx.HTTPError:
+        return job.user.cancel(job.job_id).status_code
+    except ClientError:
         return 0
 
 
 def _ended_after_s(job: Tracked, load: Load) -> float:
     """Return how long after the fault the job ended; 0 when it was over before, or never was."""
-    found = job.user.job(job.job_id)
+    found = job.user.find(job.job_id)
     finished_at = found["finished_at"] if found else None
     return max(0.0, to_unix_s(finished_at) - load.fault_s) if finished_at else 0.0
 

@@ -7,10 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
 from core import events
 from core.jobs import TERMINAL
+from ops.client import ClientError
 from ops.drills.load import Load, Tracked, to_unix_s
 from ops.drills.target import Target
 from storage import keys
@@ -101,8 +100,8 @@ def _shown(job: Tracked) -> dict[str, Any] | None:
     deadline = time.monotonic() + _RECORDED_WITHIN_S
     while True:
         try:
-            return job.user.job(job.job_id)
-        except httpx.HTTPError:
+            return job.user.find(job.job_id)
+        except ClientError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_S)
@@ -145,7 +144,7 @@ def _job_evidence(
 
 
 def _log(job: Tracked) -> list[LogEntry]:
-    found = job.user.events(job.job_id, after=0)
+    found = job.user.stream(job.job_id, after=0)
     return [
         LogEntry(event["sequence"], event["type"], event["data"].get("text", ""))
         for event in found

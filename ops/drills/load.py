@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-import httpx
-
 from core import events
 from core.jobs import TERMINAL
-from ops.drills.client import DrillUser
+from ops.client import ApiClient, ClientError
 from ops.stack.state import CannotRun
 
 #: A demo user may have 10 unfinished jobs.
@@ -42,7 +40,7 @@ class Tracked:
     """
 
     number: int
-    user: DrillUser
+    user: ApiClient
     message: str
     job_id: str = ""
     accepted_s: float = 0.0
@@ -66,7 +64,9 @@ class Load:
         self._spread_s = spread_s
         self._over = threading.Event()
         count = math.ceil(len(messages) / _JOBS_PER_USER)
-        self.users = [DrillUser(api_url) for _ in range(count)]
+        self.users = [ApiClient(api_url) for _ in range(count)]
+        for user in self.users:
+            user.demo_login()
         self.jobs = [
             Tracked(number, self.users[number % count], message)
             for number, message in enumerate(messages)
@@ -134,11 +134,14 @@ class Load:
             try:
                 answer = job.user.submit(
                     job.message,
-                    key=f"{self.run}-{job.number}",
+                    # A repeat is the same job.
+                    headers={"Idempotency-Key": f"{self.run}-{job.number}"},
                     max_tokens=self._max_tokens,
                     metadata={"drill": self.run, "number": str(job.number)},
+                    # Every job has to go all the way.
+                    cache={"mode": "bypass"},
                 )
-            except (httpx.HTTPError, RuntimeError):
+            except (ClientError, RuntimeError):
                 self._over.wait(pause_s)
                 continue
             if answer.is_success:
@@ -155,19 +158,19 @@ class Load:
         while not (job.is_followed or self._over.is_set()):
             try:
                 after = job.seen[-1] if job.seen else 0
-                for event in job.user.events(job.job_id, after=after):
+                for event in job.user.stream(job.job_id, after=after):
                     self._look(job, event)
                     if job.is_followed or self._over.is_set():
                         return
                 self._look(job, None)
-            except (httpx.HTTPError, RuntimeError):
+            except (ClientError, RuntimeError):
                 pass
             self._over.wait(_RECONNECT_S)
 
     def _look(self, job: Tracked, event: dict[str, Any] | None) -> None:
         """Note an event; without one, ask whether the job has ended unseen."""
         if event is None:
-            found = job.user.job(job.job_id)
+            found = job.user.find(job.job_id)
             job.is_followed = found is not None and found["status"] in TERMINAL
         elif event["type"] == events.JOB_SNAPSHOT:
             job.had_snapshot = True

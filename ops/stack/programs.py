@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from pydantic import SecretStr
+
 from core.settings import Settings
 from ops.stack import embedded
 from ops.stack.readiness import http_answers, mongo_answers, redis_answers
@@ -16,6 +18,11 @@ from ops.stack.state import StateDirectory
 from workers import names
 
 EMBEDDED: Final = ("redis", "mongo", "llm")
+#: The settings that say where a stack's servers are.
+ADDRESSES: Final = (
+    *("redis_url", "broker_url", "cache_redis_url", "mongo_url", "mongo_database"),
+    *("llm_url", "llm_provider"),
+)
 #: Longer than any job may take, so that a drained worker ends what it has begun.
 DRAIN_S: Final = 150
 _KEY: Final = ("GROQ_API_KEY",)
@@ -71,6 +78,15 @@ class Stack:
     def withheld(self) -> tuple[str, ...]:
         """Variables that only a worker needs; production's checks want the key everywhere."""
         return () if self.settings.env == "production" else _KEY
+
+    def addresses(self) -> dict[str, str]:
+        """Return the settings that a command needs to reach the stack's servers."""
+        found = {name: getattr(self.settings, name) for name in ADDRESSES}
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in found.items()
+            if value
+        }
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make a child's settings equal to this stack's."""

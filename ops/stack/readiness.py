@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
 from typing import Final
 
 import httpx
@@ -13,7 +15,23 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from ops.stack.state import CannotRun
+
 _TIMEOUT_S: Final = 2.0
+_POLL_S: Final = 0.05
+
+
+def wait_until(holds: Callable[[], object], timeout_s: float, what: str) -> None:
+    """Poll until `holds()` is true.
+
+    Raises:
+        CannotRun: `what` did not come within `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise CannotRun(f"Waited {timeout_s:g} s for {what}.")
+        time.sleep(_POLL_S)
 
 
 def redis_answers(url: str) -> bool:

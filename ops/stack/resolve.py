@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import SecretStr
 
@@ -11,7 +11,9 @@ from ops.stack.programs import EMBEDDED, Stack
 from ops.stack.readiness import free_port, port_is_free
 from ops.stack.state import CannotRun, StateDirectory, keep_secrets, read_record
 
-_URL = {"redis": "redis_url", "mongo": "mongo_url", "llm": "llm_url"}
+_URL: Final = {"redis": "redis_url", "mongo": "mongo_url", "llm": "llm_url"}
+#: The addresses that hold no password; the others do not show themselves in logs.
+_NO_SECRETS: Final = frozenset({"mongo_database", "llm_url", "llm_provider"})
 
 
 def resolve(
@@ -43,23 +45,30 @@ def resolve(
 
 
 def running_settings(settings: Settings, directory: StateDirectory) -> Settings:
-    """Return the settings with the addresses of the stack that runs on this state directory."""
-    ports = read_record(directory).ports
-    chosen: dict[str, Any] = {}
-    for part in embedded_parts(settings):
-        if part not in ports:
-            raise CannotRun(f"No stack has run on {directory.root}, and {_URL[part]} is not set.")
-        chosen |= _addresses(part, ports[part])
+    """Return settings that reach the stack which `aether up` last started on this directory.
+
+    An address that the environment sets wins over the stack's own.
+
+    Raises:
+        CannotRun: no stack was started here, and the environment names no Redis or no MongoDB.
+    """
+    recorded = read_record(directory).addresses
+    for name in ("redis_url", "mongo_url"):
+        if name not in recorded and not _is_set(settings, name):
+            raise CannotRun(
+                f"No stack was started on {directory.root}, and AETHER_{name.upper()} is not set."
+            )
+    chosen: dict[str, Any] = {
+        name: value if name in _NO_SECRETS else SecretStr(value)
+        for name, value in recorded.items()
+        if not _is_set(settings, name)
+    }
     return settings.model_copy(update=chosen)
 
 
 def embedded_parts(settings: Settings) -> tuple[str, ...]:
     """Return the parts that no variable of the environment replaces."""
-    replaced = {
-        part
-        for part, name in _URL.items()
-        if name in settings.model_fields_set and getattr(settings, name)
-    }
+    replaced = {part for part, name in _URL.items() if _is_set(settings, name)}
     if settings.groq_api_key.get_secret_value():
         replaced.add("llm")
     return tuple(part for part in EMBEDDED if part not in replaced)
@@ -73,6 +82,10 @@ def choose_ports(parts: tuple[str, ...], remembered: dict[str, int]) -> dict[str
         else free_port()
         for part in parts
     }
+
+
+def _is_set(settings: Settings, name: str) -> bool:
+    return name in settings.model_fields_set and bool(getattr(settings, name))
 
 
 def _addresses(part: str, port: int) -> dict[str, Any]:

@@ -86,11 +86,18 @@ class StateDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the last start chose; `aether status` and the next start read it."""
+    """What the last start chose, for the next start and for commands in other terminals.
+
+    Attributes:
+        ports: of each embedded part.
+        addresses: values of the settings that say where the stack's servers are; they may hold
+            passwords.
+    """
 
     ports: dict[str, int] = field(default_factory=dict)
     api_url: str = ""
     flower_url: str = ""
+    addresses: dict[str, str] = field(default_factory=dict)
 
 
 def read_record(directory: StateDirectory) -> Record:

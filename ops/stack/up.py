@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from ops.cli import report
 from ops.stack.config import write_config
 from ops.stack.leftovers import MARK, end_leftovers
+from ops.stack.logs import tail
 from ops.stack.programs import Program, Stack, embedded_programs, own_programs
 from ops.stack.state import CannotRun, Record, write_record
 from ops.stack.supervisor import GONE, RUNNING, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
@@ -30,22 +30,24 @@ _POLL_S: Final = 0.1
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run(stack: Stack, console: Console, *, sample: bool) -> int:
-    """Run the stack in the foreground; returns 0 once all of it has stopped as asked.
+def run(stack: Stack, console: Console, when_ready: Callable[[], None]) -> int:
+    """Run the stack in the foreground; return 0 when all of it has stopped on request.
+
+    Args:
+        when_ready: called once, when every program answers.
 
     Raises:
-        CannotRun: a part did not get ready, or the supervisor ended by itself.
+        CannotRun: a program did not get ready, or the supervisor ended by itself.
     """
     parts, own = embedded_programs(stack), own_programs(stack)
     write_config(stack.directory, [*parts, *own])
-    write_record(stack.directory, Record(stack.ports, stack.api_url, stack.flower_url))
+    record = Record(stack.ports, stack.api_url, stack.flower_url, stack.addresses())
+    write_record(stack.directory, record)
     with _interruptible(), _supervisor(stack, console) as process:
         try:
             for programs in (parts, own):
                 _start(stack, programs, console)
-            if sample:
-                report.show_sample(stack, console)
-            report.show_addresses(stack, console)
+            when_ready()
             returncode = process.wait()
         except KeyboardInterrupt:
             return 0
@@ -78,8 +80,8 @@ class NotReady(CannotRun):
     """A program did not get ready; the message ends with the tail of its log."""
 
     def __init__(self, stack: Stack, name: str) -> None:
-        tail = "\n".join(report.tail(stack.directory.log_of(name), 20))
-        super().__init__(f"{name} did not get ready. The end of its log:\n{tail}")
+        lines = "\n".join(tail(stack.directory.log_of(name), 20))
+        super().__init__(f"{name} did not get ready. The end of its log:\n{lines}")
 
 
 def _is_ready(program: Program, state: str) -> bool:
@@ -130,7 +132,7 @@ def _await_socket(stack: Stack, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _SUPERVISOR_WITHIN_S
     while not supervisor.is_up():
         if process.poll() is not None or time.monotonic() > deadline:
-            said = "\n".join(report.tail(stack.directory.supervisor / "output.log", 20))
+            said = "\n".join(tail(stack.directory.supervisor / "output.log", 20))
             raise CannotRun(f"The supervisor did not start:\n{said}")
         time.sleep(_POLL_S)
 

@@ -11,11 +11,11 @@ from msgspec import Struct
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
+from core.comparisons import Verdict
 from core.errors import StoreUnavailable
 from core.jobs import JobStatus
 from core.outcome import WORKER_LOST
 from core.plans import PLANS
-from core.shadow import Verdict
 from storage.failures import store_errors
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ _COMPARED: Final = {
     "deep_cost_micros": _MICROS,
     "judging_cost_micros": _MICROS,
 }
-_SHADOW: Final = CollectionPlan(
-    name="shadow",
+_COMPARISONS: Final = CollectionPlan(
+    name="comparisons",
     indexes=(IndexModel([("at", DESCENDING)], name="time"),),
     schema={
         "bsonType": "object",
@@ -154,7 +154,7 @@ _SHADOW: Final = CollectionPlan(
 )
 
 #: Every collection of the database.
-COLLECTIONS: Final = (_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER, _SHADOW)
+COLLECTIONS: Final = (_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER, _COMPARISONS)
 
 
 def ensure_indexes(database: Database[dict[str, Any]]) -> None:

@@ -27,7 +27,7 @@ _KEPT_AFTER_END_S: Final = 3600
 
 
 class Entry(Struct, frozen=True):
-    """One ended job in the stream; `job` is None when its hash is gone."""
+    """One ended job in the stream, with its question; `job` is None when its hash is gone."""
 
     shard: str
     entry_id: bytes
@@ -45,7 +45,7 @@ class RecordStream:
     def read(self, *, per_shard: int) -> list[Entry]:
         """Return ended jobs that are not yet let go, those read before and not let go first."""
         found = self._entries("0", per_shard) or self._entries(">", per_shard)
-        jobs = self._store.get_many([job_id for _, _, job_id in found]) if found else []
+        jobs = self._store.get_whole([job_id for _, _, job_id in found]) if found else []
         return [Entry(*row, job) for row, job in zip(found, jobs, strict=True)]
 
     def let_go(self, entries: list[Entry]) -> None:

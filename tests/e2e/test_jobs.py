@@ -11,6 +11,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from ops.client import ClientError
 from storage import keys
 from tests.api_client import CHAT, JOBS, read_events, text_of
 from tests.services import wait_until
@@ -102,7 +103,7 @@ def test_stream_ends_at_once_and_goes_on_elsewhere_when_the_server_is_told_to_st
     def goes_on():
         try:
             events.extend(api.events(job_id, after=len(events)))
-        except httpx.TransportError:
+        except ClientError:
             return False
         return events[-1]["type"] == "job.completed"
 

@@ -13,18 +13,19 @@ from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from ops.stack.own import Child
 from storage import keys
 from tests.faults.crowd import Crowd
 from tests.faults.harm import is_whole
 from tests.faults.invariants import check_invariants, unfinished
 from tests.faults.readers import Readers
-from tests.services import RunningServer, wait_until
+from tests.services import wait_until
 from tests.stack import RunningStack
 
 
 @pytest.fixture(scope="session")
 def _harmed_stack(
-    tmp_path_factory: pytest.TempPathFactory, stub_server: RunningServer
+    tmp_path_factory: pytest.TempPathFactory, stub_server: Child
 ) -> Iterator[RunningStack]:
     stack = RunningStack(
         tmp_path_factory.mktemp("f") / "v",
@@ -35,7 +36,7 @@ def _harmed_stack(
         AETHER_API_PROCESSES="2",
     )
     yield stack
-    stack.destroy()
+    stack.stop()
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def streaming(redis: Redis) -> Callable[[list[str]], int]:
 
 
 @pytest.fixture
-def upstream(stub_server: RunningServer) -> Callable[[], dict[str, Any]]:
+def upstream(stub_server: Child) -> Callable[[], dict[str, Any]]:
     """Return what the stub upstream has counted since the test began."""
     httpx.post(f"{stub_server.url}/stub/reset").raise_for_status()
     return lambda: httpx.get(f"{stub_server.url}/stub/stats").json()

@@ -13,7 +13,7 @@ from storage.jobs.store import JobStore
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
 from tests.faults.invariants import check_invariants, unfinished
-from tests.jobs import ROOMY, make_spec
+from tests.jobs import QUESTION, ROOMY, make_spec
 
 pytestmark = pytest.mark.faults
 
@@ -26,7 +26,7 @@ def spec(redis_client, mongo_database):
     spec = make_spec()
     store, attempts = JobStore(redis_client), Attempts(redis_client, lease_s=15)
     records, stream = JobRecords(mongo_database), RecordStream(redis_client, store)
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     records.insert(Job(spec=spec, status=JobStatus.QUEUED, cursor=1))
     for text in ("old", "new"):
         redis_client.hset(keys.job(spec.id), "lease", 1)
@@ -170,7 +170,7 @@ def test_job_that_redis_lost_passes_when_only_its_log_is_gone(spec, redis_client
 
 def test_job_counts_as_unfinished_when_it_waits_for_its_record(redis_client, mongo_database):
     spec = make_spec()
-    JobStore(redis_client).accept(spec, ROOMY, None)
+    JobStore(redis_client).accept(spec, QUESTION, ROOMY, None)
 
     waiting = unfinished(redis_client, mongo_database, [spec.id])
 

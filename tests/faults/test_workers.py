@@ -15,7 +15,7 @@ from core.ids import SHARDS
 from storage import keys
 from storage.jobs.store import JobStore
 from tests.faults.harm import WORKERS, await_other_pid, frozen, kill, make_due
-from tests.jobs import ROOMY, make_spec
+from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import wait_until
 
 pytestmark = pytest.mark.faults
@@ -85,7 +85,7 @@ def test_every_job_finishes_when_workers_freeze_and_are_killed(rounds, stack, cr
 def test_accept_is_undone_when_the_api_died_before_the_record(redis, mongo, settle):
     spec = make_spec()
     store = JobStore(redis)
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
 
     redis.zadd(keys.dispatch(spec.id), {spec.id: 1})
 
@@ -117,5 +117,5 @@ def test_promise_is_kept_or_never_made_when_the_api_is_killed_while_it_stores(
         *(40, "every job to be kept or undone"),
     )
 
-    assert {type(answer.exception()) for answer in answers} == {httpx.RemoteProtocolError}
+    assert {type(answer.exception().__cause__) for answer in answers} == {httpx.RemoteProtocolError}
     settle()

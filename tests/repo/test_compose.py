@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 import pytest
-import yaml
 
 from ops.stack import programs
 from ops.stack.state import ROOT
+from tests.repo.compose import OWN, SERVICES, command_of
+from tests.repo.compose import TEXT as COMPOSE_TEXT
 from tests.repo.tree import setting_names
 from workers.names import QUEUES
 
-COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
-SERVICES = yaml.safe_load(COMPOSE_TEXT)["services"]
-OWN = ("api", "worker", "upkeep", "beat", "flower")
 IN_STACK = {
     "api": programs.API,
     "worker": programs.worker_command("worker", "64"),
@@ -23,13 +20,6 @@ IN_STACK = {
     "beat": programs.BEAT,
     "flower": programs.FLOWER,
 }
-
-
-def command_of(service):
-    """Return a command's words, with Compose's defaults filled in."""
-    command = SERVICES[service]["command"]
-    words = command if isinstance(command, list) else shlex.split(command)
-    return tuple(re.sub(r"\$\{\w+:-(\w*)\}", r"\1", word) for word in words)
 
 
 def queues_of(commands):
@@ -84,15 +74,6 @@ def test_only_the_proxy_is_published_and_flower_to_this_host_alone():
 )
 def test_compose_refuses_to_start_without_a_secret(variable):
     assert re.search(rf"\$\{{{variable}:\?.+\}}", COMPOSE_TEXT)
-
-
-def test_the_image_holds_every_package():
-    dockerfile = (ROOT / "Dockerfile").read_text()
-    ignore = (ROOT / ".dockerignore").read_text()
-
-    copied = set(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE))
-    assert copied == {"core", "agents", "storage", "monitoring", "workers", "web", "ops"}
-    assert copied <= set(re.findall(r"^!(\w+)$", ignore, re.MULTILINE))
 
 
 def test_the_proxy_passes_event_streams_as_they_come():

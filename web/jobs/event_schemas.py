@@ -83,7 +83,7 @@ class AgentDeltaData(ResponseBody):
 
 
 class AgentEndedData(ResponseBody):
-    """An agent's turn is over; its reply can be used after `agent.completed` only."""
+    """An agent's turn is over: `agent.completed` with a whole or cut reply, or `agent.failed`."""
 
     agent: str
     round: int
@@ -171,12 +171,12 @@ JobWithEvents: Final = create_model(
     "JobWithEvents",
     __base__=Job,
     __doc__="A job and its events above `after`, at most 1,000.",
-    events=list[Event],  # type: ignore[valid-type]
+    events=list[Event],
     next_after=Annotated[int, Field(description="What the next poll sends as `after`.")],
 )
 #: What a poll returns: with events if it has `after`.
 JobOrPoll: Final = create_model(
     "JobOrPoll",
-    __base__=RootModel[Union[JobWithEvents, Job]],  # type: ignore[valid-type]  # noqa: UP007
+    __base__=RootModel[Union[JobWithEvents, Job]],  # noqa: UP007
     __doc__="The job; with its events where the request has `after`.",
 )

@@ -9,6 +9,7 @@ import msgspec
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
+from msgspec import structs
 
 from core.errors import InvalidRequest, JobAlreadyFinished, JobNotFound
 from core.ids import is_job_id
@@ -47,7 +48,7 @@ def wait_for_end(feed: EventFeed, store: JobStore, job: Job, wait_s: float) -> J
     for _ in feed.follow(job.id, after=job.cursor, heartbeat_s=min(wait_s, 1.0)):
         if time.monotonic() >= give_up_at:
             break
-    return store.get(job.id) or job
+    return _latest(store, job)
 
 
 @jobs_api.get(
@@ -59,10 +60,12 @@ def wait_for_end(feed: EventFeed, store: JobStore, job: Job, wait_s: float) -> J
 def get_job(path: JobPath, query: JobQuery) -> Any:
     """Return one job; `after` adds its later events, `wait` waits for news.
 
-    `next_after` is what the next poll sends as `after`, whichever types this one asks for.
+    `next_after` is what the next poll sends as `after`, whichever types this one asks for. With
+    `after` the request's message is null.
     """
     services, job = current_services(), _find_job(path.job_id)
     if query.after is None:
+        job = _with_question(services.job_store, job)
         return to_public(wait_for_end(services.feed, services.job_store, job, query.wait))
     if query.after > job.cursor:
         raise InvalidRequest(
@@ -87,9 +90,10 @@ def list_jobs(query: JobListQuery) -> Any:
     )
     live = services.job_store.get_many([job.id for job in recorded if not job.is_terminal])
     fresh = {job.id: job for job in live if job is not None}
+    jobs = [structs.replace(fresh.get(job.id, job), question=job.question) for job in recorded]
     return {
         "object": "list",
-        "data": [to_public(fresh.get(job.id, job)) for job in recorded],
+        "data": [to_public(job) for job in jobs],
         "next_cursor": _to_cursor(recorded[-1]) if len(recorded) == query.limit else None,
     }
 
@@ -109,7 +113,7 @@ def cancel_job(path: JobPath) -> Any:
     """Cancel a job; what it has used by then is paid."""
     services, job = current_services(), _find_job(path.job_id)
     services.cancellation.cancel(job)
-    job = services.job_store.get(job.id) or job
+    job = _latest(services.job_store, _with_question(services.job_store, job))
     return to_public(job), 200 if job.is_terminal else 202
 
 
@@ -155,7 +159,17 @@ def _wait_for_news(feed: EventFeed, store: JobStore, job: Job, wait_s: float) ->
     if job.is_terminal or wait_s <= 0:
         return job
     next(feed.follow(job.id, after=job.cursor, heartbeat_s=wait_s), None)
-    return store.get(job.id) or job
+    return _latest(store, job)
+
+
+def _latest(store: JobStore, job: Job) -> Job:
+    """Return the job as it stands now, with its question if that was loaded."""
+    latest = store.get(job.id)
+    return job if latest is None else structs.replace(latest, question=job.question)
+
+
+def _with_question(store: JobStore, job: Job) -> Job:
+    return structs.replace(job, question=job.question or store.question(job.id))
 
 
 def _to_cursor(job: Job) -> str:

@@ -75,7 +75,7 @@ class CacheOptions(RequestBody):
         return CacheControl(mode=self.mode, ttl_s=self.ttl_s, max_age_s=self.max_age_s)
 
 
-class Question(RequestBody):
+class AskRequest(RequestBody):
     """What is asked, and the bounds of the answer."""
 
     message: Annotated[
@@ -101,7 +101,7 @@ class Question(RequestBody):
     """Text of your own that the job keeps; names have 1 to 64 letters, digits, `_`, `.` or `-`."""
 
 
-class ChatRequest(Question):
+class ChatRequest(AskRequest):
     """A question to one agent."""
 
     agent: Identifier | None = None
@@ -124,7 +124,7 @@ class ChatRequest(Question):
         return self
 
 
-class TeamChatRequest(Question):
+class TeamChatRequest(AskRequest):
     """A question to several agents, whose replies become one answer."""
 
     agents: Annotated[

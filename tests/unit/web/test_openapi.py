@@ -44,6 +44,7 @@ REPORT = AgentReport(
     text="A",
     drafts=(Draft(model="m", usage=USAGE, cost_micros=1),),
 )
+ROUTE = Route(tier="quick", model="m", reason="easy", score=0.2)
 OUTCOME = Outcome(
     answer=Answer(text="A", finish_reason="length", agents=("dev",)),
     agents=(REPORT, msgspec.structs.replace(REPORT, timing_ms={}, error=None, text=None)),
@@ -51,7 +52,7 @@ OUTCOME = Outcome(
     usage=USAGE,
     cost_micros=24,
     savings=Savings(routing_micros=-1, cache_micros=2),
-    route=Route(tier="quick", model="m", reason="easy", score=0.2),
+    route=ROUTE,
     timing_ms=TimeAccount(0).close(first_token_ms=4),
     error=ERROR,
     degraded=True,
@@ -71,11 +72,11 @@ SAMPLES = (
     events.job_retrying("lease_expired", 2),
     events.cache_hit("memory", 1.5, 0.01),
     events.cache_hit(None, None, 0.0, coalesced=True),
-    events.route_selected("dev", tier="quick", model="m", reason="easy", score=0.1),
+    events.route_selected("dev", ROUTE),
     events.agent_started("dev", "m", 1),
     events.agent_delta("dev", "A"),
-    events.agent_ended(REPORT, is_usable=True),
-    events.agent_ended(REPORT, is_usable=False),
+    events.agent_ended(REPORT),
+    events.agent_ended(msgspec.structs.replace(REPORT, status="failed", timing_ms={})),
     events.synthesis_started("m", ("dev", "luna"), 1),
     events.answer_delta("dev", "A"),
     *(

@@ -47,7 +47,7 @@ def test_message_is_all_a_chat_request_needs():
 
     assert request.message == "Help me build a scalable web app"
     assert request.metadata == {}
-    assert request.agent is request.max_tokens is request.temperature is None
+    assert (request.agent, request.max_tokens, request.temperature) == (None, None, None)
 
 
 def test_bounds_are_allowed_when_a_chat_request_reaches_them():
