@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, FilePath, SecretStr, model_validator
+from pydantic import Field, FilePath, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: What a process of Aether is there for.
+Role = Literal["api", "worker", "upkeep", "beat", "flower"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+#: Which roles see each secret; an address may hold a password. To all others it is not given.
+SECRETS: Final[Mapping[str, tuple[Role, ...]]] = {
+    "redis_url": ROLES,
+    "broker_url": ROLES,
+    "mongo_url": ("api", "worker", "upkeep"),
+    "cache_redis_url": ("api", "worker"),
+    "jwt_secret": ("api", "worker"),  # it signs tokens, and it is the key of the cache's names
+    "groq_api_key": ("worker",),
+    "flower_password": ("flower",),
+}
 
 #: Shortest secret that production accepts, in characters; 32 random bytes are 43 in base64.
 MIN_SECRET_CHARS = 32
@@ -26,8 +41,7 @@ class Settings(BaseSettings):
     """The deployment's settings; each field is read from the variable `AETHER_<NAME>`.
 
     Raises:
-        pydantic.ValidationError: a value has the wrong type or range, or production mode has a
-            missing, short or well-known secret.
+        pydantic.ValidationError: a value has the wrong type or range.
     """
 
     model_config = SettingsConfigDict(
@@ -83,21 +97,30 @@ class Settings(BaseSettings):
     flower_port: Annotated[int, Field(ge=1, le=65535)] = 5555
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @model_validator(mode="after")
-    def _refuse_weak_secrets(self) -> Self:
-        if self.env != "production":
-            return self
-        for name in ("jwt_secret", "flower_password"):
-            problem = _weakness(getattr(self, name).get_secret_value())
-            if problem:
-                raise ValueError(f"AETHER_{name.upper()} {problem}; production refuses to start")
-        if not self.groq_api_key.get_secret_value() and self.llm_url.endswith("api.groq.com"):
-            raise ValueError("GROQ_API_KEY is missing; production refuses to start")
-        return self
-
     @property
     def celery_broker_url(self) -> str:
         return (self.broker_url or self.redis_url).get_secret_value()
+
+    def check_secrets(self, role: Role) -> None:
+        """Refuse to run as `role` in production when one of its secrets is missing or weak.
+
+        Raises:
+            ValueError: a sentence with the variable's name.
+        """
+        if self.env != "production":
+            return
+        for name in ("jwt_secret", "flower_password"):
+            problem = _weakness(getattr(self, name).get_secret_value())
+            if problem and role in SECRETS[name]:
+                raise ValueError(f"{variable_of(name)} {problem}; production refuses to start")
+        is_groq = self.llm_url.endswith("api.groq.com")
+        if is_groq and role in SECRETS["groq_api_key"] and not self.groq_api_key:
+            raise ValueError("GROQ_API_KEY is missing; production refuses to start")
+
+
+def variable_of(name: str) -> str:
+    """Return the variable of the environment that sets the field `name`."""
+    return str(Settings.model_fields[name].validation_alias or f"AETHER_{name.upper()}")
 
 
 def _weakness(secret: str) -> str | None:

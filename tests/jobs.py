@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from cache.entry import Entry
+from core.comparisons import Comparison
 from core.ids import new_job_id, new_user_id
 from core.jobs import JobSpec, Question
 from core.outcome import Answer
@@ -29,6 +30,25 @@ def make_spec(**changes: Any) -> JobSpec:
         "reserved_micros": 50,
     }
     return JobSpec(**(fields | changes))
+
+
+def make_comparison(verdict: Any, **changes: Any) -> Comparison:
+    """Return a comparison of a fresh user's job."""
+    user_id = new_user_id()
+    fields: dict[str, Any] = {
+        "job_id": new_job_id(user_id),
+        "user_id": user_id,
+        "at_ms": 1_795_413_600_000,
+        "tier": "quick",
+        "model": "small",
+        "reason": "quick mode",
+        "deep_model": "large",
+        "verdict": verdict,
+        "cost_micros": 10,
+        "deep_cost_micros": 50,
+        "judging_cost_micros": 70,
+    }
+    return Comparison(**(fields | changes))
 
 
 def make_entry(**changes: Any) -> Entry:

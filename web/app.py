@@ -59,9 +59,10 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     """Build the application; nothing connects until a request needs it.
 
     Raises:
-        ValueError: a setting that the API cannot do without is missing.
+        ValueError: a secret that the API works with is missing, or weak in production.
     """
     settings = settings or read_settings()
+    settings.check_secrets("api")
     app = OpenAPI(
         "web",
         info=INFO,

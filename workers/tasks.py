@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
+from celery import Celery
 from celery.exceptions import Ignore
-from celery.signals import worker_ready
+from celery.signals import celeryd_after_setup, worker_ready
 
 from core.errors import ServiceUnavailable, SlotUnavailable
+from core.settings import read_settings
 from workers import names
 from workers.app import celery_app
 from workers.worker import worker
@@ -18,10 +20,30 @@ from workers.worker import worker
 logger = structlog.get_logger(__name__)
 
 
+@celeryd_after_setup.connect
+def _refuse_without_secrets(instance: Any, **_: Any) -> None:
+    """End a worker before it takes a job that production gave no key to answer with."""
+    if not _is_for_chat(instance.app):
+        return
+    try:
+        read_settings().check_secrets("worker")
+    except ValueError as problem:
+        logger.critical("the worker ends", why=str(problem))
+        # Celery logs any other error of a signal's handler and goes on.
+        raise SystemExit(1) from problem
+
+
 @worker_ready.connect
-def _warm_up(**_: Any) -> None:
+def _warm_up(sender: Any, **_: Any) -> None:
     """Build the worker before its first job, and check the provider's models meanwhile."""
-    worker().check_models_in_background()
+    own = worker()
+    if _is_for_chat(sender.app):
+        own.check_models_in_background()
+
+
+def _is_for_chat(app: Celery) -> bool:
+    """Say whether this process takes chat jobs; upkeep's worker never calls a model."""
+    return not app.amqp.queues.consume_from.keys().isdisjoint(names.CHAT_QUEUES)
 
 
 @celery_app.task(name=names.RUN_CHAT, bind=True)

@@ -1,4 +1,4 @@
-"""Jobs that lost their worker too often: the list, and one more chance."""
+"""Dead letters: jobs whose workers died too often. They can be listed and submitted again."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from storage.records.jobs import JobRecords
 if TYPE_CHECKING:
     from core.settings import Settings
 
-#: The name under which a new job remembers the dead one.
+#: Metadata key of a requeued job; its value is the dead job's id.
 ORIGIN: Final = "requeued_from"
 
 
 class DeadLetters:
     """The dead letters of one deployment.
 
-    Raises, from every method:
-        CannotRun: the database or Redis does not answer, or the job cannot be requeued.
+    Every method raises CannotRun when MongoDB or Redis does not answer.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -46,8 +45,11 @@ class DeadLetters:
     def requeue(self, job_id: str) -> str:
         """Submit the dead job's request again for its user, and return the new job's id.
 
-        The dead job keeps its end. A repeat within a day returns the same new job. The sweeper
-        sends it to a worker within about ten seconds.
+        The dead job stays failed. A repeat within a day returns the same new job. The sweeper
+        publishes it within about ten seconds.
+
+        Raises:
+            CannotRun: there is no such dead letter, or its user may not submit now.
         """
         try:
             return self._requeue(job_id)

@@ -70,7 +70,7 @@ def curl_example(api_url: str) -> str:
 
 
 def show_running(record: Record, directory: StateDirectory, console: Console) -> None:
-    """Say that a stack runs already, and where."""
+    """Show that a stack runs already, and where."""
     _plain(console, f"Aether runs already (state in {directory.root}).")
     _plain(console, f"API {record.api_url}")
     if record.flower_url:
@@ -88,7 +88,7 @@ def show_processes(processes: list[ProcessStatus], record: Record, console: Cons
 
 
 def show_dead_letters(jobs: list[Job], console: Console) -> None:
-    """Show which they are, how often they were tried and when; never what was asked."""
+    """Show each dead letter's id, attempts and time of submission, never its question."""
     if not jobs:
         console.print("No dead letters.")
     for job in jobs:

@@ -6,24 +6,26 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from core.settings import Settings
+from core.settings import ROLES, Settings
 from ops.stack.programs import EMBEDDED, Stack
 from ops.stack.readiness import free_port, port_is_free
 from ops.stack.state import CannotRun, StateDirectory, keep_secrets, read_record
 
 _URL: Final = {"redis": "redis_url", "mongo": "mongo_url", "llm": "llm_url"}
-#: The addresses that hold no password; the others do not show themselves in logs.
-_NO_SECRETS: Final = frozenset({"mongo_database", "llm_url", "llm_provider"})
+#: The settings that say where a stack's servers are: those that may hold a password, and others.
+_SECRET_ADDRESSES: Final = ("redis_url", "broker_url", "cache_redis_url", "mongo_url")
+_PLAIN_ADDRESSES: Final = ("mongo_database", "llm_url", "llm_provider")
 
 
 def resolve(
     settings: Settings, directory: StateDirectory, *, workers: int = 1, flower: bool = True
 ) -> Stack:
-    """Fill in what the environment left open; the state directory remembers ports and secrets.
+    """Choose what the environment leaves open; the state directory keeps ports and secrets.
 
     Raises:
-        CannotRun: a port that must be ours is taken.
+        CannotRun: the port of the API or of Flower is taken, or production lacks a secret.
     """
+    _check_secrets(settings)
     _check_fixed_ports(settings, flower=flower)
     parts = embedded_parts(settings)
     ports = choose_ports(parts, read_record(directory).ports)
@@ -44,6 +46,13 @@ def resolve(
     )
 
 
+def addresses_of(settings: Settings) -> dict[str, str]:
+    """Return the settings that a command needs to reach the servers, in plain text."""
+    secret = {name: getattr(settings, name) for name in _SECRET_ADDRESSES}
+    plain: dict[str, str] = {name: getattr(settings, name) for name in _PLAIN_ADDRESSES}
+    return {name: url.get_secret_value() for name, url in secret.items() if url} | plain
+
+
 def running_settings(settings: Settings, directory: StateDirectory) -> Settings:
     """Return settings that reach the stack which `aether up` last started on this directory.
 
@@ -59,7 +68,7 @@ def running_settings(settings: Settings, directory: StateDirectory) -> Settings:
                 f"No stack was started on {directory.root}, and AETHER_{name.upper()} is not set."
             )
     chosen: dict[str, Any] = {
-        name: value if name in _NO_SECRETS else SecretStr(value)
+        name: SecretStr(value) if name in _SECRET_ADDRESSES else value
         for name, value in recorded.items()
         if not _is_set(settings, name)
     }
@@ -75,7 +84,7 @@ def embedded_parts(settings: Settings) -> tuple[str, ...]:
 
 
 def choose_ports(parts: tuple[str, ...], remembered: dict[str, int]) -> dict[str, int]:
-    """Return a free port for each part: the one it had before, where nobody took it since."""
+    """Return a free port for each server: that of its last start unless it is taken now."""
     return {
         part: remembered[part]
         if part in remembered and port_is_free(remembered[part])
@@ -94,6 +103,14 @@ def _addresses(part: str, port: int) -> dict[str, Any]:
     if part == "mongo":
         return {"mongo_url": SecretStr(f"mongodb://127.0.0.1:{port}/?directConnection=true")}
     return {"llm_url": f"http://127.0.0.1:{port}", "llm_provider": "embedded"}
+
+
+def _check_secrets(settings: Settings) -> None:
+    for role in ROLES:
+        try:
+            settings.check_secrets(role)
+        except ValueError as problem:
+            raise CannotRun(f"{problem}.") from problem
 
 
 def _check_fixed_ports(settings: Settings, *, flower: bool) -> None:

@@ -44,12 +44,12 @@ class JobRecords:
         self._inserts.commit(job)
 
     def _insert_batch(self, jobs: Sequence[Job]) -> None:
-        # A driver's own repeat of a write whose answer was lost finds its document there.
+        # The driver repeats a write whose answer was lost, and then finds its document there.
         with store_errors(within_s=_INSERT_S):
             _insert_missing(self._jobs, [_to_document(job) for job in jobs])
 
     def write_finished(self, jobs: Sequence[Job]) -> None:
-        """Store ended jobs and their settlements; a repeat writes the same again."""
+        """Store ended jobs and their settlements; a repeat changes nothing."""
         unrecorded = [_to_document(job) for job in jobs if _was_accepted_answered(job)]
         others = [_replace(_to_document(job)) for job in jobs if not _was_accepted_answered(job)]
         with store_errors():
@@ -73,7 +73,7 @@ class JobRecords:
         before: tuple[int, str] | None = None,
         status: JobStatus | None = None,
     ) -> list[Job]:
-        """Return a user's jobs, newest first, from behind the `(created_ms, id)` of `before` on."""
+        """Return a user's jobs, newest first, starting after the `(created_ms, id)` of `before`."""
         criteria: dict[str, Any] = {"user_id": user_id}
         if status is not None:
             criteria["status"] = status.value
@@ -102,7 +102,7 @@ class JobRecords:
                 .sort("created_at", 1)
                 .limit(limit)
             )
-            return [(_to_spec(document), _to_question(document)) for document in found]
+            return [(to_spec(document), to_question(document)) for document in found]
 
     def dead_letters(self, *, limit: int) -> list[Job]:
         """Return the jobs that lost their worker too often, newest first."""
@@ -125,7 +125,7 @@ class JobRecords:
             }
 
     def discard_unfinished(self, job_id: str) -> None:
-        """Remove the record of a job that was given up before its 202."""
+        """Remove the record of a job that was withdrawn before its 202."""
         with store_errors():
             self._jobs.delete_one({"_id": job_id, "status": JobStatus.QUEUED.value})
 
@@ -187,7 +187,7 @@ def _to_settlement(job: Job) -> dict[str, Any]:
 
 def _from_document(document: dict[str, Any]) -> Job:
     return Job(
-        spec=_to_spec(document),
+        spec=to_spec(document),
         status=JobStatus(document["status"]),
         attempt=document["attempt"],
         cursor=document["cursor"],
@@ -196,16 +196,17 @@ def _from_document(document: dict[str, Any]) -> Job:
         outcome=None
         if document["outcome"] is None
         else msgspec.convert(document["outcome"], Outcome),
-        question=_to_question(document),
+        question=to_question(document),
     )
 
 
-def _to_spec(document: dict[str, Any]) -> JobSpec:
+def to_spec(document: dict[str, Any]) -> JobSpec:
+    """Read the spec of a job's document."""
     return msgspec.convert(document["spec"], JobSpec)
 
 
-def _to_question(document: dict[str, Any]) -> Question:
-    """Read the question, or find it in a spec that the version before wrote."""
+def to_question(document: dict[str, Any]) -> Question:
+    """Read the question of a job's document; the version before wrote it into the spec."""
     return msgspec.convert(document.get("question") or document["spec"], Question)
 
 

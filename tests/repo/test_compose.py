@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 
 import pytest
 
+from core.settings import SECRETS, variable_of
 from ops.stack import programs
 from ops.stack.state import ROOT
 from tests.repo.compose import OWN, SERVICES, command_of
@@ -45,8 +47,29 @@ def test_every_queue_has_a_worker_in_the_local_stack():
 
 
 @pytest.mark.parametrize("service", OWN)
-def test_every_service_gets_every_setting_and_nothing_that_is_none(service):
-    assert set(SERVICES[service]["environment"]) == setting_names()
+def test_a_service_gets_every_setting_but_the_secrets_of_others(service):
+    withheld = set(programs.withheld(service))
+
+    assert set(SERVICES[service]["environment"]) == setting_names() - withheld
+
+
+def test_the_key_of_the_provider_reaches_the_workers_alone():
+    given = {name for name in OWN if "GROQ_API_KEY" in SERVICES[name]["environment"]}
+
+    assert given == {"worker"}
+
+
+def test_the_operators_document_says_who_gets_each_secret():
+    lines = (ROOT / "docs" / "operations.md").read_text().splitlines()
+    (head,) = (number for number, line in enumerate(lines) if line.startswith("  | Secret |"))
+    roles = [cell.strip() for cell in lines[head].split("|")[2:-1]]
+
+    said = {}
+    for line in takewhile(lambda line: line.startswith("  |"), lines[head + 2 :]):
+        _, names, *cells, _ = line.split("|")
+        given = tuple(role for role, cell in zip(roles, cells, strict=True) if cell.strip())
+        said |= dict.fromkeys(re.findall(r"`(\w+)`", names), given)
+    assert said == {variable_of(name): roles for name, roles in SECRETS.items()}
 
 
 def test_compose_asks_the_shell_for_settings_only():

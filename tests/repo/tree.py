@@ -6,7 +6,7 @@ import ast
 import subprocess
 from pathlib import Path
 
-from core.settings import Settings
+from core.settings import Settings, variable_of
 from ops.stack.state import ROOT
 
 #: Every package at the root; those of the product are all but what measures and tests it.
@@ -54,7 +54,4 @@ def tracked_texts() -> dict[str, str]:
 
 def setting_names() -> set[str]:
     """Return the variable of each setting."""
-    return {
-        str(field.validation_alias or f"AETHER_{name.upper()}")
-        for name, field in Settings.model_fields.items()
-    }
+    return set(map(variable_of, Settings.model_fields))

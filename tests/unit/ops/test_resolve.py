@@ -9,8 +9,9 @@ import stat
 import pytest
 
 from core.settings import read_settings
+from ops.stack.programs import embedded_programs, own_programs
 from ops.stack.readiness import free_port
-from ops.stack.resolve import choose_ports, embedded_parts, resolve, running_settings
+from ops.stack.resolve import addresses_of, choose_ports, embedded_parts, resolve, running_settings
 from ops.stack.state import CannotRun, Record, StateDirectory, read_record, write_record
 
 
@@ -82,6 +83,24 @@ def test_a_secret_of_the_environment_is_used_and_not_stored(monkeypatch, on_free
     assert "of the environment" not in json.loads(directory.secrets.read_text()).values()
 
 
+def test_production_refuses_to_generate_a_secret_or_to_embed_a_model(monkeypatch, directory):
+    monkeypatch.setenv("AETHER_ENV", "production")
+
+    with pytest.raises(CannotRun, match="AETHER_JWT_SECRET is missing"):
+        resolve(read_settings(), directory)
+
+
+def test_the_key_of_the_provider_reaches_the_workers_alone(on_free_ports, directory):
+    stack = resolve(read_settings(), directory, workers=2)
+
+    see_it = [
+        program.name
+        for program in (*own_programs(stack), *embedded_programs(stack))
+        if "GROQ_API_KEY" not in program.withheld
+    ]
+    assert see_it == ["worker-1", "worker-2"]
+
+
 def test_a_part_keeps_its_port_unless_it_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken, kept = other.getsockname()[1], free_port()
@@ -122,7 +141,10 @@ def test_a_record_that_is_no_json_is_named(directory):
 def start(directory):
     """Record a stack of the current environment as `aether up` does."""
     stack = resolve(read_settings(), directory)
-    write_record(directory, Record(stack.ports, stack.api_url, stack.flower_url, stack.addresses()))
+    write_record(
+        directory,
+        Record(stack.ports, stack.api_url, stack.flower_url, addresses_of(stack.settings)),
+    )
     return stack.settings
 
 
