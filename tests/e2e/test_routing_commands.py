@@ -37,9 +37,8 @@ def stack(tmp_path_factory, upstream):
     own.write_text(re.sub(r"(?m)^bias = .*", "bias = 5.0", RULES_FILE.read_text()))
     settings = {"AETHER_LLM_URL": upstream.url, "AETHER_ROUTING_FILE": str(own)}
     root = tmp_path_factory.mktemp("s") / "v"
-    running = RunningStack(root, "--no-sample", "--no-flower", "--workers", "1", **settings)
-    yield running
-    running.destroy()
+    with RunningStack(root, "--no-sample", "--no-flower", "--workers", "1", **settings) as running:
+        yield running
 
 
 @pytest.fixture

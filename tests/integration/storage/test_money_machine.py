@@ -72,7 +72,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self.cancellation = Cancellation(self.store, self.sweep, self.attempts, self.teams)
         self.single_flight = SingleFlight(redis, 60)
         self.user_id = new_user_id()
-        #: Of each job what its calls used, and the part of it that replies reported.
+        #: Of each job what its calls used.
         self.used = {}
 
     @precondition(lambda self: len(self.used) < MOST_JOBS)
@@ -82,7 +82,7 @@ class MoneyMachine(RuleBasedStateMachine):
         spec = make_spec(user_id=self.user_id, reserved_micros=RESERVED, team=team)
         self.store.accept(spec, QUESTION, ROOMY, None)
         self.spec = spec
-        self.used[spec.id], self.reported[spec.id] = Spent(), 0
+        self.used[spec.id] = Spent()
         return spec.id
 
     # Workers
