@@ -6,7 +6,6 @@ A model's failure is part of the reply; nothing here raises for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final, Literal
 
 import structlog
@@ -15,11 +14,12 @@ from msgspec.structs import replace
 
 from agents.answer_checks import fault_of
 from agents.plan import Turn
+from agents.reply import SILENT, Listener, Reply, as_first_text, behind_draft
 from agents.retry_policy import AskAnother, Breaker, ComeBack, GiveUp, TryAgain, next_step
 from core.chat import ChatModel, Message, ModelRequest, StreamEnd, Usage
 from core.errors import ModelError, RateLimited, TransientModelError, TurnStopped
-from core.models import Catalogue, Model, Tier, estimate_tokens
-from core.outcome import CANCELLED, OUT_OF_TIME, AgentReport, Draft, JobError
+from core.models import Catalogue, Model, estimate_tokens
+from core.outcome import CANCELLED, OUT_OF_TIME, AgentReport, JobError
 from core.stop import StopReason, StopSignal
 
 logger = structlog.get_logger(__name__)
@@ -27,39 +27,6 @@ logger = structlog.get_logger(__name__)
 Status = Literal["completed", "failed", "cancelled", "incomplete"]
 #: How long a job waits in the queue when every model's circuit is open, in seconds.
 _OPEN_CIRCUIT_WAIT_S: Final = 10.0
-
-
-class Reply(Struct, frozen=True, kw_only=True):
-    """What one agent returned; `text` may be partial unless the report says completed.
-
-    Attributes:
-        report: with this turn's usage only, failed calls and drafts included.
-        rerouted: why another tier or model answered than the turn named first; None if it did.
-        retry_in_s: the job is worth another try that much later; None when the reply is final.
-    """
-
-    text: str
-    finish_reason: str
-    report: AgentReport
-    rerouted: str | None = None
-    retry_in_s: float | None = None
-
-
-class Listener(Struct, frozen=True):
-    """Functions that are called while a reply is made.
-
-    Attributes:
-        on_text: the next piece of text.
-        on_restart: the text so far is void; the argument says why.
-        on_route: this tier and model are asked from here on; why, and the id of the model replaced.
-    """
-
-    on_text: Callable[[str], None]
-    on_restart: Callable[[str], None]
-    on_route: Callable[[Tier, Model, str, str], None]
-
-
-SILENT: Final = Listener(lambda _: None, lambda _: None, lambda *_: None)
 
 
 class _Ending(Struct, frozen=True):
@@ -133,11 +100,11 @@ class AnswerRunner:
         fault = _fault_of_draft(turn, draft)
         if fault is None:
             listener.on_text(draft.text)
-            return _as_first_text(draft)
+            return as_first_text(draft)
         model = turn.stronger.models[0]
         listener.on_route(turn.stronger.tier, model, f"cascade: {fault}", draft.report.model)
         reply = self._run(_Run(turn.stronger, booking, deadline, stop, listener))
-        return _behind_draft(reply, draft.report, fault)
+        return behind_draft(reply, draft.report, fault)
 
     def _run(self, run: _Run) -> Reply:
         """Run one turn.
@@ -250,31 +217,6 @@ def _fault_of_draft(turn: Turn, draft: Reply) -> str | None:
     if draft.report.status == "failed":
         return "the quick model failed"
     return fault_of(turn.messages[-1].content, draft.text, draft.finish_reason)
-
-
-def _as_first_text(draft: Reply) -> Reply:
-    """Return a draft that was published whole, so its first text came with its last."""
-    timing = draft.report.timing_ms
-    report = replace(draft.report, timing_ms={**timing, "first_token": timing["total"]})
-    return replace(draft, report=report, rerouted="cascade: the quick answer passed its check")
-
-
-def _behind_draft(reply: Reply, draft: AgentReport, fault: str) -> Reply:
-    """Return the stronger reply with the draft's use and time in its account."""
-    rerouted = "; ".join(filter(None, (f"cascade: {fault}", reply.rerouted)))
-    own, draft_ms = reply.report, draft.timing_ms["total"] or 0
-    first_ms = own.timing_ms["first_token"]
-    report = replace(
-        own,
-        usage=own.usage + draft.usage,
-        cost_micros=own.cost_micros + draft.cost_micros,
-        timing_ms={
-            "first_token": None if first_ms is None else first_ms + draft_ms,
-            "total": (own.timing_ms["total"] or 0) + draft_ms,
-        },
-        drafts=(Draft(model=draft.model, usage=draft.usage, cost_micros=draft.cost_micros),),
-    )
-    return replace(reply, report=report, rerouted=rerouted)
 
 
 def _ended(end: StreamEnd) -> _Ending:

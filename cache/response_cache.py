@@ -90,7 +90,7 @@ class ResponseCache:
         self._put_local(fingerprint, entry, is_session=is_session)
         data = encode(entry)
         self._redis.call(lambda redis: redis.set(_key(fingerprint), data, px=ttl_ms))
-        # After the set: who drops its copy now must find the new answer in Redis.
+        # After the set: a process that drops its copy now must find the new answer in Redis.
         if control.mode == "refresh":
             self._invalidation.publish_replaced(fingerprint)
         self._count("cache.stored", 1)

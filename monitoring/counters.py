@@ -48,6 +48,7 @@ class Counters:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="counters", daemon=True)
                 self._thread.start()
+        # After the count is in: set earlier, the thread might find nothing and wait again.
         self._has_pending.set()
 
     def count_cache_use(self, outcome: Outcome) -> None:
@@ -79,6 +80,7 @@ class Counters:
                 pipe.execute()
         except RedisError as error:
             logger.warning("counts are kept until Redis takes them", error=repr(error))
+            # A command that timed out may have been applied: counts may err upwards, never vanish.
             with self._lock:
                 self._pending.update(pending)
             self._has_pending.set()
@@ -97,6 +99,7 @@ class Counters:
 
     def _run(self) -> None:
         while True:
+            # Without counts there is nothing to wake up for.
             self._has_pending.wait()
             self._has_pending.clear()
             self.flush()

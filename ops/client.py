@@ -53,7 +53,6 @@ class ApiClient:
 
     Attributes:
         http: the HTTP client underneath, for routes without a method; it raises httpx's own errors.
-        id: the user's id; empty before a login.
         refresh_token: traded for new tokens when the access token has expired; empty without one.
 
     Args:
@@ -64,7 +63,7 @@ class ApiClient:
     def __init__(
         self, url: str, token: str | None = None, *, timeout_s: float = _TIMEOUT_S
     ) -> None:
-        self.id = self.refresh_token = ""
+        self._id = self.refresh_token = ""
         self.http = httpx.Client(
             base_url=url,
             auth=_Refresh(self),
@@ -87,6 +86,12 @@ class ApiClient:
     def authorization(self) -> str:
         """The value of the Authorization header."""
         return self.http.headers["Authorization"]
+
+    @property
+    def id(self) -> str:
+        """The user's id, from the login or, with a given token, from the API."""
+        self._id = self._id or self._get("/api/auth/me", {})["id"]
+        return self._id
 
     def login(self, email: str, password: str) -> None:
         body = {"email": email, "password": password}
@@ -141,7 +146,10 @@ class ApiClient:
     def stream(
         self, job_id: str, *, after: int = 0, **query: Any
     ) -> Iterator[dict[str, Any] | None]:
-        """Yield the job's events above `after` until the connection ends; None per heartbeat."""
+        """Yield the job's events above `after` until the connection ends; None per heartbeat.
+
+        When nothing can follow, a `job.snapshot` of the ended job is the one event.
+        """
         url, headers = f"{JOBS_PATH}/{job_id}/events", {"Last-Event-ID": str(after)}
         with (
             self._errors(),
@@ -151,6 +159,8 @@ class ApiClient:
                 response.read()
                 raise _refusal(response)
             yield from read_events(response.iter_lines())
+        if response.status_code == HTTPStatus.NO_CONTENT:
+            yield {"sequence": after, "type": JOB_SNAPSHOT, "data": self.job(job_id)}
 
     def follow(self, job_id: str) -> Iterator[dict[str, Any]]:
         """Yield the job's events up to its end; a stream that breaks is resumed where it broke.
@@ -167,12 +177,9 @@ class ApiClient:
                         yield event
                         if _is_last(event):
                             return
-                job = self.job(job_id)
-                answered_s = time.monotonic()
-                # Nothing follows: the log began anew, and ended below the cursor or at it.
-                if job["status"] in TERMINAL and job["cursor"] <= cursor:
-                    yield {"sequence": job["cursor"], "type": JOB_SNAPSHOT, "data": job}
-                    return
+                    elif self.job(job_id)["status"] in TERMINAL:
+                        # A stream whose log Redis lost stays silent; a new one has a snapshot.
+                        break
             except ClientError as error:
                 if not error.is_transient or time.monotonic() - answered_s > _RESUME_WITHIN_S:
                     raise
@@ -183,7 +190,7 @@ class ApiClient:
         """Send these tokens from now on; `tokens` is the answer to a login or a refresh."""
         self.http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
         self.refresh_token = tokens["refresh_token"]
-        self.id = tokens["user"]["id"]
+        self._id = tokens["user"]["id"]
 
     def _get(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
         with self._errors():

@@ -26,6 +26,11 @@ class Asked(Struct, frozen=True, kw_only=True):
     is_shared: bool
 
     @property
+    def shared_fingerprint(self) -> str:
+        """The fingerprint, or empty where no other job's answer may serve."""
+        return self.fingerprint if self.is_shared else ""
+
+    @property
     def use(self) -> CacheUse:
         """What the outcome of a job says that found no kept answer."""
         return CacheUse(status="miss" if self.fingerprint else "bypass")
@@ -57,7 +62,7 @@ class AnswerCache:
         is_session = spec.conversation_id is not None
         return self._cache.get(asked.fingerprint, spec.cache, is_session=is_session)
 
-    def decode(self, spec: JobSpec, data: bytes, asked: Asked) -> Hit | None:
+    def decode(self, spec: JobSpec, asked: Asked, data: bytes) -> Hit | None:
         """Return an answer that another process has just kept; None where it may not serve."""
         is_session = spec.conversation_id is not None
         return self._cache.add_encoded(asked.fingerprint, data, spec.cache, is_session=is_session)

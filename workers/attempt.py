@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from agents.answer import Listener, Reply
+from agents.reply import Listener, Reply
 from cache.entry import Hit
 from core import events
 from core.chat import Message

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 from msgspec.structs import replace
 
-from agents.answer import AnswerRunner, Reply
+from agents.answer import AnswerRunner
 from agents.plan import Planner
+from agents.reply import Reply
 from core import events
 from core.jobs import JobStatus
 from core.outcome import Answer, CacheUse, Outcome, Route
@@ -71,7 +74,8 @@ class JobRunner:
                 self._teams.start(attempt, plan, asked.fingerprint)
                 return
 
-            with self._single_flight.lead(attempt, asked) as lead:
+            to_hit = partial(self._cache.decode, spec, asked)
+            with self._single_flight.lead(attempt, asked.shared_fingerprint, to_hit) as lead:
                 if lead is None:
                     # Parked without a thread or a lease, or ended by what its leader left.
                     return

@@ -7,16 +7,16 @@ answer is not to be shared, on which everybody answers for himself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
 
+from cache.entry import Hit
 from core.jobs import JobStatus
 from core.outcome import CacheUse, JobError, Outcome
 from storage.limits.single_flight import Alone, Failed, Kept, Note, Role
 from storage.limits.single_flight import SingleFlight as SharedFlights
-from workers.answer_cache import AnswerCache, Asked
 from workers.attempt import JobAttempt, retry_while_redis_is_away
 from workers.queue import JobQueue
 
@@ -72,13 +72,14 @@ class Lead:
 class SingleFlight:
     """Decides for each job whether it makes the call, waits for one that does, or takes its end."""
 
-    def __init__(self, flights: SharedFlights, queue: JobQueue, cache: AnswerCache) -> None:
+    def __init__(self, flights: SharedFlights, queue: JobQueue) -> None:
         self._flights = flights
         self._queue = queue
-        self._cache = cache
 
     @contextmanager
-    def lead(self, attempt: JobAttempt, asked: Asked) -> Iterator[Lead | None]:
+    def lead(
+        self, attempt: JobAttempt, fingerprint: str, to_hit: Callable[[bytes], Hit | None]
+    ) -> Iterator[Lead | None]:
         """Lead the answering of a question while the block runs, unless another job does or did.
 
         Yields:
@@ -86,40 +87,46 @@ class SingleFlight:
             nothing left to do: the job was parked, ended by the leader's note, or is another
             attempt's by now.
 
+        Args:
+            fingerprint: of the question; empty for a job that shares nothing with others.
+            to_hit: turns the answer of a leader that has just ended into a hit, if it may serve.
+
         Raises:
             CoordinatorUnavailable: Redis is away.
         """
-        if not asked.is_shared:
+        if not fingerprint:
             yield Lead(self._flights, self._queue, attempt, "")
             return
-        entered = self._flights.enter(asked.fingerprint, attempt.claim)
+        entered = self._flights.enter(fingerprint, attempt.claim)
         if entered.role in (Role.PARKED, Role.LOST):
             logger.info("job left this worker unanswered", why=entered.role.value)
             yield None
             return
         if entered.role is Role.NOTE:
             # A note that cannot be used, or says that the answer is nobody else's: answer alone.
-            is_ended = self._end_by(entered.note, attempt, asked)
+            is_ended = _end_by(entered.note, attempt, to_hit)
             yield None if is_ended else Lead(self._flights, self._queue, attempt, "")
             return
-        lead = Lead(self._flights, self._queue, attempt, asked.fingerprint)
+        lead = Lead(self._flights, self._queue, attempt, fingerprint)
         with attempt.renewing(lead.renew):
             try:
                 yield lead
             finally:
                 lead.end()
 
-    def _end_by(self, note: Note | None, attempt: JobAttempt, asked: Asked) -> bool:
-        if isinstance(note, Failed):
-            error = JobError(note.code, note.message)
-            timing = attempt.time.close(rest="cache")
-            use = CacheUse(status="coalesced")
-            attempt.finish(JobStatus.FAILED, Outcome(error=error, timing_ms=timing, cache=use))
-            return True
-        hit = self._cache.decode(attempt.spec, note.data, asked) if isinstance(note, Kept) else None
-        if hit is not None:
-            attempt.finish_with_hit(hit, coalesced=True)
-        return hit is not None
+
+def _end_by(note: Note | None, attempt: JobAttempt, to_hit: Callable[[bytes], Hit | None]) -> bool:
+    """End the job as the leader's note says; False where the note ends nothing."""
+    if isinstance(note, Failed):
+        error = JobError(note.code, note.message)
+        timing = attempt.time.close(rest="cache")
+        use = CacheUse(status="coalesced")
+        attempt.finish(JobStatus.FAILED, Outcome(error=error, timing_ms=timing, cache=use))
+        return True
+    hit = to_hit(note.data) if isinstance(note, Kept) else None
+    if hit is not None:
+        attempt.finish_with_hit(hit, coalesced=True)
+    return hit is not None
 
 
 def note_of(status: JobStatus, outcome: Outcome, kept: bytes) -> Note | None:

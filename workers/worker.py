@@ -6,6 +6,7 @@ import threading
 from functools import partial
 
 from msgspec import Struct
+from redis import Redis
 
 from agents.answer import AnswerRunner
 from agents.groq.model import GroqModel
@@ -81,62 +82,77 @@ def worker() -> Worker:
 
 def _build(settings: Settings) -> Worker:
     redis = redis_client(settings)
-    database = mongo_database(settings)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
-    planner = Planner(
-        catalogue, read_rules(settings.routing_file), load_personas(), load_synthesis()
+    planner = _planner(settings, catalogue)
+    provider = _provider(settings)
+    answers = AnswerRunner(
+        RateLimitedModel(provider, _budget(settings, redis)), catalogue, SharedBreaker(redis)
     )
-    provider = GroqModel(
-        settings.groq_api_key.get_secret_value(),
-        settings.llm_url,
-        max_connections=settings.worker_threads,
-    )
-    budget = UpstreamBudget(
-        redis,
-        requests_per_minute=settings.llm_requests_per_minute,
-        tokens_per_minute=settings.llm_tokens_per_minute,
-    )
-    answers = AnswerRunner(RateLimitedModel(provider, budget), catalogue, SharedBreaker(redis))
-
     store, claims = JobStore(redis), Attempts(redis, lease_s=settings.lease_s)
-    sweep, slots = Sweep(redis, lease_s=settings.lease_s), Teams(redis, lease_s=settings.lease_s)
-    records, queue = JobRecords(database), JobQueue(celery_app)
-
-    keeper = LeaseKeeper(claims, renew_every_s=settings.lease_s / 3)
-    writer = EventWriter(claims)
+    slots, queue = Teams(redis, lease_s=settings.lease_s), JobQueue(celery_app)
+    keeper, writer = LeaseKeeper(claims, renew_every_s=settings.lease_s / 3), EventWriter(claims)
     counters = Counters(redis)
     attempts = AttemptFactory(claims, keeper, writer, catalogue, counters)
-    cache = AnswerCache(
-        ResponseCache(
-            cache_redis_client(settings), ttl_s=settings.cache_ttl_s, count=counters.count
-        ),
-        fingerprints_of(settings),
-        policy_version(settings.routing_file),
-    )
-    single_flight = SingleFlight(SharedFlights(redis, lease_s=settings.lease_s), queue, cache)
-    cancellation = Cancellation(store, sweep, claims, slots)
-    starter = TeamStarter(slots, queue, store, cancellation)
+    cache = _cache(settings, counters)
+    single_flight = SingleFlight(SharedFlights(redis, lease_s=settings.lease_s), queue)
+    sweep = Sweep(redis, lease_s=settings.lease_s)
+    starter = TeamStarter(slots, queue, store, Cancellation(store, sweep, claims, slots))
     turns = AgentTurns(slots, attempts, planner, answers, queue, starter)
     ends = RoundEnds(slots, attempts, planner, answers, cache, starter)
-
-    for loop in (keeper, writer, CancelListener(partial(listen_for_cancels, redis), keeper)):
-        loop.start()
+    records = JobRecords(mongo_database(settings))
+    sweeper = Sweeper(
+        sweep,
+        store,
+        claims,
+        EventLog(redis),
+        records,
+        queue,
+        TeamSweeper(slots, attempts, turns, ends),
+        catalogue,
+        interval_s=settings.sweep_interval_s,
+    )
+    _start(keeper, writer, CancelListener(partial(listen_for_cancels, redis), keeper))
     return Worker(
         jobs=JobRunner(attempts, planner, answers, cache, single_flight, starter),
         turns=turns,
         round_ends=ends,
-        sweeper=Sweeper(
-            sweep,
-            store,
-            claims,
-            EventLog(redis),
-            records,
-            queue,
-            TeamSweeper(slots, attempts, turns, ends),
-            catalogue,
-            interval_s=settings.sweep_interval_s,
-        ),
+        sweeper=sweeper,
         record_writer=RecordWriter(RecordStream(redis, store), records),
         provider=provider,
         catalogue=catalogue,
+    )
+
+
+def _start(*loops: LeaseKeeper | EventWriter | CancelListener) -> None:
+    for loop in loops:
+        loop.start()
+
+
+def _planner(settings: Settings, catalogue: Catalogue) -> Planner:
+    rules = read_rules(settings.routing_file)
+    return Planner(catalogue, rules, load_personas(), load_synthesis())
+
+
+def _provider(settings: Settings) -> GroqModel:
+    return GroqModel(
+        settings.groq_api_key.get_secret_value(),
+        settings.llm_url,
+        max_connections=settings.worker_threads,
+    )
+
+
+def _budget(settings: Settings, redis: Redis) -> UpstreamBudget:
+    return UpstreamBudget(
+        redis,
+        requests_per_minute=settings.llm_requests_per_minute,
+        tokens_per_minute=settings.llm_tokens_per_minute,
+    )
+
+
+def _cache(settings: Settings, counters: Counters) -> AnswerCache:
+    redis = cache_redis_client(settings)
+    return AnswerCache(
+        ResponseCache(redis, ttl_s=settings.cache_ttl_s, count=counters.count),
+        fingerprints_of(settings),
+        policy_version(settings.routing_file),
     )

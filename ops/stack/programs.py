@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pydantic import SecretStr
-
 from core.settings import SECRETS, Role, Settings, variable_of
 from ops.stack import embedded
 from ops.stack.readiness import http_answers, mongo_answers, redis_answers
@@ -18,12 +16,7 @@ from ops.stack.state import StateDirectory
 from workers import names
 
 EMBEDDED: Final = ("redis", "mongo", "llm")
-#: The settings that say where a stack's servers are.
-ADDRESSES: Final = (
-    *("redis_url", "broker_url", "cache_redis_url", "mongo_url", "mongo_database"),
-    *("llm_url", "llm_provider"),
-)
-#: Longer than any job may take, so that a drained worker ends what it has begun.
+#: Longer than any job may take, so that a worker finishes its jobs before it is killed.
 DRAIN_S: Final = 150
 _CELERY: Final = ("celery", "-A", "workers.app:celery_app")
 
@@ -70,15 +63,6 @@ class Stack:
         if not self.flower:
             return ""
         return f"http://{reachable(self.settings.flower_host)}:{self.settings.flower_port}"
-
-    def addresses(self) -> dict[str, str]:
-        """Return the settings that a command needs to reach the stack's servers."""
-        found = {name: getattr(self.settings, name) for name in ADDRESSES}
-        return {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else value
-            for name, value in found.items()
-            if value
-        }
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make a child's settings equal to this stack's."""

@@ -12,8 +12,9 @@ from ops.stack.readiness import free_port, port_is_free
 from ops.stack.state import CannotRun, StateDirectory, keep_secrets, read_record
 
 _URL: Final = {"redis": "redis_url", "mongo": "mongo_url", "llm": "llm_url"}
-#: The addresses that hold no password; the others do not show themselves in logs.
-_NO_SECRETS: Final = frozenset({"mongo_database", "llm_url", "llm_provider"})
+#: The settings that say where a stack's servers are: those that may hold a password, and others.
+_SECRET_ADDRESSES: Final = ("redis_url", "broker_url", "cache_redis_url", "mongo_url")
+_PLAIN_ADDRESSES: Final = ("mongo_database", "llm_url", "llm_provider")
 
 
 def resolve(
@@ -22,7 +23,7 @@ def resolve(
     """Choose what the environment leaves open; the state directory keeps ports and secrets.
 
     Raises:
-        CannotRun: a port that must be ours is taken, or production lacks a secret.
+        CannotRun: the port of the API or of Flower is taken, or production lacks a secret.
     """
     _check_secrets(settings)
     _check_fixed_ports(settings, flower=flower)
@@ -45,6 +46,13 @@ def resolve(
     )
 
 
+def addresses_of(settings: Settings) -> dict[str, str]:
+    """Return the settings that a command needs to reach the servers, in plain text."""
+    secret = {name: getattr(settings, name) for name in _SECRET_ADDRESSES}
+    plain: dict[str, str] = {name: getattr(settings, name) for name in _PLAIN_ADDRESSES}
+    return {name: url.get_secret_value() for name, url in secret.items() if url} | plain
+
+
 def running_settings(settings: Settings, directory: StateDirectory) -> Settings:
     """Return settings that reach the stack which `aether up` last started on this directory.
 
@@ -60,7 +68,7 @@ def running_settings(settings: Settings, directory: StateDirectory) -> Settings:
                 f"No stack was started on {directory.root}, and AETHER_{name.upper()} is not set."
             )
     chosen: dict[str, Any] = {
-        name: value if name in _NO_SECRETS else SecretStr(value)
+        name: SecretStr(value) if name in _SECRET_ADDRESSES else value
         for name, value in recorded.items()
         if not _is_set(settings, name)
     }

@@ -16,6 +16,7 @@ from ops.stack.config import write_config
 from ops.stack.leftovers import MARK, end_leftovers
 from ops.stack.logs import tail
 from ops.stack.programs import Program, Stack, embedded_programs, own_programs
+from ops.stack.resolve import addresses_of
 from ops.stack.state import CannotRun, Record, write_record
 from ops.stack.supervisor import GONE, RUNNING, Supervisor
 
@@ -41,8 +42,8 @@ def run(stack: Stack, console: Console, when_ready: Callable[[], None]) -> int:
     """
     parts, own = embedded_programs(stack), own_programs(stack)
     write_config(stack.directory, [*parts, *own])
-    record = Record(stack.ports, stack.api_url, stack.flower_url, stack.addresses())
-    write_record(stack.directory, record)
+    addresses = addresses_of(stack.settings)
+    write_record(stack.directory, Record(stack.ports, stack.api_url, stack.flower_url, addresses))
     with _interruptible(), _supervisor(stack, console) as process:
         try:
             for programs in (parts, own):

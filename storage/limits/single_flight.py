@@ -20,8 +20,8 @@ from storage.scripts import Script
 if TYPE_CHECKING:
     from redis import Redis
 
-#: How long those who come after the end are told of it, in milliseconds: a crowd may still wait in
-#: the queue then.
+#: How long jobs that enter after the leader's end get its note, in milliseconds; many may still
+#: wait in the queue when it ends.
 _NOTE_MS: Final = 30_000
 
 
@@ -69,7 +69,7 @@ class Entered(Struct, frozen=True):
 
 
 class SingleFlight:
-    """Who leads and who waits, by fingerprint; raises CoordinatorUnavailable without Redis.
+    """Leaders and parked jobs by fingerprint; raises CoordinatorUnavailable when Redis is away.
 
     A job leads, not an attempt at it: a new attempt of the leader leads again.
 
@@ -84,10 +84,10 @@ class SingleFlight:
         self._end = Script(redis, "single_flight_end")
 
     def enter(self, fingerprint: str, claim: Claim) -> Entered:
-        """Lead, or be parked, or get the leader's note, in one script; a repeat changes nothing.
+        """Make the job lead, or park it, or return the note of a leader that has just ended.
 
-        A job that is parked keeps its place, needs no event and loses no attempt. It can be
-        cancelled at once and expires by its deadline.
+        A parked job is queued without a lease; the attempt does not count, and its next claim
+        appends no `job.started`. The sweeper sends it again after a lease.
         """
         job_keys = keys.of_script(claim.job_id)
         arguments = [claim.job_id, claim.fence, self._lease_ms, _encode(Alone())]
@@ -108,7 +108,7 @@ class SingleFlight:
         """Stop leading and release the parked jobs, which are due for the sweeper now.
 
         Args:
-            note: what those get who enter within 30 s; None has the next of them lead.
+            note: what jobs get that enter within 30 s; with None the next to enter leads.
 
         Returns:
             the released jobs, to be published; none when the job does not lead.

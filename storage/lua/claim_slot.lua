@@ -1,7 +1,7 @@
 -- Give one slot of a job to a worker: a new attempt with a new fence and a lease.
 -- KEYS  1 job, 2 events, 3 dispatch
 -- ARGV  1 job id, 2 slot, 3 fence, 4 lease ms, 5 at (ISO), 6 most attempts, 7 data of job.retrying with the attempt 0,
---       or '' when readers are not to be told of a new attempt
+--       or '' to append no event
 -- Answer: {'claimed', spec, question or nil, plan, attempt, queued ms, deadline ms, accepted ms, started ms}
 --         | {'held'} (a live worker has it, or its turn has not come) | {'done'} | {'over'} (the job has ended or is to
 --         end, or the slot is out of attempts)

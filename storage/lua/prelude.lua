@@ -63,7 +63,7 @@ local function close_slots(job_id, dispatch)
 end
 
 -- Put the job or slot back in the queue for a while; its attempt does not count. One that is to be cancelled is due
--- at once, for only the sweeper can end what no worker holds.
+-- at once, because only the sweeper can end a job that no worker holds.
 local function give_back(job_id, slot, dispatch, wait_ms)
   redis.call('HSET', KEYS[1], slot == '' and 'status' or field(slot, 'state'), 'queued')
   redis.call('HINCRBY', KEYS[1], field(slot, 'attempt'), -1)
@@ -72,7 +72,7 @@ local function give_back(job_id, slot, dispatch, wait_ms)
   redis.call('ZADD', dispatch, due, entry(job_id, slot))
 end
 
--- Add what model calls used to the job's account. Whoever ends the job adds his own calls to it, see `write_end`.
+-- Add what model calls used to the job's account. The script that ends the job adds its caller's own calls to it.
 local function add_used(input, cached, output, micros)
   redis.call('HINCRBY', KEYS[1], 'used_input', input)
   redis.call('HINCRBY', KEYS[1], 'used_cached', cached)
@@ -82,7 +82,7 @@ end
 
 local unpublished = {}
 
--- Give an event the job's next number and keep it; `publish` sends it to those who listen.
+-- Give an event the job's next number and keep it; `publish` sends it to the listeners.
 local function append_event(job_id, type, at, data)
   local sequence = redis.call('HINCRBY', KEYS[1], 'seq', 1)
   local body = '{"sequence":' .. sequence .. ',"type":"' .. type .. '","job_id":"' .. job_id

@@ -1,4 +1,4 @@
--- Stop leading, leave a note for those who come next, and make the parked jobs due for the sweeper.
+-- Stop leading, leave a note for jobs that enter later, and make the parked jobs due for the sweeper.
 -- KEYS  1 leader, 2 parked, 3 note; and the dispatch index of each parked job's shard, which only the script knows
 -- ARGV  1 job id, 2 note or '', 3 for how long it is kept, ms, 4 name of a dispatch index, with %s for the shard
 -- Answer: the parked jobs that still wait, oldest first; none when the job does not lead

@@ -1,11 +1,11 @@
--- Lead the answering of a question, be told how it was answered just now, or wait for the leader: a job that waits is
--- parked, back in the queue without a lease, and its attempt does not count.
+-- Make a job lead the answering of its question, return the note of a leader that has just ended, or park the job: put
+-- it back in the queue without a lease, its attempt not counted, until the leader ends.
 -- KEYS  1 job, 2 events (unused), 3 dispatch, 4 leader, 5 parked, 6 note
 -- ARGV  1 job id, 2 fence, 3 lease ms, 4 the note 'alone'
 -- Answer: {'lead'} | {'parked'} | {'note', note} | {'lost'} (the fence is not the current one; nothing is changed)
 local job_id, fence, lease_ms, alone = unpack(ARGV)
 local dispatch, leader_key, parked_key, note_key = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
--- Longer than any leader; whoever is parked comes again after a lease in any case.
+-- Longer than any leader takes; a parked job comes back after a lease in any case.
 local PARKED_KEPT_MS = 3600000
 
 if not holds('', fence) then
@@ -28,7 +28,7 @@ if not note then
   return {'lead'}
 end
 if note == alone then
-  -- The note is gone after a while; the job is not to wait for another leader then.
+  -- The note expires; this job must not be parked behind another leader after that.
   redis.call('HSET', KEYS[1], 'alone', 1)
 end
 return {'note', note}

@@ -44,12 +44,12 @@ class JobRecords:
         self._inserts.commit(job)
 
     def _insert_batch(self, jobs: Sequence[Job]) -> None:
-        # A driver's own repeat of a write whose answer was lost finds its document there.
+        # The driver repeats a write whose answer was lost, and then finds its document there.
         with store_errors(within_s=_INSERT_S):
             _insert_missing(self._jobs, [_to_document(job) for job in jobs])
 
     def write_finished(self, jobs: Sequence[Job]) -> None:
-        """Store ended jobs and their settlements; a repeat writes the same again."""
+        """Store ended jobs and their settlements; a repeat changes nothing."""
         unrecorded = [_to_document(job) for job in jobs if _was_accepted_answered(job)]
         others = [_replace(_to_document(job)) for job in jobs if not _was_accepted_answered(job)]
         with store_errors():
@@ -73,7 +73,7 @@ class JobRecords:
         before: tuple[int, str] | None = None,
         status: JobStatus | None = None,
     ) -> list[Job]:
-        """Return a user's jobs, newest first, from behind the `(created_ms, id)` of `before` on."""
+        """Return a user's jobs, newest first, starting after the `(created_ms, id)` of `before`."""
         criteria: dict[str, Any] = {"user_id": user_id}
         if status is not None:
             criteria["status"] = status.value
@@ -125,7 +125,7 @@ class JobRecords:
             }
 
     def discard_unfinished(self, job_id: str) -> None:
-        """Remove the record of a job that was given up before its 202."""
+        """Remove the record of a job that was withdrawn before its 202."""
         with store_errors():
             self._jobs.delete_one({"_id": job_id, "status": JobStatus.QUEUED.value})
 

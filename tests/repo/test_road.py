@@ -12,10 +12,6 @@ from tests.repo import road
 from tests.repo.program import Program
 from tests.repo.reading import Terms
 
-#: True once `workers/run_job.JobRunner.run` tells the life of a job.
-IS_REBUILT = False
-rebuilt = pytest.mark.skipif(not IS_REBUILT, reason="the workers are being rebuilt")
-
 #: A class whose objects know the id of their job, and one with a method to be found.
 CLAIMS = """
     class Claim:
@@ -238,7 +234,6 @@ def ours():
     return road.read_program()
 
 
-@rebuilt
 def test_job_can_be_followed_to_its_terminal_event_without_a_doubt():
     found = road.road_of_a_job(ours())
 
@@ -246,7 +241,6 @@ def test_job_can_be_followed_to_its_terminal_event_without_a_doubt():
     assert found.doubtful == []
 
 
-@rebuilt
 def test_reader_of_a_job_returns_and_looks_up_at_most_three_times():
     found = road.road_of_a_job(ours())
 
@@ -254,6 +248,5 @@ def test_reader_of_a_job_returns_and_looks_up_at_most_three_times():
     assert len(found.upward) <= 3, found.upward
 
 
-@rebuilt
 def test_main_road_has_at_most_seven_files():
     assert len(road.main_road(ours())) <= 7

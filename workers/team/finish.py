@@ -8,8 +8,9 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
-from agents.answer import AnswerRunner, Reply
+from agents.answer import AnswerRunner
 from agents.plan import Planner
+from agents.reply import Reply
 from core import events
 from core.chat import Usage
 from core.errors import SlotUnavailable

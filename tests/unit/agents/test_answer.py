@@ -7,8 +7,9 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from agents.answer import AnswerRunner, Listener
+from agents.answer import AnswerRunner
 from agents.plan import Turn, fallbacks_of
+from agents.reply import Listener
 from core.chat import Message, StreamEnd, TextDelta, Usage
 from core.errors import (
     ModelMissing,

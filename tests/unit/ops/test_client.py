@@ -79,7 +79,6 @@ END = (3, "job.completed", {"status": "completed"})
 def test_events_continue_after_the_last_one_when_a_stream_breaks(server, api):
     server.answers = [
         frames((1, "job.queued", {}), (2, "job.started", {})),
-        answer(RUNNING),
         problem(503, "coordinator_unavailable"),
         frames(END),
     ]
@@ -92,14 +91,18 @@ def test_events_continue_after_the_last_one_when_a_stream_breaks(server, api):
 
 
 def test_events_end_with_the_job_when_no_event_can_follow(server, api):
-    server.answers = [
-        frames((4, "job.snapshot", RUNNING)),
-        answer(ENDED),
-    ]
+    server.answers = [frames((4, "job.snapshot", RUNNING)), (204, "text/plain", b""), answer(ENDED)]
 
     events = list(api.follow("job_1"))
 
     assert [event["data"] for event in events] == [RUNNING, ENDED]
+
+
+def test_silent_stream_is_opened_again_when_the_job_has_ended(server, api):
+    silent = (200, "text/event-stream", b": alive\n\n: alive\n\n")
+    server.answers = [silent, answer(ENDED), frames(END)]
+
+    assert [event["sequence"] for event in api.follow("job_1")] == [3]
 
 
 def test_refused_stream_is_not_requested_again(server, api):
@@ -146,6 +149,13 @@ def test_refusal_is_raised_when_the_refresh_is_refused_too(server):
         api.login("ada@example.org", "correct horse")
         with pytest.raises(ClientError, match="unauthenticated"):
             api.job("job_1")
+
+
+def test_id_is_the_tokens_users_when_there_was_no_login(server, api):
+    server.answers = [answer({"id": "usr_2"})]
+
+    assert (api.id, api.id) == ("usr_2", "usr_2")
+    assert [path for _, path, _ in server.seen] == ["/api/auth/me"]
 
 
 def test_find_returns_none_when_there_is_no_such_job(server, api):

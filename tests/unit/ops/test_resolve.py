@@ -11,7 +11,7 @@ import pytest
 from core.settings import read_settings
 from ops.stack.programs import embedded_programs, own_programs
 from ops.stack.readiness import free_port
-from ops.stack.resolve import choose_ports, embedded_parts, resolve, running_settings
+from ops.stack.resolve import addresses_of, choose_ports, embedded_parts, resolve, running_settings
 from ops.stack.state import CannotRun, Record, StateDirectory, read_record, write_record
 
 
@@ -141,7 +141,10 @@ def test_a_record_that_is_no_json_is_named(directory):
 def start(directory):
     """Record a stack of the current environment as `aether up` does."""
     stack = resolve(read_settings(), directory)
-    write_record(directory, Record(stack.ports, stack.api_url, stack.flower_url, stack.addresses()))
+    write_record(
+        directory,
+        Record(stack.ports, stack.api_url, stack.flower_url, addresses_of(stack.settings)),
+    )
     return stack.settings
 
 

@@ -71,7 +71,7 @@ class Road:
             Planner(CATALOGUE, read_rules(), load_personas(), load_synthesis()),
             AnswerRunner(self.model, CATALOGUE, Circuits()),
             cache,
-            SingleFlight(self.flights, self.queue, cache),
+            SingleFlight(self.flights, self.queue),
             self.teams,
         )
 
