@@ -18,16 +18,21 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-faults lint bench lock sbom clean help
+.PHONY: run test test-all test-faults test-pythons lint bench lock sbom clean help
 
 run: $(RUN_STAMP) ## Install what is missing and start everything; Ctrl-C stops it
 	@$(BIN)/python -m ops.cli up
 
 test: $(DEV_STAMP) $(IMAGE_STAMP) ## Run all tests against real servers that the tests start themselves
-	@$(BIN)/python -m pytest -rs tests/repo tests/unit tests/integration tests/e2e tests/faults
+	@$(BIN)/python -m pytest -rs tests/repo tests/unit tests/integration tests/e2e tests/faults tests/containers
+
+test-all: test test-faults test-pythons ## Run all tests with every long variant and on every Python
 
 test-faults: $(DEV_STAMP) ## Run the tests of faults with their long variants; takes ten minutes
 	@$(BIN)/python -m pytest -m "long or not long" tests/faults tests/integration/storage/test_job_machine.py
+
+test-pythons: $(DEV_STAMP) ## Install the lock and answer a job on each other Python that is found
+	@$(BIN)/python -m pytest -rs -m long tests/pythons
 
 lint: $(DEV_STAMP) ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .
