@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from core.events import answer_text
 from tests.services import wait_until
 
 TERMINAL = {"completed", "failed", "cancelled", "incomplete"}
@@ -16,12 +17,17 @@ JOBS = "/api/ai/v4/jobs"
 
 
 class ApiClient:
-    """A fresh demo user's client; `http` is there for what has no method."""
+    """The client of a user, a fresh demo user unless `authorization` is one's header.
 
-    def __init__(self, url: str) -> None:
+    `http` is there for what has no method.
+    """
+
+    def __init__(self, url: str, authorization: str = "") -> None:
         self.http = httpx.Client(base_url=url, timeout=60)
-        tokens = self.http.post("/api/auth/demo-login").raise_for_status().json()
-        self.http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+        if not authorization:
+            login = self.http.post("/api/auth/demo-login").raise_for_status().json()
+            authorization = f"Bearer {login['access_token']}"
+        self.http.headers["Authorization"] = authorization
 
     def close(self) -> None:
         self.http.close()
@@ -96,11 +102,5 @@ def read_events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
 
 
 def text_of(events: list[dict[str, Any]]) -> str:
-    """Return the answer that the events tell, starting anew with each attempt."""
-    text = ""
-    for event in events:
-        if event["type"] == "job.retrying":
-            text = ""
-        elif event["type"] == "answer.delta":
-            text += event["data"]["text"]
-    return text
+    """Return the answer that the events add up to."""
+    return answer_text((event["type"], event["data"]) for event in events)

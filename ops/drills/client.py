@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
 import httpx
+
+from core.events import JOB_SNAPSHOT
 
 _CHAT: Final = "/api/ai/v4/chat/optimized"
 _JOBS: Final = "/api/ai/v4/jobs"
@@ -15,21 +18,23 @@ _SILENCE_S: Final = 20.0
 
 
 class DrillUser:
-    """A fresh demo user; any number of threads may speak for it.
+    """A user, a fresh demo user unless `authorization` is one's header; any thread may use it.
 
     Methods raise httpx.HTTPError when the API is away or refuses, but where they say otherwise.
     """
 
-    def __init__(self, api_url: str) -> None:
+    def __init__(self, api_url: str, authorization: str = "") -> None:
         self._http = httpx.Client(
             base_url=api_url,
             timeout=httpx.Timeout(_SILENCE_S, connect=5.0),
             limits=httpx.Limits(max_connections=None),
             trust_env=False,
         )
-        login = self._http.post("/api/auth/demo-login").raise_for_status().json()
-        self._http.headers["Authorization"] = f"Bearer {login['access_token']}"
-        self.id: str = login["user"]["id"]
+        if not authorization:
+            login = self._http.post("/api/auth/demo-login").raise_for_status().json()
+            authorization = f"Bearer {login['access_token']}"
+        self._http.headers["Authorization"] = authorization
+        self.id: str = self._http.get("/api/auth/me").raise_for_status().json()["id"]
 
     def close(self) -> None:
         self._http.close()
@@ -60,7 +65,11 @@ class DrillUser:
         return self._http.delete(f"{_JOBS}/{job_id}").status_code
 
     def events(self, job_id: str, *, after: int) -> Iterator[dict[str, Any] | None]:
-        """Yield the job's events above `after` as they come; None for each sign of life."""
+        """Yield the job's events above `after` as they come; None for each sign of life.
+
+        Where the server says that the client has seen the end, a snapshot of the job is the one
+        event.
+        """
         headers = {"Last-Event-ID": str(after)}
         with self._http.stream("GET", f"{_JOBS}/{job_id}/events", headers=headers) as response:
             response.raise_for_status()
@@ -70,3 +79,5 @@ class DrillUser:
                     yield event
                 elif line.startswith(":"):
                     yield None
+        if response.status_code == HTTPStatus.NO_CONTENT:
+            yield {"sequence": after, "type": JOB_SNAPSHOT, "data": self.job(job_id)}

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ops.drills.faults import kill
 from tests.api_client import ApiClient, text_of
+from tests.faults.harm import WORKERS
 from tests.services import wait_until
 
 pytestmark = pytest.mark.faults
-
-WORKERS = ("worker-1", "worker-2")
 
 
 @pytest.fixture
@@ -60,13 +60,12 @@ def heard(user, job_id):
     return text_of(user.job(job_id, after=0)["events"])
 
 
-def test_another_leads_when_the_leader_is_killed(stack, ask, settle, upstream):
+def test_another_leads_when_the_leader_is_killed(target, ask, settle, upstream):
     user, ids = ask("Who leads? [[stub:tokens=60 gap_ms=50]]", 6)
     wait_until(lambda: all(heard(user, job_id) for job_id in ids), 20, "all to hear something")
     before = upstream()["requests"]
 
-    for name in WORKERS:
-        stack.kill_program(name)
+    kill(target, *WORKERS)
     ended = settle(60)
 
     assert {ended[job_id] for job_id in ids} == {"completed"}

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
-from ops.stack.supervisor import RUNNING
+from ops.drills.faults import frozen, kill
 from storage import keys
 from tests.api_client import text_of
+from tests.faults.harm import WORKERS
 from tests.services import wait_until
 from workers import names
 
 pytestmark = pytest.mark.faults
 
-WORKERS = ("worker-1", "worker-2")
 THREE = ["dev", "sage", "luna"]
 
 
@@ -43,23 +40,12 @@ def state_of(redis, job_id, slot):
     return found.decode() if found else None
 
 
-def kill_all(stack):
-    """Kill every worker at once and wait until others are there."""
-    old = {name: stack.kill_program(name) for name in WORKERS}
-
-    def are_back():
-        now = stack.programs
-        return all(now[n].state == RUNNING and now[n].pid != pid for n, pid in old.items())
-
-    wait_until(are_back, 30, "workers to be restarted")
-
-
 def started(events, agent):
     return sum(e["type"] == "agent.started" and e["data"]["agent"] == agent for e in events)
 
 
 def test_finished_agents_are_not_asked_again_when_workers_die_in_a_turn(
-    stack, redis, submit, user, settle, upstream
+    target, redis, submit, user, settle, upstream
 ):
     job_id = submit("Hi [[stub@luna:tokens=60 gap_ms=50]]")
     wait_until(
@@ -68,7 +54,7 @@ def test_finished_agents_are_not_asked_again_when_workers_die_in_a_turn(
         "two agents to be through",
     )
 
-    kill_all(stack)
+    kill(target, *WORKERS)
     ended = settle()
 
     events = user.events(job_id)
@@ -79,9 +65,7 @@ def test_finished_agents_are_not_asked_again_when_workers_die_in_a_turn(
     assert user.job(job_id)["degraded"] is False
 
 
-def test_job_ends_when_its_chord_is_lost_between_header_and_body(
-    stack, redis, submit, user, settle
-):
+def test_job_ends_when_its_chord_is_lost_between_header_and_body(redis, submit, user, settle):
     job_id = submit("Hi [[stub:first_ms=600]]")
     wait_until(lambda: state_of(redis, job_id, "1.luna") == "running", 20, "the agents to begin")
     for key in redis.scan_iter("celery-taskset-meta-*"):
@@ -93,7 +77,7 @@ def test_job_ends_when_its_chord_is_lost_between_header_and_body(
     assert user.job(job_id)["synthesis"]["status"] == "completed"
 
 
-def test_synthesis_begins_again_when_workers_die_in_it(stack, redis, submit, user, settle):
+def test_synthesis_begins_again_when_workers_die_in_it(target, redis, submit, user, settle):
     job_id = submit("Hi [[stub@synthesis:tokens=60 gap_ms=50]]")
     wait_until(lambda: state_of(redis, job_id, "1.end") == "running", 20, "the synthesis")
     wait_until(
@@ -102,7 +86,7 @@ def test_synthesis_begins_again_when_workers_die_in_it(stack, redis, submit, use
         "its first words",
     )
 
-    kill_all(stack)
+    kill(target, *WORKERS)
     ended = settle()
 
     events = user.events(job_id)
@@ -112,7 +96,7 @@ def test_synthesis_begins_again_when_workers_die_in_it(stack, redis, submit, use
     assert text_of(events) == user.job(job_id)["answer"]["text"]
 
 
-def test_agent_fails_alone_when_its_worker_dies_each_time(stack, redis, submit, user, settle):
+def test_agent_fails_alone_when_its_worker_dies_each_time(target, redis, submit, user, settle):
     job_id = submit("Hi [[stub@luna:stall_before]]")
     for attempt in ("1", "2", "3"):
         wait_until(
@@ -120,7 +104,7 @@ def test_agent_fails_alone_when_its_worker_dies_each_time(stack, redis, submit, 
             30,
             f"attempt {attempt}",
         )
-        kill_all(stack)
+        kill(target, *WORKERS)
 
     ended = settle()
 
@@ -131,19 +115,13 @@ def test_agent_fails_alone_when_its_worker_dies_each_time(stack, redis, submit, 
     assert fate["dev"] is fate["sage"] is None
 
 
-def test_nothing_is_done_twice_when_every_header_comes_twice(stack, redis, submit, user, settle):
-    frozen = [stack.programs[name].pid for name in WORKERS]
+def test_nothing_is_done_twice_when_every_header_comes_twice(target, redis, submit, user, settle):
     job_id = submit("Hi [[stub:first_ms=200]]")
     wait_until(lambda: redis.hexists(keys.job(job_id), "slots"), 20, "the chord")
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(target, *WORKERS):
         for queue in (names.AGENT_QUEUE, names.FINISH_QUEUE):
             for message in redis.lrange(queue, 0, -1):
                 redis.lpush(queue, message)
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
 
     ended = settle()
 
@@ -153,11 +131,11 @@ def test_nothing_is_done_twice_when_every_header_comes_twice(stack, redis, submi
     assert sum(event["type"] == "synthesis.started" for event in events) == 1
 
 
-def test_job_ends_when_redis_restarts_while_agents_report(stack, redis, submit, user, settle):
+def test_job_ends_when_redis_restarts_while_agents_report(target, redis, submit, user, settle):
     job_ids = [submit(f"Hi {n} [[stub:first_ms={200 * n}]]") for n in range(1, 6)]
     wait_until(lambda: state_of(redis, job_ids[0], "1.luna") == "done", 20, "the first report")
 
-    stack.kill_program("redis")
+    kill(target, "redis")
     ended = settle(90)
 
     assert {ended[job_id] for job_id in job_ids} == {"completed"}

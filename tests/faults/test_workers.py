@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import psutil
 import pytest
 
 from core.ids import SHARDS
+from ops.drills.faults import await_others, frozen, kill, signal_trees
 from storage import keys
 from storage.jobs.store import JobStore
-from tests.faults.harm import WORKERS, await_other_pid, frozen, kill, make_due
+from tests.faults.harm import WORKERS, make_due
 from tests.jobs import ROOMY, make_spec
 from tests.services import wait_until
 
@@ -39,14 +38,12 @@ def is_decided(redis, mongo, job_id):
 @pytest.mark.parametrize(
     ("kills", "jobs_each"), [(2, 10), pytest.param(30, 10, marks=pytest.mark.long)]
 )
-def test_no_job_is_lost_when_workers_are_killed_at_random(
-    kills, jobs_each, stack, crowd, streaming, settle
-):
+def test_no_job_is_lost_when_workers_are_killed_at_random(kills, jobs_each, target, crowd, settle):
     chooser = random.Random(kills)
     for _ in range(kills):
         job_ids = crowd.submit(jobs_each, "tokens=40 gap_ms=50")
-        wait_until(lambda ids=job_ids: streaming(ids) >= jobs_each // 2, 30, "answers to begin")
-        kill(stack, chooser.choice(WORKERS))
+        wait_until(lambda ids=job_ids: crowd.answering(ids) >= jobs_each // 2, 30, "answers")
+        kill(target, chooser.choice(WORKERS))
         # A job that meets three kills is given up, and this is not about those.
         wait_until(lambda ids=job_ids: crowd.are_over(ids), 60, "the jobs' ends")
 
@@ -54,11 +51,11 @@ def test_no_job_is_lost_when_workers_are_killed_at_random(
     assert len(crowd.job_ids) == kills * jobs_each
 
 
-def test_readers_see_one_answer_when_its_worker_was_killed(stack, crowd, streaming, settle):
+def test_readers_see_one_answer_when_its_worker_was_killed(target, crowd, settle):
     (job_id,) = crowd.submit(1, "tokens=60 gap_ms=50")
-    wait_until(lambda: streaming([job_id]), 20, "the answer to begin")
+    wait_until(lambda: crowd.answering([job_id]), 20, "the answer to begin")
 
-    kill(stack, *WORKERS)
+    kill(target, *WORKERS)
     events = crowd.owner(job_id).events(job_id)
 
     retrying = next(event for event in events if event["type"] == "job.retrying")
@@ -68,13 +65,14 @@ def test_readers_see_one_answer_when_its_worker_was_killed(stack, crowd, streami
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.long)])
-def test_every_job_finishes_when_workers_freeze_and_are_killed(rounds, stack, crowd, redis, settle):
+def test_every_job_finishes_when_workers_freeze_and_are_killed(
+    rounds, target, crowd, redis, settle
+):
     for _ in range(rounds):
-        for name in WORKERS:
-            os.kill(stack.programs[name].pid, signal.SIGSTOP)
+        signal_trees([target.pids()[name] for name in WORKERS], signal.SIGSTOP)
         # Redis hands what idle workers wait for to connections that nobody reads any more.
         job_ids = crowd.submit(20)
-        kill(stack, *WORKERS)
+        kill(target, *WORKERS)
         make_due(redis, job_ids)
 
         ended = settle()
@@ -95,21 +93,20 @@ def test_accept_is_undone_when_the_api_died_before_the_record(redis, mongo, sett
 
 
 def test_promise_is_kept_or_never_made_when_the_api_is_killed_while_it_stores(
-    stack, crowd, redis, mongo, settle
+    target, crowd, redis, mongo, settle
 ):
     crowd.submit(1)
     # Every process of the API has to have seen the user.
     crowd.jobs(crowd.job_ids * 16)
     user = crowd.owner(crowd.job_ids[0])
-    with ThreadPoolExecutor(5) as pool, frozen(stack, "mongo"):
+    with ThreadPoolExecutor(5) as pool, frozen(target, "mongo"):
         answers = [pool.submit(user.submit, f"Question {number}") for number in range(5)]
         wait_until(lambda: len(begun(redis, crowd)) == 5, 10, "the jobs to be taken in")
         job_ids = begun(redis, crowd)
-        master = psutil.Process(stack.programs["api"].pid)
         # Without their master the processes that serve would go on for a moment.
-        for process in (master, *master.children()):
-            process.kill()
-    await_other_pid(stack, "api", master.pid)
+        pids = {"api": target.pids()["api"]}
+        signal_trees(pids.values(), signal.SIGKILL)
+    await_others(target, pids)
     make_due(redis, job_ids)
 
     wait_until(
