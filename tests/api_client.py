@@ -71,9 +71,13 @@ class ApiClient:
         *,
         after: int | None = None,
         stop_after: int | None = None,
+        stop_at: str = "",
         **query: Any,
     ) -> list[dict[str, Any]]:
-        """Read the stream from behind `after` to its end, or drop it after so many events."""
+        """Read the stream from behind `after` to its end.
+
+        It is dropped after `stop_after` events, or at the first of the type `stop_at`.
+        """
         headers = {} if after is None else {"Last-Event-ID": str(after)}
         path = f"{JOBS}/{job_id}/events"
         with self.http.stream("GET", path, headers=headers, params=query) as response:
@@ -81,7 +85,7 @@ class ApiClient:
             seen = []
             for event in read_events(response.iter_lines()):
                 seen.append(event)
-                if len(seen) == stop_after:
+                if len(seen) == stop_after or event["type"] == stop_at:
                     break
             return seen
 

@@ -47,7 +47,7 @@ def target(stack: RunningStack) -> Iterator[Target]:
     """The stack for the kit; after the test all of it has to run without a human's help."""
     target = find_target(stack.directory, is_own=True)
     yield target
-    wait_until(target.is_whole, 30, "every program to run again")
+    wait_until(target.is_whole, 60, "every program to run again")
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def settle(
 ) -> Callable[..., dict[str, str]]:
     """Return what waits for the crowd's jobs, checks every invariant and says how each ended."""
 
-    def settle(within_s: float = 40.0, *, log_survives: bool = True) -> dict[str, str]:
+    def settle(within_s: float = 60.0, *, log_survives: bool = True) -> dict[str, str]:
         evidence = gather(target, crowd.load, within_s=within_s)
         assert judge(evidence, log_survives=log_survives).violations == ()
         return {job.job_id: job.status for job in evidence.jobs}

@@ -38,7 +38,7 @@ def test_upstream_is_called_once_a_job_when_every_message_comes_many_times(
     deliver_again(redis, messages)
     ended = settle()
     tags = deliver_again(redis, messages)
-    wait_until(lambda: is_drained(redis, tags), 30, "the repeats to be taken")
+    wait_until(lambda: is_drained(redis, tags), 60, "the repeats to be taken")
 
     assert ended == settle() == dict.fromkeys(job_ids, "completed")
     assert upstream()["requests"] == 10

@@ -35,6 +35,14 @@ def is_decided(redis, mongo, job_id):
     return job.is_terminal and record["status"] == job.status.value
 
 
+def was_promised(answer):
+    """Say whether a submission was accepted; else it was refused, or cut off with the API."""
+    try:
+        return answer.result().status_code != 503
+    except httpx.TransportError:
+        return False
+
+
 @pytest.mark.parametrize(
     ("kills", "jobs_each"), [(2, 10), pytest.param(30, 10, marks=pytest.mark.long)]
 )
@@ -42,7 +50,7 @@ def test_no_job_is_lost_when_workers_are_killed_at_random(kills, jobs_each, targ
     chooser = random.Random(kills)
     for _ in range(kills):
         job_ids = crowd.submit(jobs_each, "tokens=40 gap_ms=50")
-        wait_until(lambda ids=job_ids: crowd.answering(ids) >= jobs_each // 2, 30, "answers")
+        wait_until(lambda ids=job_ids: crowd.answering(ids) >= jobs_each // 2, 60, "answers")
         kill(target, chooser.choice(WORKERS))
         # A job that meets three kills is given up, and this is not about those.
         wait_until(lambda ids=job_ids: crowd.are_over(ids), 60, "the jobs' ends")
@@ -53,7 +61,7 @@ def test_no_job_is_lost_when_workers_are_killed_at_random(kills, jobs_each, targ
 
 def test_readers_see_one_answer_when_its_worker_was_killed(target, crowd, settle):
     (job_id,) = crowd.submit(1, "tokens=60 gap_ms=50")
-    wait_until(lambda: crowd.answering([job_id]), 20, "the answer to begin")
+    wait_until(lambda: crowd.answering([job_id]), 60, "the answer to begin")
 
     kill(target, *WORKERS)
     events = crowd.owner(job_id).events(job_id)
@@ -87,7 +95,7 @@ def test_accept_is_undone_when_the_api_died_before_the_record(redis, mongo, sett
 
     redis.zadd(keys.dispatch(spec.id), {spec.id: 1})
 
-    wait_until(lambda: store.get(spec.id) is None, 15, "the sweeper to undo it")
+    wait_until(lambda: store.get(spec.id) is None, 60, "the sweeper to undo it")
     assert settle() == {}
     assert mongo["jobs"].find_one({"_id": spec.id}) is None
 
@@ -101,18 +109,18 @@ def test_promise_is_kept_or_never_made_when_the_api_is_killed_while_it_stores(
     user = crowd.owner(crowd.job_ids[0])
     with ThreadPoolExecutor(5) as pool, frozen(target, "mongo"):
         answers = [pool.submit(user.submit, f"Question {number}") for number in range(5)]
-        wait_until(lambda: len(begun(redis, crowd)) == 5, 10, "the jobs to be taken in")
-        job_ids = begun(redis, crowd)
-        # Without their master the processes that serve would go on for a moment.
         pids = {"api": target.pids()["api"]}
+        wait_until(lambda: begun(redis, crowd), 60, "a job to be taken in")
         signal_trees(pids.values(), signal.SIGKILL)
+        job_ids = begun(redis, crowd)
     await_others(target, pids)
     make_due(redis, job_ids)
 
     wait_until(
         lambda: all(is_decided(redis, mongo, job_id) for job_id in job_ids),
-        *(40, "every job to be kept or undone"),
+        *(60, "every job to be kept or undone"),
     )
 
-    assert {type(answer.exception()) for answer in answers} == {httpx.RemoteProtocolError}
+    assert job_ids
+    assert not any(was_promised(answer) for answer in answers)
     settle()
