@@ -1,19 +1,30 @@
 # PYTHON=python3.12 chooses the interpreter that .venv is made with.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
+# Venvs beside .venv: what the image installs, the compiler of the locks, other Pythons.
+VENVS := .venvs
+UV := $(VENVS)/lock/bin/uv
 RUN_STAMP := $(VENV)/.stamp-run
 DEV_STAMP := $(VENV)/.stamp-dev
+IMAGE_STAMP := $(VENVS)/image/.stamp
+SBOM ?= dist/sbom.cdx.json
+
+PIP := -m pip install --quiet --disable-pip-version-check --no-input
+# A lock names every package, so nothing is resolved and each file is checked by its hash.
+LOCKED := $(PIP) --require-hashes --no-deps --only-binary :all:
+COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --only-binary :all: --no-emit-index-url --annotation-style line \
+	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-faults lint bench clean help
+.PHONY: run test test-faults lint bench lock sbom clean help
 
 run: $(RUN_STAMP) ## Install what is missing and start everything; Ctrl-C stops it
 	@$(BIN)/python -m ops.cli up
 
-test: $(DEV_STAMP) ## Run all tests against real servers that the tests start themselves
-	@$(BIN)/python -m pytest tests/repo tests/unit tests/integration tests/e2e tests/faults
+test: $(DEV_STAMP) $(IMAGE_STAMP) ## Run all tests against real servers that the tests start themselves
+	@$(BIN)/python -m pytest -rs tests/repo tests/unit tests/integration tests/e2e tests/faults
 
 test-faults: $(DEV_STAMP) ## Run the tests of faults with their long variants; takes ten minutes
 	@$(BIN)/python -m pytest -m "long or not long" tests/faults tests/integration/storage/test_job_machine.py
@@ -27,27 +38,50 @@ lint: $(DEV_STAMP) ## Check format, style, types and the direction of imports
 bench: $(DEV_STAMP) ## Measure speed against a stub upstream
 	@$(BIN)/python -m bench
 
-clean: ## Remove .venv and caches; var/, the stack's data, stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+lock: | $(UV) ## Compile the locks anew; pins stay where they can, unless OPTIONS=--upgrade
+	@$(COMPILE) $(OPTIONS) --output-file requirements.txt
+	@$(COMPILE) $(OPTIONS) --group embedded --group dev -c requirements.txt \
+		--output-file requirements-dev.txt
+
+sbom: $(DEV_STAMP) $(IMAGE_STAMP) ## Write a bill of what the image installs, with licences, to dist/
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/cyclonedx-py environment $(VENVS)/image --pyproject pyproject.toml $(OPTIONS) \
+		--output-reproducible --output-file $(SBOM)
+
+clean: ## Remove the venvs and caches; var/, the stack's data, stays
+	@rm -rf $(VENV) $(VENVS) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(BIN)/python:
+%/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "Aether needs Python 3.11 to 3.13; choose one with PYTHON=…" >&2; exit 1; }
-	@echo "Making $(VENV)"
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@echo "Making $*"
+	@$(PYTHON) -m venv $* || { rm -rf $*; exit 1; }
 
-$(RUN_STAMP): requirements.txt requirements-embedded.txt requirements-embedded-nodeps.txt \
-		constraints.txt | $(BIN)/python
+$(RUN_STAMP): requirements.txt requirements-dev.txt | $(BIN)/python
 	@echo "Installing what Aether runs on"
-	@$(PIP) -r requirements.txt -r requirements-embedded.txt
-	@$(PIP) --no-deps -r requirements-embedded-nodeps.txt
+	@$(BIN)/python $(LOCKED) -r requirements.txt
+	@# The pins that the group `embedded` asked for; they bring nothing along.
+	@awk '/^[^ #]/ { pin = "" } { pin = pin $$0 "\n" } /:embedded\)/ { printf "%s", pin }' \
+		requirements-dev.txt > $(VENV)/embedded.txt
+	@$(BIN)/python $(LOCKED) -r $(VENV)/embedded.txt
 	@touch $@
 
-$(DEV_STAMP): requirements-dev.txt constraints.txt $(RUN_STAMP)
+$(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@echo "Installing the tools for tests and checks"
-	@$(PIP) -r requirements-dev.txt
+	@$(BIN)/python $(LOCKED) -r requirements-dev.txt
 	@touch $@
+
+# Made afresh, so that nothing of an earlier lock is left in it.
+$(IMAGE_STAMP): requirements.txt | $(BIN)/python
+	@echo "Installing what the image installs"
+	@rm -rf $(VENVS)/image
+	@$(BIN)/python -m venv $(VENVS)/image
+	@$(VENVS)/image/bin/python $(LOCKED) -r requirements.txt
+	@touch $@
+
+$(UV): | $(VENVS)/lock/bin/python
+	@$(VENVS)/lock/bin/python $(PIP) uv==0.13.9

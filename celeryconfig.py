@@ -41,7 +41,6 @@ task_routes = {
     names.RUN_CHAT: {"queue": names.RUN_QUEUE},
     names.RUN_AGENT: {"queue": names.AGENT_QUEUE},
     names.FINISH_ROUND: {"queue": names.FINISH_QUEUE},
-    names.RUN_SHADOW: {"queue": names.SHADOW_QUEUE},
     names.SWEEP: {"queue": names.UPKEEP_QUEUE},
     names.WRITE_RECORDS: {"queue": names.UPKEEP_QUEUE},
 }
@@ -52,7 +51,7 @@ task_reject_on_worker_lost = True
 worker_prefetch_multiplier = 1
 #: True loses jobs when the connection to Redis breaks.
 worker_cancel_long_running_tasks_on_connection_loss = False
-worker_consumer = "workers.consumer:GuardedConsumer"
+worker_consumer = "workers.celery_guards:GuardedConsumer"
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_eta_task_limit = 1000

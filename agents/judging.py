@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from agents.team_prompts import Contribution, build_synthesis
 from core.chat import Message
+from core.comparisons import Verdict
 from core.personas import Persona
-from core.shadow import Verdict
 
 Choice = Literal["first", "second", "tie"]
 

@@ -1,12 +1,27 @@
-"""Every setting, read from the environment once, checked and frozen."""
+"""All settings, read from the environment and checked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, FilePath, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: What a process of Aether is there for.
+Role = Literal["api", "worker", "upkeep", "beat", "flower"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+#: Which roles see each secret; an address may hold a password. To all others it is not given.
+SECRETS: Final[Mapping[str, tuple[Role, ...]]] = {
+    "redis_url": ROLES,
+    "broker_url": ROLES,
+    "mongo_url": ("api", "worker", "upkeep"),
+    "cache_redis_url": ("api", "worker"),
+    "jwt_secret": ("api", "worker"),  # it signs tokens, and it is the key of the cache's names
+    "groq_api_key": ("worker",),
+    "flower_password": ("flower",),
+}
 
 #: Shortest secret that production accepts, in characters; 32 random bytes are 43 in base64.
 MIN_SECRET_CHARS = 32
@@ -23,11 +38,10 @@ _WELL_KNOWN = (
 
 
 class Settings(BaseSettings):
-    """The deployment's choices; each field is the variable `AETHER_<NAME>`.
+    """The deployment's settings; each field is read from the variable `AETHER_<NAME>`.
 
     Raises:
-        pydantic.ValidationError: a value has the wrong type or range, or production mode
-            was given a missing, short or well-known secret.
+        pydantic.ValidationError: a value has the wrong type or range.
     """
 
     model_config = SettingsConfigDict(
@@ -41,24 +55,26 @@ class Settings(BaseSettings):
     env: Literal["development", "production"] = "development"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8001
-    #: Processes that serve HTTP; each holds its own pools.
+    #: Processes that serve HTTP; each has connection pools of its own.
     api_processes: Annotated[int, Field(ge=1, le=64)] = 1
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     mongo_url: SecretStr = SecretStr("mongodb://127.0.0.1:27017")
     mongo_database: str = "aether"
     broker_url: SecretStr | None = None
-    #: Host only for Groq's layout: the SDK appends /openai/v1/… itself.
+    #: Scheme and host; the SDK appends /openai/v1/… itself.
     llm_url: str = "https://api.groq.com"
     groq_api_key: SecretStr = Field(
         default=SecretStr(""), validation_alias="GROQ_API_KEY", description="Groq's API key"
     )
-    #: Which section of the model catalogue answers.
+    #: The section of the model catalogue to use.
     llm_provider: str = "groq"
-    #: What all workers together may ask of one model in a minute; None leaves it to the provider.
+    #: Limits per model and minute for all workers together; None: only the provider's own apply.
     llm_requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     llm_tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
-    #: A catalogue file in place of the one that ships.
+    #: A catalogue file to use instead of the shipped one.
     models_file: Path | None = None
+    #: A data file of the router in place of the one that ships.
+    routing_file: FilePath | None = None
     jwt_secret: SecretStr = SecretStr("")
     demo_login: bool = True
     access_token_s: Annotated[int, Field(ge=60)] = 15 * 60
@@ -70,36 +86,41 @@ class Settings(BaseSettings):
     max_message_chars: Annotated[int, Field(ge=1)] = 32_000
     max_output_tokens: Annotated[int, Field(ge=1)] = 4_096
     worker_threads: Annotated[int, Field(ge=1, le=100)] = 64
-    #: Where answers are kept for a second use; may lose them at any time.
+    #: The response cache's Redis, which may evict at any time; `redis_url` where None.
     cache_redis_url: SecretStr | None = None
-    #: Whom an answer may serve; `shared` is for deployments whose users may see each other's.
+    #: `user`: an answer serves only its user; `shared`: users may see each other's answers.
     cache_scope: Literal["user", "shared"] = "user"
     cache_ttl_s: Annotated[int, Field(ge=1, le=30 * 24 * 3600)] = 3600
-    #: Which share of the jobs that a cheaper tier answered is compared with the deep tier's answer.
-    shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    #: What these comparisons may cost in a day (UTC), in dollars.
-    shadow_daily_usd: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
     flower_host: str = "127.0.0.1"
     flower_user: str = "operator"
     flower_password: SecretStr = SecretStr("")
     flower_port: Annotated[int, Field(ge=1, le=65535)] = 5555
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @model_validator(mode="after")
-    def _refuse_weak_secrets(self) -> Self:
-        if self.env != "production":
-            return self
-        for name in ("jwt_secret", "flower_password"):
-            problem = _weakness(getattr(self, name).get_secret_value())
-            if problem:
-                raise ValueError(f"AETHER_{name.upper()} {problem}; production refuses to start")
-        if not self.groq_api_key.get_secret_value() and self.llm_url.endswith("api.groq.com"):
-            raise ValueError("GROQ_API_KEY is missing; production refuses to start")
-        return self
-
     @property
     def celery_broker_url(self) -> str:
         return (self.broker_url or self.redis_url).get_secret_value()
+
+    def check_secrets(self, role: Role) -> None:
+        """Refuse to run as `role` in production when one of its secrets is missing or weak.
+
+        Raises:
+            ValueError: a sentence with the variable's name.
+        """
+        if self.env != "production":
+            return
+        for name in ("jwt_secret", "flower_password"):
+            problem = _weakness(getattr(self, name).get_secret_value())
+            if problem and role in SECRETS[name]:
+                raise ValueError(f"{variable_of(name)} {problem}; production refuses to start")
+        is_groq = self.llm_url.endswith("api.groq.com")
+        if is_groq and role in SECRETS["groq_api_key"] and not self.groq_api_key:
+            raise ValueError("GROQ_API_KEY is missing; production refuses to start")
+
+
+def variable_of(name: str) -> str:
+    """Return the variable of the environment that sets the field `name`."""
+    return str(Settings.model_fields[name].validation_alias or f"AETHER_{name.upper()}")
 
 
 def _weakness(secret: str) -> str | None:
@@ -116,5 +137,5 @@ def _weakness(secret: str) -> str | None:
 
 
 def read_settings(**overrides: Any) -> Settings:
-    """Read the environment; `overrides` win over it and are meant for tests and tools."""
+    """Read the environment; `overrides`, for tests and tools, take precedence."""
     return Settings(**overrides)

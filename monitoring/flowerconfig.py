@@ -10,6 +10,7 @@ import hashlib
 from core.settings import read_settings
 
 _settings = read_settings()
+_settings.check_secrets("flower")
 _password = _settings.flower_password.get_secret_value()
 if not _password:
     raise ValueError("AETHER_FLOWER_PASSWORD is missing; Flower's pages are open without it")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
+from celery import Celery
 
-from ops.stack import embedded
+from ops.stack import embedded, programs
 from ops.stack.own import Child, stub_upstream
 from ops.stack.readiness import free_port, mongo_answers, redis_answers
 from ops.stack.state import CannotRun
+
+_WORKER_READY_WITHIN_S = 60.0
 
 
 def start_redis(directory: Path) -> Child:
@@ -47,6 +53,35 @@ def start_stub(
         *("--first-token-ms", str(first_token_ms), "--tokens", str(tokens)),
         *("--token-gap-ms", str(token_gap_ms)),
         *options,
+    )
+
+
+def worker_program(role: Literal["worker", "upkeep"]) -> tuple[str, ...]:
+    """Return the command of a worker of the chat or of upkeep, as the stack runs it."""
+    commands = {
+        "worker": programs.worker_command("worker", "4"),
+        "upkeep": programs.upkeep_command(),
+    }
+    celery, *words = commands[role]
+    return (str(Path(sys.executable).with_name(celery)), *words)
+
+
+def start_worker(
+    directory: Path, role: Literal["worker", "upkeep"], app: Celery, **environment: str
+) -> Child:
+    """Start a real worker; `app` is what asks whether it is there, over the worker's broker."""
+    address = f"{role}@{socket.gethostname()}"
+
+    def answers() -> bool:
+        return bool(app.control.ping([address], timeout=0.5))
+
+    return Child(
+        app.conf.broker_url,
+        worker_program(role),
+        answers,
+        directory / f"{role}.log",
+        environment={**os.environ, **environment},
+        answers_within_s=_WORKER_READY_WITHIN_S,
     )
 
 

@@ -7,7 +7,6 @@ from typing import Final
 RUN_CHAT: Final = "chat.run"
 RUN_AGENT: Final = "chat.agent"
 FINISH_ROUND: Final = "chat.finish"
-RUN_SHADOW: Final = "chat.shadow"
 SWEEP: Final = "upkeep.sweep"
 WRITE_RECORDS: Final = "upkeep.write_records"
 
@@ -15,11 +14,10 @@ QUICK_QUEUE: Final = "chat.quick"
 RUN_QUEUE: Final = "chat.run"
 AGENT_QUEUE: Final = "chat.agent"
 FINISH_QUEUE: Final = "chat.finish"
-SHADOW_QUEUE: Final = "chat.shadow"
 UPKEEP_QUEUE: Final = "upkeep"
 
 #: What a worker of the chat takes from, in turn.
-CHAT_QUEUES: Final = (FINISH_QUEUE, AGENT_QUEUE, QUICK_QUEUE, RUN_QUEUE, SHADOW_QUEUE)
+CHAT_QUEUES: Final = (FINISH_QUEUE, AGENT_QUEUE, QUICK_QUEUE, RUN_QUEUE)
 QUEUES: Final = (*CHAT_QUEUES, UPKEEP_QUEUE)
 
 #: Headers of a job's message; the body is the job's id alone.

@@ -12,6 +12,7 @@ import httpx
 import typer
 from rich.console import Console
 
+from ops.client import ClientError
 from ops.drills.registry import DRILLS, Drill, chosen, hindrance
 from ops.drills.run import Result, run_drill
 from ops.drills.table import show_details, show_drills, show_results
@@ -53,7 +54,7 @@ def run(
             if not all(result.verdict.has_passed for result in results):
                 _console.print(f"Logs: {target.directory.logs}", highlight=False, soft_wrap=True)
                 raise typer.Exit(1)
-    except (CannotRun, httpx.HTTPError) as error:
+    except (CannotRun, ClientError, httpx.HTTPError) as error:
         typer.echo(str(error) or repr(error), err=True)
         raise typer.Exit(1) from error
 

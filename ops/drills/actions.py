@@ -13,9 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import httpx
-
 from core.public import JOBS_PATH
+from ops.client import ClientError
 from ops.drills import faults
 from ops.drills.evidence import Violation
 from ops.drills.load import Load, Tracked
@@ -171,8 +170,9 @@ def _refusal(load: Load) -> tuple[float, str]:
     """Submit what cannot be made durable now; return how long the answer took, and what it was."""
     began_s = time.monotonic()
     try:
-        answer = load.users[0].submit("Is anybody there?", key=load.run, max_tokens=16, metadata={})
-    except httpx.HTTPError as error:
+        key = {"Idempotency-Key": load.run}
+        answer = load.users[0].submit("Is anybody there?", headers=key, max_tokens=16)
+    except ClientError as error:
         said = repr(error)
     else:
         said = f"{answer.status_code}{' with Retry-After' * ('Retry-After' in answer.headers)}"

@@ -214,7 +214,7 @@ class _Collector:
     def _look_at(
         self, job: Tracked, recorded: dict[str, Job], ledger: list[dict[str, Any]]
     ) -> JobEvidence:
-        shown = job.user.job(job.job_id)
+        shown = job.user.find(job.job_id)
         if shown is None:
             return JobEvidence(job_id=job.job_id, shown=None)
         rights = self._redis.hmget(keys.job(job.job_id), _RIGHTS)
@@ -251,7 +251,7 @@ def _account(job: Job | None) -> Account | None:
 def _log(job: Tracked) -> tuple[Entry, ...]:
     return tuple(
         Entry(event["sequence"], event["type"], event["data"])
-        for event in job.user.events(job.job_id, after=0)
+        for event in job.user.stream(job.job_id)
         if event is not None and event["type"] != events.JOB_SNAPSHOT
     )
 

@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Self
 
-import httpx
-
 from core import events
 from core.jobs import TERMINAL
-from ops.drills.client import DrillUser
+from ops.client import ApiClient, ClientError
 from ops.stack.readiness import wait_until
 from ops.stack.state import CannotRun
 
@@ -45,7 +43,7 @@ class Tracked:
         ended_s: when it ended; 0 until its reader was given the end.
     """
 
-    user: DrillUser
+    user: ApiClient
     key: str = ""
     message: str = ""
     job_id: str = ""
@@ -60,20 +58,37 @@ class Tracked:
     ended_s: float = 0.0
 
 
+def demo_user(api_url: str) -> ApiClient:
+    """Return the client of a fresh demo user."""
+    client = ApiClient(api_url)
+    client.demo_login()
+    return client
+
+
 class Load:
     """Submits jobs and follows them on threads until `close`; times are Unix seconds.
 
     A submission that is refused for now is repeated under the same Idempotency-Key as Retry-After
     says; a reader whose stream breaks resumes it behind the last number that it was given.
+
+    Args:
+        sign_in: returns the client of a fresh user.
     """
 
-    def __init__(self, api_url: str, *, max_tokens: int) -> None:
+    def __init__(
+        self,
+        api_url: str,
+        *,
+        max_tokens: int,
+        sign_in: Callable[[str], ApiClient] = demo_user,
+    ) -> None:
         self.run = secrets.token_hex(6)
-        self.users: list[DrillUser] = []
+        self.users: list[ApiClient] = []
         self.jobs: list[Tracked] = []
         self.began_s = self.fault_s = time.time()
         self._api_url = api_url
         self._max_tokens = max_tokens
+        self._sign_in = sign_in
         self._over = threading.Event()
         self._pool = ThreadPoolExecutor(_THREADS, "load")
         self._futures: list[Future[None]] = []
@@ -98,7 +113,7 @@ class Load:
     def start(self, messages: Sequence[str], *, spread_s: float = 0.0) -> list[Tracked]:
         """Begin to submit a job for each message, spread over so many seconds, and return them."""
         count = math.ceil(len(messages) / _JOBS_PER_USER)
-        users = [DrillUser(self._api_url) for _ in range(count)]
+        users = [self._sign_in(self._api_url) for _ in range(count)]
         first = len(self.jobs)
         jobs = [
             Tracked(users[number % count], f"{self.run}-{first + number}", message, has_reader=True)
@@ -111,7 +126,7 @@ class Load:
             self._futures.append(self._pool.submit(self._carry, job, wait_s))
         return jobs
 
-    def adopt(self, job_id: str, user: DrillUser) -> Tracked:
+    def adopt(self, job_id: str, user: ApiClient) -> Tracked:
         """Count in a job that was submitted elsewhere; it gets no reader."""
         job = Tracked(user, job_id=job_id, accepted_s=time.time())
         self.jobs.append(job)
@@ -124,8 +139,8 @@ class Load:
 
         def cancel(job: Tracked) -> int:
             try:
-                return job.user.cancel(job.job_id)
-            except httpx.HTTPError:
+                return job.user.cancel(job.job_id).status_code
+            except ClientError:
                 return 0
 
         with ThreadPoolExecutor(min(len(jobs), _THREADS)) as pool:
@@ -185,11 +200,13 @@ class Load:
             try:
                 answer = job.user.submit(
                     job.message,
-                    key=job.key,
+                    headers={"Idempotency-Key": job.key},
                     max_tokens=self._max_tokens,
                     metadata={"submission": job.key},
+                    # Every job has to go all the way.
+                    cache={"mode": "bypass"},
                 )
-            except (httpx.HTTPError, RuntimeError):
+            except (ClientError, RuntimeError):
                 self._over.wait(pause_s)
                 continue
             if answer.is_success:
@@ -205,7 +222,7 @@ class Load:
     def _follow(self, job: Tracked) -> None:
         while True:
             # Closing the load closes the connections under its readers, a RuntimeError.
-            with suppress(httpx.HTTPError, RuntimeError):
+            with suppress(ClientError, RuntimeError):
                 self._read(job)
             if job.ended_s or self._over.is_set():
                 return
@@ -214,7 +231,7 @@ class Load:
 
     def _read(self, job: Tracked) -> None:
         """Read one stream until the job's end, or until there may be more to see in another."""
-        for event in job.user.events(job.job_id, after=job.cursor):
+        for event in job.user.stream(job.job_id, after=job.cursor):
             if event is not None:
                 _note(job, event)
             elif _has_ended(job):
@@ -239,7 +256,7 @@ def _note(job: Tracked, event: dict[str, Any]) -> None:
 
 
 def _has_ended(job: Tracked) -> bool:
-    found = job.user.job(job.job_id)
+    found = job.user.find(job.job_id)
     return found is not None and found["status"] in TERMINAL
 
 

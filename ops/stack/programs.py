@@ -1,4 +1,4 @@
-"""What runs: the stack's programs, built from the settings and the state directory."""
+"""The stack's programs: their commands, their order, and what each may see."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from core.settings import Settings
+from core.settings import SECRETS, Role, Settings, variable_of
 from ops.stack import embedded
 from ops.stack.readiness import http_answers, mongo_answers, redis_answers
 from ops.stack.state import StateDirectory
 from workers import names
 
 EMBEDDED: Final = ("redis", "mongo", "llm")
-#: Longer than any job may take, so that a drained worker ends what it has begun.
+#: Longer than any job may take, so that a worker finishes its jobs before it is killed.
 DRAIN_S: Final = 150
-_KEY: Final = ("GROQ_API_KEY",)
-#: What a program that is not Aether's own has no use for.
-_SECRETS: Final = (*_KEY, "AETHER_JWT_SECRET", "AETHER_FLOWER_PASSWORD")
 _CELERY: Final = ("celery", "-A", "workers.app:celery_app")
 
 API: Final = ("gunicorn", "-c", "python:web.gunicorn_conf", "web.app:create_app()")
@@ -33,9 +30,9 @@ class Program:
     """One supervised program.
 
     Attributes:
-        rank: programs stop from the highest to the lowest, one rank after the other.
-        withheld: variables of the environment that it sees empty.
-        ready: says whether it answers; without one, running is enough.
+        rank: programs stop from the highest rank to the lowest, one rank after the other.
+        withheld: variables of the environment that are empty for it.
+        ready: returns whether it answers; without one, running is enough.
     """
 
     name: str
@@ -48,7 +45,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """A stack as one `aether up` is to run it; `settings` carry what was chosen and generated."""
+    """One stack; its settings hold the chosen addresses and the directory's secrets."""
 
     directory: StateDirectory
     settings: Settings
@@ -67,11 +64,6 @@ class Stack:
             return ""
         return f"http://{reachable(self.settings.flower_host)}:{self.settings.flower_port}"
 
-    @property
-    def withheld(self) -> tuple[str, ...]:
-        """Variables that only a worker needs; production's checks want the key everywhere."""
-        return () if self.settings.env == "production" else _KEY
-
     def environment(self) -> dict[str, str]:
         """Return the variables that make a child's settings equal to this stack's."""
         chosen = {
@@ -88,6 +80,11 @@ class Stack:
         return chosen
 
 
+def withheld(role: Role | None) -> tuple[str, ...]:
+    """Return the secrets' variables that are not for a role; None has no use for any."""
+    return tuple(variable_of(name) for name, roles in SECRETS.items() if role not in roles)
+
+
 def reachable(host: str) -> str:
     """Return where a server bound to `host` is reached from the same machine."""
     named = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - not a bind
@@ -95,7 +92,7 @@ def reachable(host: str) -> str:
 
 
 def embedded_programs(stack: Stack) -> list[Program]:
-    """Return the parts that the settings leave to this machine."""
+    """Return the servers that no setting replaces."""
     build = {"redis": _redis, "mongo": _mongo, "llm": _model}
     return [build[name](stack) for name in stack.embedded]
 
@@ -104,23 +101,29 @@ def own_programs(stack: Stack) -> list[Program]:
     """Return Aether's own programs."""
     chat = [worker(number) for number in range(1, stack.workers + 1)]
     flower = [_flower(stack)] if stack.flower else []
-    return [*chat, _upkeep(stack), _beat(stack), _api(stack), *flower]
+    return [*chat, _upkeep(), _beat(), _api(stack), *flower]
 
 
 def worker(number: int) -> Program:
     """Return one worker process, a group of its own: supervisor restarts a group as a whole."""
-    # Supervisor fills the number of threads in, so that a worker that is added later has as many.
+    # Supervisor fills in the number of threads, so a worker that `scale` adds has as many.
     command = worker_command(f"worker-{number}", "%(ENV_AETHER_WORKER_THREADS)s")
-    return Program(name=f"worker-{number}", command=command, rank=80, stop_wait_s=DRAIN_S)
+    return Program(
+        name=f"worker-{number}",
+        command=command,
+        rank=80,
+        stop_wait_s=DRAIN_S,
+        withheld=withheld("worker"),
+    )
 
 
 def worker_command(name: str, threads: str) -> tuple[str, ...]:
-    """Return how a worker of the chat queues runs."""
+    """Return the command of a worker of the chat queues."""
     return _consumer(name, names.CHAT_QUEUES, threads)
 
 
 def upkeep_command() -> tuple[str, ...]:
-    """Return how the worker of the periodic tasks runs."""
+    """Return the command of the worker of the periodic tasks."""
     return _consumer("upkeep", (names.UPKEEP_QUEUE,), "4")
 
 
@@ -137,23 +140,23 @@ def _api(stack: Stack) -> Program:
         command=API,
         rank=90,
         stop_wait_s=40,
-        withheld=stack.withheld,
+        withheld=withheld("api"),
         ready=partial(http_answers, f"{stack.api_url}/readyz"),
     )
 
 
-def _upkeep(stack: Stack) -> Program:
+def _upkeep() -> Program:
     return Program(
         name="upkeep",
         command=upkeep_command(),
         rank=70,
         stop_wait_s=30,
-        withheld=stack.withheld,
+        withheld=withheld("upkeep"),
     )
 
 
-def _beat(stack: Stack) -> Program:
-    return Program(name="beat", command=BEAT, rank=60, withheld=stack.withheld)
+def _beat() -> Program:
+    return Program(name="beat", command=BEAT, rank=60, withheld=withheld("beat"))
 
 
 def _flower(stack: Stack) -> Program:
@@ -161,7 +164,7 @@ def _flower(stack: Stack) -> Program:
         name="flower",
         command=FLOWER,
         rank=50,
-        withheld=stack.withheld,
+        withheld=withheld("flower"),
         ready=partial(http_answers, f"{stack.flower_url}/healthcheck"),
     )
 
@@ -172,7 +175,7 @@ def _redis(stack: Stack) -> Program:
         command=embedded.redis_command(stack.ports["redis"], _data(stack, "redis")),
         rank=10,
         stop_wait_s=30,
-        withheld=_SECRETS,
+        withheld=withheld(None),
         ready=partial(redis_answers, stack.settings.redis_url.get_secret_value()),
     )
 
@@ -183,7 +186,7 @@ def _mongo(stack: Stack) -> Program:
         command=embedded.mongo_command(stack.ports["mongo"], _data(stack, "mongo")),
         rank=20,
         stop_wait_s=30,
-        withheld=_SECRETS,
+        withheld=withheld(None),
         ready=partial(mongo_answers, stack.settings.mongo_url.get_secret_value()),
     )
 
@@ -194,7 +197,7 @@ def _model(stack: Stack) -> Program:
         name="llm",
         command=(sys.executable, "-m", "ops.stack.model_server", "--port", str(stack.ports["llm"])),
         rank=30,
-        withheld=_SECRETS,
+        withheld=withheld(None),
         ready=partial(http_answers, f"{stack.settings.llm_url}/openai/v1/models"),
     )
 

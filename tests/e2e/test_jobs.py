@@ -10,6 +10,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from ops.stack.readiness import http_answers
 from storage import keys
 from tests.api_client import CHAT, JOBS, read_events, text_of
 from tests.services import wait_until
@@ -94,18 +95,14 @@ def test_stream_ends_before_its_job_and_goes_on_when_the_server_is_told_to_stop(
     job_id = api.submit(LONG).json()["id"]
     events = api.events(job_id, stop_at="answer.delta")
 
-    os.kill(stack.programs["api"].pid, signal.SIGTERM)
+    pid = stack.pids["api"]
+    os.kill(pid, signal.SIGTERM)
     events += api.events(job_id, after=len(events))
     assert events[-1]["type"] == "answer.delta"
 
-    def goes_on():
-        try:
-            events.extend(api.events(job_id, after=len(events), stop_at="answer.delta"))
-        except httpx.TransportError:
-            return False
-        return True
-
-    wait_until(goes_on, 60, "the API to be back")
+    wait_until(lambda: stack.pids.get("api", pid) != pid, 60, "another API")
+    wait_until(lambda: http_answers(f"{stack.url}/readyz"), 60, "it to be ready")
+    events += api.events(job_id, after=len(events), stop_at="answer.delta")
     api.cancel(job_id)
     events += api.events(job_id, after=len(events))
     assert events[-1]["type"] == "job.cancelled"

@@ -140,6 +140,7 @@ def test_every_agent_is_stopped_when_the_job_is_cancelled(api, stub_server):
     question = "Hi [[stub:tokens=1000 gap_ms=100]]"
     job_id = api.submit(question, path="multi-agent", agents=FIVE).json()["id"]
     wait_until(lambda: speakers(api, job_id) == set(FIVE), 60, "all agents to speak")
+    before = upstream(stub_server)["client_closed"]
 
     api.cancel(job_id)
     job = api.end_of(job_id)
@@ -147,7 +148,10 @@ def test_every_agent_is_stopped_when_the_job_is_cancelled(api, stub_server):
     assert job["status"] == "cancelled"
     assert {agent["status"] for agent in job["agents"]} == {"cancelled"}
     assert job["usage"]["output_tokens"] > 0
-    wait_until(lambda: upstream(stub_server)["in_flight"] == 0, 20, "the upstream to be let go")
+    wait_until(
+        lambda: upstream(stub_server)["client_closed"] == before + len(FIVE),
+        *(60, "every call to be hung up"),
+    )
     assert api.events(job_id)[-1]["type"] == "job.cancelled"
 
 

@@ -73,8 +73,8 @@ def mongo(target: Target) -> Iterator[Database[dict[str, Any]]]:
 @pytest.fixture
 def crowd(target: Target) -> Iterator[Crowd]:
     crowd = Crowd(target.api_url)
-    yield crowd
-    crowd.close()
+    with crowd.load:
+        yield crowd
 
 
 @pytest.fixture

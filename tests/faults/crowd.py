@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ops.drills.client import DrillUser
 from ops.drills.load import Load, Tracked
 from tests.api_client import TERMINAL, ApiClient
 from tests.services import wait_until
@@ -18,18 +17,11 @@ class Crowd:
     """Fresh demo users for every eight jobs; `job_ids` are all jobs that were accepted."""
 
     def __init__(self, url: str) -> None:
-        self.load = Load(url, max_tokens=1024)
-        self._url = url
-        self._clients: dict[str, ApiClient] = {}
+        self.load = Load(url, max_tokens=1024, sign_in=ApiClient)
 
     @property
     def job_ids(self) -> list[str]:
         return [job.job_id for job in self.load.accepted]
-
-    def close(self) -> None:
-        for client in self._clients.values():
-            client.close()
-        self.load.close()
 
     def submit(self, count: int, script: str = "tokens=10") -> list[str]:
         """Have jobs accepted at once, each followed by its owner; returns their ids."""
@@ -42,16 +34,13 @@ class Crowd:
 
     def adopt(self, job_id: str, user: ApiClient) -> str:
         """Look after a job that a user submitted otherwise; returns its id."""
-        token = user.http.headers["Authorization"]
-        known = {found.authorization: found for found in self.load.users}
-        self.load.adopt(job_id, known.get(token) or DrillUser(self._url, token))
+        self.load.adopt(job_id, user)
         return job_id
 
     def owner(self, job_id: str) -> ApiClient:
-        token = self._tracked([job_id])[0].user.authorization
-        if token not in self._clients:
-            self._clients[token] = ApiClient(self._url, token)
-        return self._clients[token]
+        (job,) = self._tracked([job_id])
+        assert isinstance(job.user, ApiClient)
+        return job.user
 
     def cancel(self, job_ids: Sequence[str]) -> list[int]:
         """Cancel all at once and return each answer's status."""

@@ -36,7 +36,8 @@ def clients_of_each_process(stack, user):
     found = {}
 
     def has_both():
-        client = ApiClient(stack.url, user.http.headers["Authorization"])
+        client = ApiClient(stack.url)
+        client.http.headers["Authorization"] = user.authorization
         other = found.setdefault(serving_pid(stack, client), client)
         if other is not client:
             client.close()

@@ -19,8 +19,7 @@ def test_others_read_to_the_end_when_many_readers_read_nothing(stack, crowd, set
     job_ids = crowd.submit(4, LONG)
     with ExitStack() as idle:
         for job_id in job_ids * IDLE_READERS:
-            token = crowd.owner(job_id).http.headers["Authorization"]
-            idle.enter_context(open_stream(stack.url, token, job_id))
+            idle.enter_context(open_stream(stack.url, crowd.owner(job_id).authorization, job_id))
 
         crowd.streams(job_ids)
         late = crowd.submit(4)

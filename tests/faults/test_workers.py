@@ -6,15 +6,15 @@ import random
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 
 from core.ids import SHARDS
+from ops.client import ClientError
 from ops.drills.faults import await_others, frozen, kill, signal_trees
 from storage import keys
 from storage.jobs.store import JobStore
 from tests.faults.harm import WORKERS, make_due
-from tests.jobs import ROOMY, make_spec
+from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import wait_until
 
 pytestmark = pytest.mark.faults
@@ -39,7 +39,7 @@ def was_promised(answer):
     """Say whether a submission was accepted; else it was refused, or cut off with the API."""
     try:
         return answer.result().status_code != 503
-    except httpx.TransportError:
+    except ClientError:
         return False
 
 
@@ -91,7 +91,7 @@ def test_every_job_finishes_when_workers_freeze_and_are_killed(
 def test_accept_is_undone_when_the_api_died_before_the_record(redis, mongo, settle):
     spec = make_spec()
     store = JobStore(redis)
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
 
     redis.zadd(keys.dispatch(spec.id), {spec.id: 1})
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import shlex
+from itertools import takewhile
 
 import pytest
-import yaml
 
+from core.settings import SECRETS, variable_of
 from ops.stack import programs
 from ops.stack.state import ROOT
+from tests.repo.compose import OWN, SERVICES, command_of
+from tests.repo.compose import TEXT as COMPOSE_TEXT
 from tests.repo.tree import setting_names
 from workers.names import QUEUES
 
-COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
-SERVICES = yaml.safe_load(COMPOSE_TEXT)["services"]
-OWN = ("api", "worker", "upkeep", "beat", "flower")
 IN_STACK = {
     "api": programs.API,
     "worker": programs.worker_command("worker", "64"),
@@ -23,13 +22,6 @@ IN_STACK = {
     "beat": programs.BEAT,
     "flower": programs.FLOWER,
 }
-
-
-def command_of(service):
-    """Return a command's words, with Compose's defaults filled in."""
-    command = SERVICES[service]["command"]
-    words = command if isinstance(command, list) else shlex.split(command)
-    return tuple(re.sub(r"\$\{\w+:-(\w*)\}", r"\1", word) for word in words)
 
 
 def queues_of(commands):
@@ -55,8 +47,29 @@ def test_every_queue_has_a_worker_in_the_local_stack():
 
 
 @pytest.mark.parametrize("service", OWN)
-def test_every_service_gets_every_setting_and_nothing_that_is_none(service):
-    assert set(SERVICES[service]["environment"]) == setting_names()
+def test_a_service_gets_every_setting_but_the_secrets_of_others(service):
+    withheld = set(programs.withheld(service))
+
+    assert set(SERVICES[service]["environment"]) == setting_names() - withheld
+
+
+def test_the_key_of_the_provider_reaches_the_workers_alone():
+    given = {name for name in OWN if "GROQ_API_KEY" in SERVICES[name]["environment"]}
+
+    assert given == {"worker"}
+
+
+def test_the_operators_document_says_who_gets_each_secret():
+    lines = (ROOT / "docs" / "operations.md").read_text().splitlines()
+    (head,) = (number for number, line in enumerate(lines) if line.startswith("  | Secret |"))
+    roles = [cell.strip() for cell in lines[head].split("|")[2:-1]]
+
+    said = {}
+    for line in takewhile(lambda line: line.startswith("  |"), lines[head + 2 :]):
+        _, names, *cells, _ = line.split("|")
+        given = tuple(role for role, cell in zip(roles, cells, strict=True) if cell.strip())
+        said |= dict.fromkeys(re.findall(r"`(\w+)`", names), given)
+    assert said == {variable_of(name): roles for name, roles in SECRETS.items()}
 
 
 def test_compose_asks_the_shell_for_settings_only():
@@ -84,15 +97,6 @@ def test_only_the_proxy_is_published_and_flower_to_this_host_alone():
 )
 def test_compose_refuses_to_start_without_a_secret(variable):
     assert re.search(rf"\$\{{{variable}:\?.+\}}", COMPOSE_TEXT)
-
-
-def test_the_image_holds_every_package():
-    dockerfile = (ROOT / "Dockerfile").read_text()
-    ignore = (ROOT / ".dockerignore").read_text()
-
-    copied = set(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE))
-    assert copied == {"core", "agents", "storage", "monitoring", "workers", "web", "ops"}
-    assert copied <= set(re.findall(r"^!(\w+)$", ignore, re.MULTILINE))
 
 
 def test_the_proxy_passes_event_streams_as_they_come():

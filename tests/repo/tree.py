@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 from pathlib import Path
 
-from core.settings import Settings
+from core.settings import Settings, variable_of
 from ops.stack.state import ROOT
 
-PACKAGES = ("core", "agents", "storage", "monitoring", "workers", "web", "ops")
+#: Every package at the root; those of the product are all but what measures and tests it.
+ALL_PACKAGES = tuple(sorted(path.parent.name for path in ROOT.glob("*/__init__.py")))
+PACKAGES = tuple(name for name in ALL_PACKAGES if name not in ("bench", "tests"))
 
 
 def modules() -> list[Path]:
@@ -19,6 +22,16 @@ def modules() -> list[Path]:
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+def parsed(root: Path, packages: tuple[str, ...]) -> dict[str, ast.Module]:
+    """Return the syntax tree of every module in the packages, by dotted name."""
+    trees = {}
+    for path in sorted(path for package in packages for path in (root / package).rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        trees[name] = ast.parse(path.read_text())
+    return trees
 
 
 def tracked_texts() -> dict[str, str]:
@@ -41,7 +54,4 @@ def tracked_texts() -> dict[str, str]:
 
 def setting_names() -> set[str]:
     """Return the variable of each setting."""
-    return {
-        str(field.validation_alias or f"AETHER_{name.upper()}")
-        for name, field in Settings.model_fields.items()
-    }
+    return set(map(variable_of, Settings.model_fields))

@@ -13,16 +13,16 @@ from pydantic import ValidationError
 
 from core.errors import DemoDisabled, Unauthenticated
 from core.timing import iso_time
-from web.http.errors import to_invalid_request
-from web.http.openapi import PUBLIC
-from web.schemas import (
-    Body,
+from web.accounts.schemas import (
     DemoRequest,
     LoginRequest,
     LogoutRequest,
     RefreshRequest,
     RegisterRequest,
 )
+from web.http.errors import to_invalid_request
+from web.http.openapi import PUBLIC
+from web.http.schemas import Body
 from web.services import current_services
 
 if TYPE_CHECKING:

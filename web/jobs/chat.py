@@ -14,9 +14,9 @@ from core.jobs import Mode
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
 from web.jobs.jobs import wait_for_end
+from web.jobs.schemas import ChatRequest, TeamChatRequest
 from web.jobs.stream import event_stream
 from web.jobs.submission import Submitted, submit
-from web.schemas import ChatRequest, TeamChatRequest
 from web.services import current_services
 
 chat_api = APIBlueprint("chat", __name__, url_prefix="/api/ai/v4/chat", abp_tags=[Tag(name="chat")])

@@ -9,14 +9,15 @@ import msgspec
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
+from msgspec import structs
 
 from core.errors import InvalidRequest, JobNotFound
 from core.ids import is_job_id
 from core.jobs import Job
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
+from web.jobs.schemas import JobListQuery, JobPath, JobQuery
 from web.jobs.stream import event_stream, is_wanted
-from web.schemas import JobListQuery, JobPath, JobQuery
 from web.services import current_services
 
 if TYPE_CHECKING:
@@ -52,18 +53,30 @@ def wait_for_end(services: WebServices, job: Job, wait_s: float) -> Job:
     for _ in services.feed.follow(job.id, after=job.cursor, heartbeat_s=min(wait_s, 1.0)):
         if time.monotonic() >= give_up_at:
             break
-    return services.job_store.get(job.id) or job
+    return _latest(services, job)
+
+
+def _latest(services: WebServices, job: Job) -> Job:
+    """Return the job as it stands now, with its question if that was loaded."""
+    latest = services.job_store.get(job.id)
+    return job if latest is None else structs.replace(latest, question=job.question)
+
+
+def _with_question(services: WebServices, job: Job) -> Job:
+    return structs.replace(job, question=job.question or services.job_store.question(job.id))
 
 
 @jobs_api.get("/<string:job_id>")
 def get_job(path: JobPath, query: JobQuery) -> Any:
     """One job; `after` adds the events above that number, `wait` waits for news of it.
 
-    `next_after` is where the next poll goes on, whichever types it asks for.
+    `next_after` is where the next poll goes on, whichever types it asks for. The request's message
+    comes without `after` only.
     """
     services, user = current_services(), current_user()
     job = find_job(services, user, path.job_id)
     if query.after is None:
+        job = _with_question(services, job)
         return to_public(wait_for_end(services, job, query.wait))
     if query.after > job.cursor:
         raise InvalidRequest(f"The job has only {job.cursor} events so far.", field="after")
@@ -80,7 +93,7 @@ def _wait_for_news(services: WebServices, job: Job, wait_s: float) -> Job:
     if job.is_terminal or wait_s <= 0:
         return job
     next(services.feed.follow(job.id, after=job.cursor, heartbeat_s=wait_s), None)
-    return services.job_store.get(job.id) or job
+    return _latest(services, job)
 
 
 @jobs_api.get("")
@@ -92,9 +105,10 @@ def list_jobs(query: JobListQuery) -> Any:
     )
     live = services.job_store.get_many([job.id for job in recorded if not job.is_terminal])
     fresh = {job.id: job for job in live if job is not None}
+    jobs = [structs.replace(fresh.get(job.id, job), question=job.question) for job in recorded]
     return {
         "object": "list",
-        "data": [to_public(fresh.get(job.id, job)) for job in recorded],
+        "data": [to_public(job) for job in jobs],
         "next_cursor": _to_cursor(recorded[-1]) if len(recorded) == query.limit else None,
     }
 
@@ -105,7 +119,7 @@ def cancel_job(path: JobPath) -> Any:
     services, user = current_services(), current_user()
     job = find_job(services, user, path.job_id)
     services.cancellation.cancel(job)
-    job = services.job_store.get(job.id) or job
+    job = _latest(services, _with_question(services, job))
     return to_public(job), 200 if job.is_terminal else 202
 
 

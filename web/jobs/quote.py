@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -14,10 +14,7 @@ from core.money import to_usd
 
 if TYPE_CHECKING:
     from core.plans import Plan
-    from web.schemas import ChatRequest
-
-#: How many quick answers a cascade asks for before the stronger tier.
-_CASCADE_DRAFTS: Final = 2
+    from web.jobs.schemas import ChatRequest
 
 
 class Prices(Struct, frozen=True):
@@ -29,11 +26,11 @@ class Prices(Struct, frozen=True):
     is_cascade: bool = False
 
     def of(self, model: Model) -> int:
-        """Return the price of an answer by this model, drafts before it included."""
+        """Return the price of an answer by this model, a draft before it included."""
         last = self._of_call(model)
         if not self.is_cascade:
             return last
-        return _CASCADE_DRAFTS * self._of_call(self.catalogue.for_tier(TIERS[0])) + last
+        return self._of_call(self.catalogue.for_tier(TIERS[0])) + last
 
     def up_to(self, tier: Tier) -> int:
         """Return the price when the router may choose any tier up to this one."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any, get_args
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from core.settings import Settings
+from core.settings import ROLES, SECRETS, Settings
 
 STRONG = "Wq7vN2xK9mT4bZ8rL5cJ1hY6fD3gP0sA"
-PRODUCTION = {
+PRODUCTION: dict[str, Any] = {
     "env": "production",
     "jwt_secret": STRONG,
     "flower_password": STRONG[::-1],
@@ -24,10 +25,9 @@ def _empty_environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_production_starts_when_every_secret_is_strong():
-    settings = Settings(**PRODUCTION)
-
-    assert settings.env == "production"
+@pytest.mark.parametrize("role", ROLES)
+def test_production_starts_when_every_secret_is_strong(role):
+    Settings(**PRODUCTION).check_secrets(role)
 
 
 @pytest.mark.parametrize("name", ["jwt_secret", "flower_password"])
@@ -41,31 +41,47 @@ def test_production_starts_when_every_secret_is_strong():
         ("secretsecretsecretsecret-aether-1", "is a well-known value"),
     ],
 )
-def test_production_refuses_to_start_when_a_secret_is_weak(name, weak, reason):
-    values = PRODUCTION | {name: weak}
+def test_production_refuses_a_role_whose_secret_is_weak(name, weak, reason):
+    settings = Settings(**PRODUCTION | {name: weak})
 
-    with pytest.raises(ValidationError) as refusal:
-        Settings(**values)
+    for role in SECRETS[name]:
+        with pytest.raises(ValueError, match=f"AETHER_{name.upper()} {reason}") as refusal:
+            settings.check_secrets(role)
+        assert not weak or weak not in str(refusal.value)
 
-    assert f"AETHER_{name.upper()} {reason}" in str(refusal.value)
-    assert not weak or weak not in str(refusal.value)
 
+def test_production_refuses_a_worker_when_groq_is_to_answer_without_a_key():
+    settings = Settings(**PRODUCTION | {"groq_api_key": ""})
 
-def test_production_refuses_to_start_when_groq_is_to_answer_without_a_key():
-    values = PRODUCTION | {"groq_api_key": ""}
-
-    with pytest.raises(ValidationError) as refusal:
-        Settings(**values)
-
-    assert "GROQ_API_KEY is missing" in str(refusal.value)
+    with pytest.raises(ValueError, match="GROQ_API_KEY is missing; production refuses to start"):
+        settings.check_secrets("worker")
 
 
 def test_production_needs_no_key_when_another_server_answers():
     values = PRODUCTION | {"groq_api_key": "", "llm_url": "http://127.0.0.1:8080"}
 
-    settings = Settings(**values)
+    Settings(**values).check_secrets("worker")
 
-    assert settings.groq_api_key.get_secret_value() == ""
+
+@pytest.mark.parametrize("role", ROLES)
+def test_production_starts_a_role_without_the_secrets_of_the_others(role):
+    own = {name: value for name, value in PRODUCTION.items() if role in SECRETS.get(name, ROLES)}
+
+    Settings(**own).check_secrets(role)
+
+
+def test_development_starts_without_secrets():
+    Settings().check_secrets("worker")
+
+
+def test_every_secret_says_who_sees_it():
+    secret = {
+        name
+        for name, field in Settings.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    }
+
+    assert set(SECRETS) == secret
 
 
 def test_settings_show_no_secret_when_they_are_printed():
@@ -88,4 +104,4 @@ def test_settings_cannot_change_when_they_are_read():
     settings = Settings()
 
     with pytest.raises(ValidationError):
-        settings.port = 1
+        settings.port = 1  # type: ignore[misc]  # which is what it must refuse

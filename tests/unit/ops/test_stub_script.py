@@ -1,4 +1,4 @@
-"""Which directives a request to the stub upstream carries."""
+"""The directives in a request to the stub upstream."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agents.context import build_messages
 from agents.team_prompts import Contribution, build_revision, build_synthesis
 from core.chat import Message
 from core.personas import load_personas, load_synthesis
-from ops.stub.script import has_directive, read_asked, write_script
+from ops.stub.script import has_directive, read_prompt, script_answer
 
 PERSONAS = load_personas()
 BUDGET = {"budget_tokens": 100_000}
@@ -31,8 +31,8 @@ def synthesis(question):
     return build_synthesis(load_synthesis(), question, REPLIES, HISTORY, **BUDGET)
 
 
-def asked(messages):
-    return read_asked({"messages": msgspec.to_builtins(messages)})
+def prompt_of(messages):
+    return read_prompt({"messages": msgspec.to_builtins(messages)})
 
 
 def options_of(messages, *, is_repeat=False):
@@ -40,8 +40,8 @@ def options_of(messages, *, is_repeat=False):
 
 
 def script_of(messages, *, is_repeat=False):
-    return write_script(
-        asked(messages), is_repeat=is_repeat, tokens=2, first_ms=1, gap_ms=0, most_tokens=4
+    return script_answer(
+        prompt_of(messages), is_repeat=is_repeat, tokens=2, first_ms=1, gap_ms=0, max_tokens=4
     )
 
 
@@ -54,7 +54,7 @@ def script_of(messages, *, is_repeat=False):
     ],
 )
 def test_directive_is_found_wherever_the_question_stands_and_nowhere_else(messages):
-    assert asked(messages).question == "Why? [[stub:500]]"
+    assert prompt_of(messages).question == "Why? [[stub:500]]"
     assert options_of(messages) == {"500": ""}
 
 
@@ -97,14 +97,14 @@ def test_directive_for_once_is_void_when_the_question_is_seen_again():
         ("[[stub:say=hello_world]]", "hello world "),
     ],
 )
-def test_script_says_what_is_asked_for_within_the_limit(question, text):
+def test_answer_is_what_the_directive_gives_within_the_limit(question, text):
     assert "".join(script_of(first_round("dev", question)).tokens) == text
 
 
-def test_request_without_a_system_prompt_is_nobody_in_particular():
+def test_request_without_a_system_prompt_has_no_persona():
     request = {"messages": [{"role": "user", "content": "[[stub@dev:500]]"}]}
 
-    found = read_asked(request)
+    found = read_prompt(request)
 
     assert found.persona == ""
     assert has_directive(found)

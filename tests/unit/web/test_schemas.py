@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from web.accounts.schemas import RegisterRequest
 from web.http.errors import to_invalid_request
-from web.schemas import ChatRequest, JobListQuery, JobQuery, RegisterRequest
+from web.jobs.schemas import ChatRequest, JobListQuery, JobQuery
 
 OPERATORS = [{"$ne": None}, {"$gt": ""}, {"$regex": ".*"}, ["a"], [], 1, 1.5, True]
 
