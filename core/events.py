@@ -185,7 +185,7 @@ def job_ended(type_: str, status: str, outcome: Outcome) -> NewEvent:
             "status": status,
             "finish_reason": outcome.answer.finish_reason if outcome.answer else None,
             "degraded": outcome.degraded,
-            "timing_ms": outcome.timing_ms,
+            "timing_ms": outcome.timing_ms or None,
             "error": outcome.error,
         },
     )

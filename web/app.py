@@ -36,7 +36,7 @@ from web.accounts.passwords import Passwords
 from web.accounts.tokens import Tokens
 from web.health import health_api
 from web.http.context import wrap_requests
-from web.http.errors import ProblemModel, refuse_invalid, register_errors
+from web.http.errors import Problem, refuse_invalid, register_errors
 from web.http.openapi import INFO, SECURITY_SCHEMES, register_document
 from web.jobs.chat import chat_api
 from web.jobs.jobs import jobs_api
@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         info=INFO,
         security_schemes=SECURITY_SCHEMES,
         validation_error_status=400,
-        validation_error_model=ProblemModel,
+        validation_error_model=Problem,
         validation_error_callback=refuse_invalid,
         doc_ui=False,
         static_folder=None,
@@ -79,8 +79,16 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.extensions[EXTENSION] = _build_services(app, settings)
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
-    register_document(app)
+    register_document(app, bounds=_bounds_of_requests(settings))
     return app
+
+
+def _bounds_of_requests(settings: Settings) -> dict[str, dict[str, int]]:
+    """Return what settings bound in requests, in the words of JSON Schema."""
+    return {
+        "message": {"maxLength": settings.max_message_chars},
+        "max_tokens": {"maximum": settings.max_output_tokens},
+    }
 
 
 def _build_services(app: Flask, settings: Settings) -> WebServices:

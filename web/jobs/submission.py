@@ -80,7 +80,9 @@ def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
     else:
         field, named = "agents", [] if request.agents == "auto" else list(request.agents)
     if set(named) - set(agent_names()):
-        raise UnknownAgent(f"It has to be one of {', '.join(agent_names())}.", field=field)
+        raise UnknownAgent(
+            f"`{field}` must name agents of {', '.join(agent_names())}.", field=field
+        )
 
 
 def _to_spec(
