@@ -51,7 +51,7 @@ task_reject_on_worker_lost = True
 worker_prefetch_multiplier = 1
 #: True loses jobs when the connection to Redis breaks.
 worker_cancel_long_running_tasks_on_connection_loss = False
-worker_consumer = "workers.consumer:GuardedConsumer"
+worker_consumer = "workers.celery_guards:GuardedConsumer"
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_eta_task_limit = 1000

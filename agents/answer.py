@@ -1,4 +1,4 @@
-"""One agent's answer: run the model, try again where it helps, account for every call.
+"""One turn: ask the model, try again where it helps, account for every call.
 
 A model's failure is part of the reply; nothing here raises for it.
 """
@@ -6,17 +6,20 @@ A model's failure is part of the reply; nothing here raises for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 import structlog
 from msgspec import Struct, field
+from msgspec.structs import replace
 
+from agents.answer_checks import fault_of
+from agents.plan import Turn
+from agents.reply import SILENT, Listener, Reply, as_first_text, behind_draft
 from agents.retry_policy import AskAnother, Breaker, ComeBack, GiveUp, TryAgain, next_step
 from core.chat import ChatModel, Message, ModelRequest, StreamEnd, Usage
 from core.errors import ModelError, RateLimited, TransientModelError, TurnStopped
-from core.models import Catalogue, Model, Tier, estimate_tokens
-from core.outcome import CANCELLED, OUT_OF_TIME, AgentReport, JobError, Spent
+from core.models import Catalogue, Model, estimate_tokens
+from core.outcome import CANCELLED, OUT_OF_TIME, AgentReport, JobError
 from core.stop import StopReason, StopSignal
 
 logger = structlog.get_logger(__name__)
@@ -24,52 +27,6 @@ logger = structlog.get_logger(__name__)
 Status = Literal["completed", "failed", "cancelled", "incomplete"]
 #: How long a job waits in the queue when every model's circuit is open, in seconds.
 _OPEN_CIRCUIT_WAIT_S: Final = 10.0
-
-
-class Turn(Struct, frozen=True, kw_only=True):
-    """What one agent is to answer, and with what; `models` in the order they are asked.
-
-    Attributes:
-        booking: names the turn in the line for the provider's budget, the same in every attempt.
-        spent: by earlier attempts; part of what the reply will have cost.
-    """
-
-    agent: str
-    tier: Tier
-    models: tuple[Model, ...]
-    reason: str
-    messages: tuple[Message, ...]
-    max_tokens: int
-    temperature: float | None = None
-    booking: str = ""
-    spent: Spent = Spent()
-
-
-class Reply(Struct, frozen=True, kw_only=True):
-    """What one agent returned; `text` may be partial unless the report says completed.
-
-    Attributes:
-        retry_in_s: the job is worth another try that much later; None when the reply is final.
-    """
-
-    text: str
-    finish_reason: str
-    report: AgentReport
-    retry_in_s: float | None = None
-
-
-class Listener(Struct, frozen=True):
-    """Who hears of the answer while it is made.
-
-    Attributes:
-        on_text: the next piece.
-        on_restart: what was heard so far does not count any more; its argument says why.
-        on_fallback: another model is asked from here on.
-    """
-
-    on_text: Callable[[str], None]
-    on_restart: Callable[[str], None]
-    on_fallback: Callable[[Model, str], None]
 
 
 class _Ending(Struct, frozen=True):
@@ -80,9 +37,10 @@ class _Ending(Struct, frozen=True):
 
 
 class _Run(Struct):
-    """One turn on its way: its bounds, and what it has used so far, call by call."""
+    """One turn while it runs: its bounds, and what it has used so far, call by call."""
 
     turn: Turn
+    booking: str
     deadline: float
     stop: StopSignal
     listener: Listener
@@ -107,36 +65,56 @@ class _Run(Struct):
         self.listener.on_text(text)
 
     def restart(self, reason: str) -> None:
-        """Take back what a failed call had said; its use stays on the account."""
+        """Void the text of a failed call; what it used stays in the account."""
         if self.text:
             self.text.clear()
             self.listener.on_restart(reason)
 
 
-class TurnRunner:
-    """Runs one turn after another; safe to share between threads."""
+class AnswerRunner:
+    """Runs turns one after another; safe to share between threads."""
 
     def __init__(self, chat_model: ChatModel, catalogue: Catalogue, breaker: Breaker) -> None:
         self._chat_model = chat_model
         self._catalogue = catalogue
         self._breaker = breaker
 
-    def run(self, turn: Turn, *, deadline: float, stop: StopSignal, listener: Listener) -> Reply:
-        """Have the agent answer.
+    def run(
+        self, turn: Turn, *, booking: str, deadline: float, stop: StopSignal, listener: Listener
+    ) -> Reply:
+        """Return the agent's reply; a failure of the models is part of it and raises nothing.
+
+        A turn with a `stronger` one behind it is a cascade: its reply is published only when it
+        passes `fault_of`; otherwise the stronger turn answers, and the draft counts as used.
+
+        Args:
+            booking: names the call in the provider's budget, the same in every attempt.
+            deadline: `time.monotonic()` value at which the reply ends as it is.
+        """
+        if turn.stronger is None:
+            return self._run(_Run(turn, booking, deadline, stop, listener))
+        draft = self._run(_Run(turn, booking, deadline, stop, SILENT))
+        if draft.retry_in_s is not None or draft.finish_reason in ("cancelled", "deadline"):
+            # No other model can help. The text was never published, so it is not the answer.
+            return replace(draft, text="")
+        fault = _fault_of_draft(turn, draft)
+        if fault is None:
+            listener.on_text(draft.text)
+            return as_first_text(draft)
+        model = turn.stronger.models[0]
+        listener.on_route(turn.stronger.tier, model, f"cascade: {fault}", draft.report.model)
+        reply = self._run(_Run(turn.stronger, booking, deadline, stop, listener))
+        return behind_draft(reply, draft.report, fault)
+
+    def _run(self, run: _Run) -> Reply:
+        """Run one turn.
 
         Where the provider sent no usage, it is estimated from the text that came; a call that
-        brought nothing counts as unused. Calls that failed are part of the usage,
-        and so is what earlier attempts spent.
+        brought no text counts as unused. Calls that failed are part of the usage.
         """
-        run = _Run(
-            turn,
-            deadline,
-            stop,
-            listener,
-            usage=turn.spent.usage,
-            cost_micros=turn.spent.cost_micros,
-        )
+        turn = run.turn
         model, ending = self._ask_in_turn(run)
+        is_fallback = model is not turn.models[0]
         report = AgentReport(
             name=turn.agent,
             status=ending.status,
@@ -147,7 +125,7 @@ class TurnRunner:
             cost_micros=run.cost_micros,
             timing_ms={"first_token": _to_ms(run.first_token_s), "total": _to_ms(run.elapsed_s)},
             error=ending.error,
-            fallback_from=turn.models[0].id if model is not turn.models[0] else None,
+            fallback_from=turn.models[0].id if is_fallback else None,
         )
         return Reply(
             text="".join(run.text),
@@ -165,7 +143,9 @@ class TurnRunner:
             if not self._breaker.allows(model.id):
                 continue
             if model is not models[0]:
-                run.listener.on_fallback(model, failure.message)
+                run.listener.on_route(
+                    run.turn.tier, model, f"fallback: {failure.message}", models[0].id
+                )
             was_asked = True
             result = self._ask(run, model)
             if isinstance(result, _Ending):
@@ -215,7 +195,7 @@ class TurnRunner:
             messages=turn.messages,
             max_tokens=min(turn.max_tokens, model.max_output_tokens),
             temperature=turn.temperature,
-            booking=turn.booking,
+            booking=run.booking,
         )
         usage: Usage | None = None
         try:
@@ -232,14 +212,10 @@ class TurnRunner:
         raise AssertionError("a stream ends with StreamEnd or raises")
 
 
-def fallbacks_of(model: Model, catalogue: Catalogue) -> Iterator[Model]:
-    """Yield the model and those that answer in its place, each once."""
-    seen: set[str] = set()
-    following: Model | None = model
-    while following is not None and following.id not in seen:
-        seen.add(following.id)
-        yield following
-        following = catalogue.get(following.fallback) if following.fallback else None
+def _fault_of_draft(turn: Turn, draft: Reply) -> str | None:
+    if draft.report.status == "failed":
+        return "the quick model failed"
+    return fault_of(turn.messages[-1].content, draft.text, draft.finish_reason)
 
 
 def _ended(end: StreamEnd) -> _Ending:

@@ -1,6 +1,7 @@
-"""What a model is shown: the persona first, then the conversation, then the new message.
+"""The messages of a request: the persona's prompt, then the conversation, then the new message.
 
-What changes least comes first, so that a provider's prompt cache can serve the beginning.
+The order is from what changes least to what changes most, so that the provider's prompt cache can
+serve the common beginning of requests.
 """
 
 from __future__ import annotations
@@ -15,28 +16,28 @@ from core.personas import Persona
 def build_messages(
     persona: Persona, history: Sequence[Message], message: str, *, budget_tokens: int
 ) -> tuple[Message, ...]:
-    """Return the messages of a request, with as much of the latest history as the budget holds.
+    """Return a request's messages, with as many of the latest exchanges as the budget holds.
 
     Args:
-        history: whole turns, each a user's message and the assistant's answer, oldest first.
-        budget_tokens: for everything; persona and message are always in, whatever they take.
+        history: whole exchanges, each a user's message and the assistant's answer, oldest first.
+        budget_tokens: for all messages; the persona's prompt and `message` are always included.
     """
     left_tokens = budget_tokens - estimate_tokens(persona.prompt) - estimate_tokens(message)
     return (
         Message("system", persona.prompt),
-        *latest_turns(history, left_tokens),
+        *latest_exchanges(history, left_tokens),
         Message("user", message),
     )
 
 
-def latest_turns(history: Sequence[Message], budget_tokens: int) -> Sequence[Message]:
-    """Return the end of the history, in whole turns, that the budget holds."""
+def latest_exchanges(history: Sequence[Message], budget_tokens: int) -> Sequence[Message]:
+    """Return the latest exchanges of the history that fit into the budget."""
     left_tokens = budget_tokens
     start = len(history)
     while start >= 2:
-        turn_tokens = sum(estimate_tokens(m.content) for m in history[start - 2 : start])
-        if turn_tokens > left_tokens:
+        exchange_tokens = sum(estimate_tokens(m.content) for m in history[start - 2 : start])
+        if exchange_tokens > left_tokens:
             break
-        left_tokens -= turn_tokens
+        left_tokens -= exchange_tokens
         start -= 2
     return history[start:]

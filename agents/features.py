@@ -1,8 +1,8 @@
-"""What can be seen of a question's difficulty: countable features, each between 0 and 1.
+"""Features of a question that hint at its difficulty: counts, mapped to values from 0 to 1.
 
-A feature is counted by its words, which the data file lists, or by one of the functions here.
-Every pattern is linear in time: no repetition stands inside or beside another that could match
-the same characters.
+A feature counts the words that the data file lists for it, or has a function in `COUNTERS`.
+Every pattern matches in linear time: no repetition is inside or next to another one that could
+match the same characters.
 """
 
 from __future__ import annotations
@@ -16,41 +16,37 @@ from msgspec import Struct
 
 from core.routing_rules import Feature
 
-#: A longer message is judged by its beginning and its end; its length counts in full.
+#: Of a longer message only its beginning and end are searched; its length counts in full.
 _HEAD_CHARS: Final = 1500
 _TAIL_CHARS: Final = 500
-#: Characters per word where there are few English words to count.
+#: Characters that count as one word in text with few English words.
 _CHARS_PER_WORD: Final = 8
-#: Choices that every quiz question has.
-_USUAL_CHOICES: Final = 4
 
 _TOKEN: Final = re.compile(r"[a-z]+|[.?!;:,\n]")
 _NUMBER: Final = re.compile(r"\d[\d,.]*")
 _AMOUNT: Final = re.compile(r"[$€£] ?\d|\d ?%")
 _FORMULA: Final = re.compile(r"\\[a-zA-Z]|\^|_\{|\$(?=[^\s\d])")
 _SYMBOL: Final = re.compile(r"[=<>≤≥≠±×÷√∑∏∫∂∞∀∃∈∪∩→⇒⟹π+*/|]")
-_CALL: Final = re.compile(r"\w(?:\(|\[|\.[a-z])")
 _CODE_LINE: Final = re.compile(
     r"^[ \t]*(?:def|class|return|import|for|while|if|assert|print|function|const|let|var|public"
     r"|int|void|SELECT|#include)\b[^\n:;(){}=\[]*[:;(){}=\[]",
     re.MULTILINE,
 )
 _ITEM: Final = re.compile(r"^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]", re.MULTILINE)
-_CHOICE: Final = re.compile(r"^[ \t]*\(?[A-J][.)][ \t]", re.MULTILINE)
 
 _ENDS: Final = frozenset(".?!;:\n")
-#: What may stand before a verb that asks for something.
+#: Tokens after which a verb is a demand.
 _BEFORE_DEMAND: Final = _ENDS | {",", "and", "then", "also", "please", "or", "to", "you"}
 _EXECUTION: Final = frozenset(
     {"assert", "evaluate", "execute", "executed", "executing", "output", "outputs", "print"}
     | {"printed", "prints", "result", "returned", "returns", "trace", "value"}
 )
-#: Words of one letter that are no variables.
+#: One-letter words that are no variables: `a`, `I`, and the s and t of contractions.
 _LETTER_WORDS: Final = frozenset("aist")
 
 
 class Text(Struct, frozen=True):
-    """A message as the counters see it; `tokens` are its lower-case words and its stops."""
+    """A message prepared for counting; `tokens` are its lower-case words and punctuation."""
 
     whole: str
     tokens: Sequence[str]
@@ -61,10 +57,10 @@ class Text(Struct, frozen=True):
 
 
 def measure(message: str, depth: int, features: Mapping[str, Feature]) -> dict[str, float]:
-    """Return each feature's value: 0 where there is nothing of it, towards 1 for much of it.
+    """Return each feature's value: 0 when its count is 0, approaching 1 as the count grows.
 
     Args:
-        depth: how many exchanges of the conversation went before.
+        depth: the number of earlier exchanges in the conversation.
     """
     text = _read(message, depth, features["demands"].words)
     return {
@@ -92,12 +88,12 @@ def _saturate(count: float, feature: Feature) -> float:
 
 
 def _length(text: Text) -> float:
-    """Count words; other languages and code have few of these and count by their characters."""
+    """Count words; text with few English words (other languages, code) counts by characters."""
     return max(len(text.tokens), text.chars / _CHARS_PER_WORD)
 
 
 def _demands(text: Text) -> float:
-    """Count what is asked for beyond one thing: questions, and verbs where a demand begins."""
+    """Count demands beyond the first one: question marks, and verbs in imperative position."""
     asked = text.words.get("?", 0)
     before = "."
     for token in text.tokens:
@@ -111,7 +107,7 @@ def _code(text: Text) -> float:
 
 
 def _executed(text: Text) -> float:
-    """Count lines of code where the question is what they give."""
+    """Count lines of code if the message asks what they output."""
     return _code(text) if _EXECUTION & text.words.keys() else 0.0
 
 
@@ -119,12 +115,10 @@ def _variables(text: Text) -> float:
     return len({word for word in text.words if len(word) == 1 and word.isalpha()} - _LETTER_WORDS)
 
 
-#: The features that are counted by more than words.
+#: The features that are counted by a function, by name.
 COUNTERS: Final[Mapping[str, Callable[[Text], float]]] = {
     "length": _length,
     "length_middle": lambda text: max(0.0, _length(text) - 40),
-    "sentences": lambda text: sum(text.words.get(end, 0) for end in _ENDS),
-    "clauses": lambda text: text.words.get(",", 0),
     "demands": _demands,
     "numbers": lambda text: len(set(_NUMBER.findall(text.whole))),
     "amounts": lambda text: len(_AMOUNT.findall(text.whole)),
@@ -132,9 +126,7 @@ COUNTERS: Final[Mapping[str, Callable[[Text], float]]] = {
     "symbols": lambda text: len(_SYMBOL.findall(text.whole)),
     "variables": _variables,
     "code": _code,
-    "calls": lambda text: len(_CALL.findall(text.whole)),
     "executed": _executed,
     "items": lambda text: len(_ITEM.findall(text.whole)),
-    "choices": lambda text: max(0, len(_CHOICE.findall(text.whole)) - _USUAL_CHOICES),
     "depth": lambda text: text.depth,
 }

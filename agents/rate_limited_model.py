@@ -1,4 +1,4 @@
-"""A model that is asked only when the provider's budget, which all workers share, allows it."""
+"""A model that is called only when the provider's budget, shared by all workers, allows it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Final
 
 from msgspec import Struct
 
-from agents.retry_policy import LONGEST_WAIT_IN_SLOT_S, SHORTEST_TRY_S, Throttle
+from agents.retry_policy import LONGEST_WAIT_IN_THREAD_S, SHORTEST_TRY_S, Throttle
 from core.chat import ChatModel, ModelRequest, RateLimits, StreamEnd, TextDelta
 from core.errors import RateLimited, TurnStopped
 from core.models import estimate_tokens
 from core.stop import StopSignal
 
-#: What a server's message frame adds to each message, in tokens.
+#: Tokens that a chat template adds to each message.
 _FRAME_TOKENS: Final = 4
 
 
-class PacedModel:
-    """Books every call with the throttle before the model inside sees it.
+class RateLimitedModel:
+    """Wraps a model so that every call is booked with the throttle first.
 
-    A short wait is waited here; a long one is the same to the caller as a provider's 429 with that
-    `Retry-After`, and keeps the call's place for the next attempt.
+    A short wait happens here, in the caller's thread. A long one is raised as `RateLimited`, like a
+    provider's 429 with that `Retry-After`; the call keeps its place for the next attempt.
     """
 
     def __init__(self, chat_model: ChatModel, throttle: Throttle) -> None:
@@ -33,17 +33,17 @@ class PacedModel:
     def stream(
         self, request: ModelRequest, *, deadline: float, stop: StopSignal
     ) -> Iterator[TextDelta | StreamEnd]:
-        """Stream one answer when its time has come; see `core.chat.ChatModel` for the contract.
+        """Stream one answer once the budget allows it; see `core.chat.ChatModel` for the contract.
 
         Raises:
-            RateLimited: its time comes too late to be waited for here.
+            RateLimited: the wait is too long for this thread or for the deadline.
         """
         call = _Call(_input_tokens(request), request.max_tokens)
         self._wait_for_start(request, call.booked_tokens, deadline, stop)
         call.began = time.monotonic()
         try:
             for item in self._chat_model.stream(request, deadline=deadline, stop=stop):
-                call.see(item)
+                call.record(item)
                 yield item
         except RateLimited as error:
             call.closed_for_s = error.retry_after_s or 0.0
@@ -70,13 +70,13 @@ class PacedModel:
             )
             if wait_s <= 0:
                 return
-            if wait_s > LONGEST_WAIT_IN_SLOT_S or wait_s + SHORTEST_TRY_S >= left_s:
+            if wait_s > LONGEST_WAIT_IN_THREAD_S or wait_s + SHORTEST_TRY_S >= left_s:
                 raise RateLimited("The provider's budget is used up.", retry_after_s=wait_s)
             stop.wait(wait_s)
 
 
 class _Call(Struct):
-    """What is known so far of one call; one that brought nothing counts as unused."""
+    """What is known so far of one call; a call that yielded nothing counts as unused."""
 
     input_tokens: int
     max_output_tokens: int
@@ -89,9 +89,10 @@ class _Call(Struct):
     def booked_tokens(self) -> int:
         return self.input_tokens + self.max_output_tokens
 
-    def see(self, item: TextDelta | StreamEnd) -> None:
+    def record(self, item: TextDelta | StreamEnd) -> None:
         if isinstance(item, StreamEnd):
             self.limits = item.limits
+            # The provider's own count replaces the estimate from the text.
             if item.usage is not None:
                 self.used_tokens = item.usage.total_tokens
         else:

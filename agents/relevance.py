@@ -1,4 +1,4 @@
-"""How near a message is to each persona: the words and phrases of their skills that it names."""
+"""How relevant each persona is to a message: by the terms of its skills that the message names."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from msgspec import Struct
 
 from core.personas import Persona
 
-#: Letters of other scripts separate words, so that a name in the middle of Chinese text is found.
+#: Letters of other scripts separate words: an English term within Chinese text is found.
 _WORD = re.compile(r"\bc(?:\+\+|#)|[a-z0-9]+")
 
 
 class Relevance(Struct, frozen=True):
-    """One persona's part in a message: the terms named, in their order, and their weight."""
+    """One persona's terms in a message, in the order they appear, and the sum of their weights."""
 
     score: int
     terms: tuple[str, ...]
 
 
 def rate(message: str, personas: Mapping[str, Persona]) -> dict[str, Relevance]:
-    """Rate every persona; a term counts once, however often the message repeats it."""
+    """Return every persona's relevance by name; a repeated term counts once."""
     vocabulary = _by_first_word(frozenset().union(*(p.skills for p in personas.values())))
     named = dict.fromkeys(_terms_in(_words(message), vocabulary))
     return {name: _rate(named, persona.skills) for name, persona in personas.items()}
@@ -37,7 +37,7 @@ def _rate(named: Mapping[str, None], skills: Mapping[str, int]) -> Relevance:
 
 @lru_cache(maxsize=8)
 def _by_first_word(terms_of_all: frozenset[str]) -> dict[str, list[tuple[str, ...]]]:
-    """Return all personas' terms by their first word, the longest first."""
+    """Index terms by their first word, the longest term first."""
     vocabulary: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
     for term in terms_of_all:
         words = tuple(term.split())
@@ -50,7 +50,7 @@ def _by_first_word(terms_of_all: frozenset[str]) -> dict[str, list[tuple[str, ..
 def _terms_in(
     words: Sequence[str], vocabulary: Mapping[str, list[tuple[str, ...]]]
 ) -> Iterator[str]:
-    """Yield the terms from left to right; the words of a longer one are not read again."""
+    """Yield the terms from left to right; words that one term has used are not read again."""
     forms = {word: _forms(word) for word in set(words)}
     start = 0
     while start < len(words):
@@ -64,9 +64,9 @@ def _terms_in(
 def _begins(
     words: Sequence[str], start: int, term: tuple[str, ...], forms: Mapping[str, tuple[str, ...]]
 ) -> bool:
-    there = words[start : start + len(term)]
-    return len(there) == len(term) and all(
-        part in forms[word] for part, word in zip(term, there, strict=True)
+    found = words[start : start + len(term)]
+    return len(found) == len(term) and all(
+        part in forms[word] for part, word in zip(term, found, strict=True)
     )
 
 
@@ -76,9 +76,10 @@ def _words(message: str) -> list[str]:
 
 
 def _forms(word: str) -> tuple[str, ...]:
-    """Return the word and what it may be a plural, -ing or -ed form of, likeliest first.
+    """Return the word and its possible base forms (of a plural, -ing or -ed), likeliest first.
 
-    Most are no words; comparing them with a list of words does no harm, unlike cutting both.
+    Many of them are no words. That does no harm, because they are only compared with known terms;
+    stemming both sides would make different words equal.
     """
     forms = [word]
     if word.endswith("s") and not word.endswith("ss"):

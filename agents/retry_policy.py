@@ -1,7 +1,6 @@
-"""What to do when a model fails: again, another model, later, or never.
+"""What follows a model's failure: another try, another model, a deferral, or the end.
 
-One layer retries, and this is it: the SDK's retries are off, and the broker's know nothing of
-deadlines.
+Nothing else retries: the SDK's retries are off, and the broker's do not know deadlines.
 """
 
 from __future__ import annotations
@@ -14,33 +13,43 @@ from msgspec import Struct
 from core.chat import RateLimits
 from core.errors import ModelError, ModelMissing, RateLimited, TransientModelError
 
-#: Calls to one model before the next one is asked.
+#: Calls to one model before the next model is called.
 TRIES_PER_MODEL: Final = 3
 _FIRST_BACKOFF_S: Final = 0.25
 _LONGEST_BACKOFF_S: Final = 4.0
-#: A longer wait than this gives the worker's slot to another job.
-LONGEST_WAIT_IN_SLOT_S: Final = 2.0
-#: What has to be left of the deadline for another try to make sense.
+#: A longer wait defers the job, so that its thread can serve another one.
+LONGEST_WAIT_IN_THREAD_S: Final = 2.0
+#: A try with less time to the deadline than this is not worth its cost.
 SHORTEST_TRY_S: Final = 1.0
 
 
 class Breaker(Protocol):
-    """Knows which models are failing for everyone."""
+    """A circuit breaker per model, shared by all workers."""
 
-    def allows(self, model_id: str) -> bool: ...
+    def allows(self, model_id: str) -> bool:
+        """Say whether the model may be called now."""
+        ...
 
-    def record(self, model_id: str, *, is_success: bool) -> None: ...
+    def record(self, model_id: str, *, is_success: bool) -> None:
+        """Take note of a call's result."""
+        ...
 
 
 class Throttle(Protocol):
-    """Knows when a call may start, so that all workers together stay within the provider's limits.
+    """The provider's budget, which all workers share: says when a call may start.
 
-    A wait is to be asked for again under the same `booking` when it is over: the place in the line
-    is kept, and may have moved.
+    After a wait, call `book` again with the same `booking`: its place in the line is kept, but
+    others may have moved it.
     """
 
     def book(self, model_id: str, booking: str, *, tokens: int, longest_wait_s: float) -> float:
-        """Return how many seconds to wait before asking again; 0 when the call may start."""
+        """Return the seconds to wait before the next `book`; 0 when the call may start now.
+
+        Args:
+            booking: names the call's place in the line.
+            tokens: of input and output that the call uses at most.
+            longest_wait_s: a call that would have to wait longer gets no place.
+        """
         ...
 
     def settle(
@@ -52,28 +61,28 @@ class Throttle(Protocol):
         age_s: float,
         closed_for_s: float,
     ) -> None:
-        """Correct a booking when its call is over.
+        """Correct the budget when a call is over.
 
         Args:
-            unused_tokens: what was booked too much; a negative number was too little.
-            limits: what the provider said of its limits `age_s` ago.
-            closed_for_s: how long the provider, which refused the call, wants to hear nothing.
+            unused_tokens: booked but not used; negative when the call used more than it booked.
+            limits: the provider's limits as of `age_s` ago.
+            closed_for_s: the `Retry-After` of a call that the provider refused, else 0.
         """
         ...
 
 
 class TryAgain(Struct, frozen=True):
-    """Ask the same model after `wait_s`."""
+    """Call the same model again after `wait_s`."""
 
     wait_s: float
 
 
 class AskAnother(Struct, frozen=True):
-    """Ask the next model, if there is one."""
+    """Call the next model, if there is one."""
 
 
 class ComeBack(Struct, frozen=True):
-    """Put the job back in the queue for `wait_s`."""
+    """Defer the job by `wait_s`."""
 
     wait_s: float
 
@@ -86,7 +95,12 @@ Step = TryAgain | AskAnother | ComeBack | GiveUp
 
 
 def next_step(error: ModelError, *, tries: int, left_s: float) -> Step:
-    """Decide by the error, how often this model was asked, and what is left of the deadline."""
+    """Return what follows the error.
+
+    Args:
+        tries: calls to this model so far, the failed one included.
+        left_s: seconds until the job's deadline.
+    """
     if isinstance(error, ModelMissing):
         return AskAnother()
     if not isinstance(error, TransientModelError):
@@ -100,15 +114,15 @@ def next_step(error: ModelError, *, tries: int, left_s: float) -> Step:
 
 
 def _after_rate_limit(retry_after_s: float, left_s: float) -> Step:
-    """Obey the provider: nothing is sent before its time, and no slot is held for long."""
+    """Return what follows a `Retry-After`: never a call before it, and no long wait in a thread."""
     if retry_after_s + SHORTEST_TRY_S >= left_s:
         return GiveUp()
-    if retry_after_s <= LONGEST_WAIT_IN_SLOT_S:
+    if retry_after_s <= LONGEST_WAIT_IN_THREAD_S:
         return TryAgain(retry_after_s)
     return ComeBack(retry_after_s)
 
 
 def backoff_s(tries: int) -> float:
-    """Return a wait with full jitter, so that those who failed together do not return together."""
+    """Return a wait with full jitter: calls that failed together are not repeated together."""
     most = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2.0**tries)
     return random.uniform(0, most)  # noqa: S311 - spreads load, keeps no secret

@@ -1,6 +1,6 @@
-"""Which agents answer: those asked for, or those whose skills the question names.
+"""Which agents answer: the requested ones, or those whose skills the question names.
 
-More agents cost more and do not answer better by being more: a second one is taken only where the
+More agents cost more and do not by themselves answer better. A second agent is chosen only when the
 question has a part of its own for it.
 """
 
@@ -15,25 +15,25 @@ from agents.relevance import Relevance, rate
 from core.errors import UnknownAgent
 from core.personas import Persona
 
-#: Takes the questions that name nobody's skills, or several agents' alike.
+#: Answers questions that name no agent's skills, or those of several agents equally.
 _GENERALIST: Final = "sage"
 _TERMS_IN_REASON: Final = 4
 _ASKED_FOR: Final = "asked for by name"
-#: The score of a part of its own: one term that names the speciality, or several near it.
+#: The least score that counts as a part of its own: one term of weight 3, or several weaker ones.
 _OWN_PART: Final = 3
-#: Who is further behind the most relevant agent than this would add cost, not an answer.
+#: An agent below this share of the best score is not chosen: it would add cost, not an answer.
 _SHARE_OF_BEST: Final = 1 / 4
 
 
 class Selection(Struct, frozen=True):
-    """The chosen agent and, in one sentence, why."""
+    """A chosen agent, and why it was chosen."""
 
     persona: Persona
     reason: str
 
 
 class Team(Struct, frozen=True):
-    """Who answers together, the most relevant first, and why it is they."""
+    """The agents that answer together, the most relevant first, and why they were chosen."""
 
     members: tuple[Selection, ...]
     reason: str
@@ -43,7 +43,7 @@ def select_agent(message: str, requested: str | None, personas: Mapping[str, Per
     """Return the requested agent, or the most relevant one.
 
     Raises:
-        UnknownAgent: the requested one is none of the personas.
+        UnknownAgent: no persona has the requested name.
     """
     if requested is not None:
         if requested not in personas:
@@ -59,16 +59,16 @@ def select_team(
     *,
     most: int,
 ) -> Team:
-    """Return the requested agents, or two to four for whom the question has a part each.
+    """Return the requested agents, or up to `most` for which the question has a part each.
 
     A question that does not split gets one agent, as `select_agent` chooses it.
 
     Args:
-        requested: names, each of which is taken once; None to let relevance decide.
-        most: how many relevance may choose; at least 1. Agents asked for by name are all taken.
+        requested: names, repeats ignored; None to let relevance decide.
+        most: how many agents relevance may choose, at least 1; it does not bound `requested`.
 
     Raises:
-        UnknownAgent: a requested one is none of the personas.
+        UnknownAgent: no persona has one of the requested names.
     """
     relevance = rate(message, personas)
     if requested is not None:
@@ -100,12 +100,12 @@ def _most_relevant(
 ) -> Selection:
     best = max(rated.score for rated in relevance.values())
     if not best:
-        return Selection(personas[_GENERALIST], "nothing in the message names a speciality")
-    nearest = [name for name, rated in relevance.items() if rated.score == best]
-    if len(nearest) > 1:
-        reason = f"the message is as near to {' as to '.join(nearest)}"
+        return Selection(personas[_GENERALIST], "nothing in the message names a skill")
+    best_names = [name for name, rated in relevance.items() if rated.score == best]
+    if len(best_names) > 1:
+        reason = f"the message matches {_listed(best_names)} equally"
         return Selection(personas[_GENERALIST], reason)
-    return _members(nearest, relevance, personas)[0]
+    return _members(best_names, relevance, personas)[0]
 
 
 def _by_relevance(names: list[str], relevance: Mapping[str, Relevance]) -> list[str]:

@@ -1,8 +1,8 @@
-"""What a team is shown of its own replies: to revise them, and to make one answer of them.
+"""The messages that show a team's replies to a model: to revise one, or to synthesize an answer.
 
-Replies are untrusted: a model wrote them, and whatever it had read may speak through it. Each
-stands between lines with a mark that no text of the request contains, so that none can end itself
-or begin another.
+Replies are untrusted: a model wrote them, possibly under instructions hidden in what it had read.
+Each reply stands between two lines with a mark that no text of the request contains, so that a
+reply can neither end its own block nor begin another.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from agents.context import latest_turns
+from agents.context import latest_exchanges
 from core.chat import Message
 from core.models import cut_to_tokens, estimate_tokens
 from core.personas import Persona
@@ -22,7 +22,7 @@ _MARK_CHARS: Final = 16
 
 
 class Contribution(Struct, frozen=True, kw_only=True):
-    """One agent's successful reply; `title` is how the agent is called."""
+    """One agent's usable reply; `title` is the agent's name in prompts."""
 
     name: str
     title: str
@@ -38,26 +38,26 @@ def build_synthesis(
     *,
     budget_tokens: int,
 ) -> tuple[Message, ...]:
-    """Return the messages by which one answer is made of the replies.
+    """Return the messages that ask for one answer from the replies.
 
-    The replies come before the history where the budget is short, and long ones are cut to the
-    same length; each that is cut says so.
+    When the budget is short, replies take precedence over the history. Long replies are cut to the
+    same length and marked as cut.
 
     Args:
-        persona: who does it, of `load_synthesis`.
-        history: whole turns, each a user's message and the assistant's answer, oldest first.
-        budget_tokens: for everything; prompt and question are always in, whatever they take.
+        persona: of `load_synthesis`.
+        history: whole exchanges, each a user's message and the assistant's answer, oldest first.
+        budget_tokens: for all messages; the prompt and the question are always included.
     """
     texts = [reply.text for reply in contributions]
     mark = _mark_for([question, *texts])
-    asked = f"{_delimit(mark, 'the question', 'the question', question)}\n\n"
-    frame = asked + _replies(mark, contributions, [""] * len(texts))
+    question_block = f"{_delimit(mark, 'the question', 'the question', question)}\n\n"
+    frame = question_block + _replies(mark, contributions, [""] * len(texts))
     left_tokens = budget_tokens - estimate_tokens(persona.prompt) - estimate_tokens(frame)
     shown = cut_fairly(texts, left_tokens)
     return (
         Message("system", persona.prompt),
-        *latest_turns(history, left_tokens - sum(map(estimate_tokens, shown))),
-        Message("user", asked + _replies(mark, contributions, shown)),
+        *latest_exchanges(history, left_tokens - sum(map(estimate_tokens, shown))),
+        Message("user", question_block + _replies(mark, contributions, shown)),
     )
 
 
@@ -70,50 +70,36 @@ def build_revision(
     *,
     budget_tokens: int,
 ) -> tuple[Message, ...]:
-    """Return the messages by which an agent revises its reply in view of the others'.
+    """Return the messages that ask an agent to revise its reply in view of the others'.
 
-    They begin as the messages of its first reply did, so that the provider's prompt cache serves
-    that part again. The budget is divided as in `build_synthesis`, the own reply being one of them.
+    They begin with the messages of its first reply, so that the provider's prompt cache serves
+    that part again. Budget and cuts are those of `build_synthesis`; `own_reply` is one of the
+    replies.
 
     Args:
-        own_reply: what the persona said in the round before.
-        others: what the other agents said in it.
+        own_reply: the persona's reply in the round before.
+        others: the other agents' replies in that round.
     """
     texts = [own_reply, *(reply.text for reply in others)]
     mark = _mark_for([question, *texts])
-    told = f"{persona.revision_prompt}\n\n"
-    frames = [persona.prompt, question, told + _replies(mark, others, [""] * len(others))]
+    instruction = f"{persona.revision_prompt}\n\n"
+    frames = [persona.prompt, question, instruction + _replies(mark, others, [""] * len(others))]
     left_tokens = budget_tokens - sum(map(estimate_tokens, frames))
     own_shown, *others_shown = cut_fairly(texts, left_tokens)
     spent_tokens = sum(map(estimate_tokens, [own_shown, *others_shown]))
     return (
         Message("system", persona.prompt),
-        *latest_turns(history, left_tokens - spent_tokens),
+        *latest_exchanges(history, left_tokens - spent_tokens),
         Message("user", question),
         Message("assistant", own_shown),
-        Message("user", told + _replies(mark, others, others_shown)),
+        Message("user", instruction + _replies(mark, others, others_shown)),
     )
 
 
-def best_reply(contributions: Sequence[Contribution]) -> Contribution:
-    """Return the reply that is the answer when the synthesis fails.
-
-    It is the most relevant agent's whose reply the model ended by itself; where a limit ended them
-    all, the longest.
-
-    Args:
-        contributions: at least one, in the order of the team: the most relevant first.
-    """
-    ended = (reply for reply in contributions if reply.finish_reason == "stop")
-    return next(ended, None) or max(contributions, key=lambda reply: len(reply.text))
-
-
 def cut_fairly(texts: Sequence[str], budget_tokens: int) -> list[str]:
-    """Return the beginnings of the texts that the budget holds together.
-
-    No text is cut below what another keeps: what short ones leave is shared by the long ones.
-    """
+    """Cut the longest texts to one common length, so that all texts fit into the budget."""
     left_tokens, left_texts = max(0, budget_tokens), len(texts)
+    # From the shortest up: what a text leaves of its share is divided among the longer ones.
     for tokens in sorted(map(estimate_tokens, texts)):
         share_tokens = left_tokens // left_texts
         if tokens > share_tokens:
@@ -127,7 +113,8 @@ def cut_fairly(texts: Sequence[str], budget_tokens: int) -> list[str]:
 
 
 def _mark_for(texts: Sequence[str]) -> str:
-    """Return a mark that is in none of the texts; the same texts get the same one."""
+    """Return a mark that none of the texts contains; equal texts get equal marks."""
+    # Derived from the texts, not random, so that a repeated request has the same prefix to cache.
     digest = hashlib.sha256("\0".join(texts).encode(errors="replace"))
     while any(digest.hexdigest()[:_MARK_CHARS] in text for text in texts):
         digest.update(b"\0")

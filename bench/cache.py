@@ -1,7 +1,7 @@
-"""`python -m bench.cache`: replays workloads through a stack and prints what its cache does.
+"""`python -m bench.cache`: hit rates and hits per second of a stack's response cache.
 
-How often a cache hits says more about the traffic than about the cache, so each figure comes with
-the traffic it holds for.
+A hit rate says more about the traffic than about the cache, so each one is printed with its
+workload.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _PATH = "/api/ai/v4/chat/optimized"
 _WAIT = {"Prefer": "wait=30"}
 _CONCURRENCY = 4
 _BUSY = 503
-_COME_BACK_S = 1.0
+_RETRY_AFTER_S = 1.0
 _TRIES = 20
-#: Of a Zipf distribution over the questions of a help desk or a site search.
+#: Of the Zipf distribution; 1 fits the questions of a help desk or a site search.
 _EXPONENT = 1.0
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Questions in the order they are asked."""
+    """Questions in the order they are asked, and the hit rate that is promised, if any."""
 
     name: str
     questions: list[str]
@@ -49,7 +49,12 @@ class Workload:
 
 @dataclass
 class Replay:
-    """What became of a workload."""
+    """The result of one workload.
+
+    Attributes:
+        layers: jobs by the layer that answered them, or by `cache.status` where none did.
+        seconds: the latencies of these jobs.
+    """
 
     layers: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -67,7 +72,7 @@ class Replay:
 
 
 def workloads(seed: int, size: int) -> list[Workload]:
-    """Return the three kinds of traffic, each of `size` requests."""
+    """Return the three workloads, each of about `size` requests."""
     chooser = random.Random(seed)
     return [
         Workload("closed set, Zipf, 25 % one-offs", _closed_set(chooser, size), 0.60),
@@ -103,7 +108,7 @@ def _chat(chooser: random.Random, size: int) -> list[str]:
 
 
 async def replay(bench: Bench, workload: Workload, seed: int) -> Replay:
-    """Ask every question, a few at a time, as one user."""
+    """Ask every question as one user, four at a time."""
     (user,) = await sign_in(bench.api, 1)
     result, before = Replay(), _upstream_calls(bench.stub)
     pending = iter(workload.questions)
@@ -127,7 +132,11 @@ async def replay(bench: Bench, workload: Workload, seed: int) -> Replay:
 
 
 async def hits(bench: Bench, *, concurrency: int, seconds: float) -> Measured:
-    """Keep asking a question whose answer is kept."""
+    """Measure requests whose answer is in the cache.
+
+    Raises:
+        RuntimeError: one of them missed.
+    """
     (user,) = await sign_in(bench.api, 1)
     body = {"message": "Asked again and again"}
     connection = await Connection.open(bench.api)
@@ -136,7 +145,7 @@ async def hits(bench: Bench, *, concurrency: int, seconds: float) -> Measured:
 
     async def one(connection: Connection, _: int) -> None:
         if b'"status":"hit"' not in await connection.post(_PATH, body, user):
-            raise RuntimeError("a kept answer was not used")
+            raise RuntimeError("a request whose answer is in the cache missed")
 
     return await load.closed_loop(
         bench.api, one, concurrency=concurrency, seconds=seconds, parts=bench.parts()
@@ -144,9 +153,9 @@ async def hits(bench: Bench, *, concurrency: int, seconds: float) -> Measured:
 
 
 async def at_once(bench: Bench, *, jobs: int) -> Counter[str]:
-    """Ask one question many times at once; return how the jobs were answered and the calls made.
+    """Submit identical jobs at once; return their number by `cache.status`, and the calls made.
 
-    Who is refused because the server is busy comes back, as the answer asks for.
+    A request that is refused with 503 is repeated after a second, as its `Retry-After` says.
     """
     users = await sign_in(bench.api, -(-jobs // 10))
     before = _upstream_calls(bench.stub)
@@ -165,10 +174,10 @@ async def at_once(bench: Bench, *, jobs: int) -> Counter[str]:
                 if error.status != _BUSY:
                     raise
                 answered["refused at first"] += 1
-                await asyncio.sleep(_COME_BACK_S)
+                await asyncio.sleep(_RETRY_AFTER_S)
             finally:
                 connection.close()
-        raise RuntimeError(f"refused {_TRIES} times")
+        raise RuntimeError(f"the server refused a request {_TRIES} times with {_BUSY}")
 
     await asyncio.gather(*(ask(number) for number in range(jobs)))
     answered["calls"] = _upstream_calls(bench.stub) - before
@@ -187,12 +196,12 @@ def _upstream_calls(stub: Target) -> int:
 
 
 def main() -> int:
-    """Replay all workloads and print one table; 1 when a promise is not kept."""
+    """Run all measurements and print them; return 1 when a promised figure is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.cache", description=__doc__)
     parser.add_argument("--requests", type=int, default=2_000, help="of each workload")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--at-once", type=int, default=1_000, help="identical jobs at once")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of asking for kept answers")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of measuring hits per second")
     options = parser.parse_args()
     console, missed = Console(), list[str]()
     with running(workers=2, api_processes=2, AETHER_CACHE_SCOPE="shared") as bench:
@@ -207,13 +216,13 @@ def main() -> int:
         alone = asyncio.run(hits(bench, concurrency=1, seconds=options.seconds / 2))
         many = asyncio.run(hits(bench, concurrency=16, seconds=options.seconds))
         console.print(
-            f"kept answers: {alone.percentile_ms(0.5):.1f} ms at the median one at a time, "
+            f"answers from the cache: {alone.percentile_ms(0.5):.1f} ms p50 one at a time, "
             f"{many.per_second:.0f}/s with 16 at once (goals: 8 ms, 700/s on 2 cores)"
         )
         used_ms = sum(many.cpu_ms.values())
         console.print(
             f"  each used {used_ms:.2f} ms of processor time, so 2 cores have room for "
-            f"{2_000 / used_ms:.0f}/s; neighbours used {many.others_cores:.2f} cores meanwhile"
+            f"{2_000 / used_ms:.0f}/s; other processes used {many.others_cores:.2f} cores meanwhile"
         )
         answered = asyncio.run(at_once(bench, jobs=options.at_once))
         console.print(f"{options.at_once} identical jobs at once: {dict(answered)}")

@@ -1,4 +1,4 @@
-"""How much processor time each part uses, and how much everything else on the machine does."""
+"""Processor time of the parts under test, and of everything else on the machine."""
 
 from __future__ import annotations
 
@@ -27,14 +27,12 @@ class Sample:
             RuntimeError: a process of a part has ended.
         """
         try:
-            used = {
-                name: sum(_used_s(process.cpu_times()) for process in processes)
-                for name, processes in parts.items()
-            }
+            used = {name: sum(map(_used_s, processes)) for name, processes in parts.items()}
         except psutil.NoSuchProcess as gone:
             raise RuntimeError(f"a process ended during the measurement: {gone}") from gone
         times = psutil.cpu_times()
-        return cls(time.monotonic(), used, _used_s(times) + getattr(times, "nice", 0.0))
+        machine = times.user + times.system + getattr(times, "nice", 0.0)
+        return cls(time.monotonic(), used, machine)
 
     def per_job_ms(self, before: Sample, jobs: int) -> dict[str, float]:
         return {
@@ -43,10 +41,11 @@ class Sample:
         }
 
     def others_cores(self, before: Sample) -> float:
-        """Return how many cores were busy with what is no part; interrupts are not counted."""
+        """Return how many cores processes of no part used; interrupts are not counted."""
         ours = sum(self.parts.values()) - sum(before.parts.values())
         return max(0.0, (self.machine - before.machine - ours) / (self.at_s - before.at_s))
 
 
-def _used_s(times) -> float:
+def _used_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
     return times.user + times.system

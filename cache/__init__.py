@@ -1,1 +1,1 @@
-"""When an answer is used again."""
+"""When an answer is used again: the response cache."""

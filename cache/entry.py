@@ -1,38 +1,72 @@
-"""An answer as it is kept, and what made of it an answer worth keeping."""
+"""A kept answer: which answers are kept, how one is encoded, and the job that it answers."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-from core.chat import Usage
+from core.events import NewEvent, answer_delta, cache_hit
 from core.jobs import JobSpec, JobStatus
-from core.outcome import Answer, Outcome, Route
+from core.money import saved_by_cache, to_usd
+from core.outcome import Answer, CacheLayer, CacheUse, Outcome, Route
 
-_WHOLE: Final = "stop"
+#: The finish reason of an answer that the model ended by itself.
+_STOP: Final = "stop"
 
 
 class Entry(Struct, frozen=True, kw_only=True, array_like=True):
     """One kept answer.
 
     Attributes:
-        asked_ms: when its job was submitted, Unix milliseconds; a purge after that voids it.
-        cost_micros: what a hit saves.
-        models: every model that had a part in it.
-        kept_until_ms: when it ends to serve, wherever it lies, Unix milliseconds.
+        cost_micros: what its model calls cost, which is what a hit saves.
+        models: every model that contributed to it.
+        version: of the prompts and weights that it was made with.
+        asked_ms: when its job was submitted, Unix milliseconds; a later purge voids it.
+        expires_ms: when it stops to serve, in every layer, Unix milliseconds.
     """
 
     answer: Answer
     route: Route | None
-    usage: Usage
     cost_micros: int
     user_id: str
     models: tuple[str, ...]
     version: str
     asked_ms: int
-    kept_until_ms: int = 0
+    expires_ms: int = 0
+
+
+class Hit(Struct, frozen=True):
+    """A kept answer that may be used, the layer it was found in, and its age in seconds."""
+
+    entry: Entry
+    layer: CacheLayer
+    age_s: float
+
+    def to_outcome(self, timing_ms: dict[str, int | None], *, coalesced: bool = False) -> Outcome:
+        """Return the outcome of the job that this answers: no usage, no cost, all of it saved.
+
+        Args:
+            coalesced: the job had waited for another one that asked the same.
+        """
+        status: Literal["hit", "coalesced"] = "coalesced" if coalesced else "hit"
+        return Outcome(
+            answer=self.entry.answer,
+            route=self.entry.route,
+            savings=saved_by_cache(self.entry.cost_micros),
+            timing_ms=timing_ms,
+            cache=CacheUse(status=status, layer=self.layer, age_s=round(self.age_s, 3)),
+        )
+
+    def to_events(self, *, coalesced: bool = False) -> list[NewEvent]:
+        """Return the job's events between its start and its end: the hit, then the whole text."""
+        answer, age_s = self.entry.answer, round(self.age_s, 3)
+        saved_usd = to_usd(self.entry.cost_micros)
+        return [
+            cache_hit(self.layer, age_s, saved_usd, coalesced=coalesced),
+            answer_delta(", ".join(answer.agents), answer.text),
+        ]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -40,9 +74,13 @@ _decoder = msgspec.msgpack.Decoder(Entry)
 
 
 def to_entry(spec: JobSpec, status: JobStatus, outcome: Outcome, version: str) -> Entry | None:
-    """Return what is kept of an ended job; None of one that failed, was cut or is degraded."""
+    """Return the entry for an ended job's answer, or None when it must not be kept.
+
+    Kept are complete answers only: not failed, not cut off, not degraded, and from no model that
+    stood in for another one.
+    """
     answer = outcome.answer
-    if status is not JobStatus.COMPLETED or answer is None or answer.finish_reason != _WHOLE:
+    if status is not JobStatus.COMPLETED or answer is None or answer.finish_reason != _STOP:
         return None
     reports = [*outcome.agents, *([outcome.synthesis] if outcome.synthesis else [])]
     is_second_choice = any(report.error or report.fallback_from for report in reports)
@@ -51,8 +89,7 @@ def to_entry(spec: JobSpec, status: JobStatus, outcome: Outcome, version: str) -
     return Entry(
         answer=answer,
         route=outcome.route,
-        usage=outcome.usage,
-        cost_micros=outcome.cost_micros,
+        cost_micros=sum(report.cost_micros for report in reports),
         user_id=spec.user_id,
         models=tuple(dict.fromkeys(report.model for report in reports)),
         version=version,

@@ -1,7 +1,7 @@
-"""What two requests have to share for one answer to serve both.
+"""The cache key of a request: equal for two requests that one answer may serve.
 
-The key is an HMAC of all that the answer depends on, so that nobody who reads the cache can tell or
-test what was asked.
+It is an HMAC, under the deployment's secret, of everything that the answer depends on. Whoever can
+read the cache can neither see what was asked nor test a guess.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from typing import Final
 import msgspec
 
 from core.chat import Message
-from core.jobs import JobSpec
+from core.jobs import JobSpec, Question
 from core.models import read_catalogue
 from core.policy_version import policy_version
 from core.settings import Settings
 
-#: The scope of answers that any user may get.
+#: The scope of answers that may serve any user.
 SHARED: Final = "shared"
-#: Where blanks may mean something: code, quotations, a table, a line that goes on.
-_MEANINGFUL_BLANKS: Final = re.compile(r"[`\"'|\t\\\u2018-\u201f]")
-_BLANKS: Final = re.compile(r" +")
-_TRAILING_BLANKS: Final = re.compile(r" +$", re.MULTILINE)
+#: Signs of code, quotations, tables or continued lines, in which spaces may be significant.
+_SIGNIFICANT_SPACES: Final = re.compile(r"[`\"'|\t\\\u2018-\u201f]")
+_SPACES: Final = re.compile(r" +")
+_TRAILING_SPACES: Final = re.compile(r" +$", re.MULTILINE)
 
 
 class Fingerprints:
-    """Names requests; the same secret, scope and version name them alike in every process.
+    """Computes fingerprints; processes with the same arguments compute the same ones.
 
     Args:
-        secret: the deployment's; another one makes every name new.
-        version: of prompts and weights, and which models answer.
-        is_shared: answers to requests without a conversation are anybody's, not their user's.
+        secret: the deployment's.
+        version: of everything but the request that an answer depends on: prompts, weights, models.
+        is_shared: an answer to a request without a conversation may serve any user.
     """
 
     def __init__(self, secret: str, version: str, *, is_shared: bool) -> None:
@@ -43,11 +43,11 @@ class Fingerprints:
         self._version = version
         self._is_shared = is_shared
 
-    def of(self, spec: JobSpec, history: Sequence[Message] = ()) -> str:
-        """Return the name of what is asked: 64 hexadecimal digits.
+    def of(self, spec: JobSpec, question: Question, history: Sequence[Message] = ()) -> str:
+        """Return the request's fingerprint, 64 hexadecimal digits.
 
         Args:
-            history: of the conversation that the request goes on with, oldest first.
+            history: of the conversation that the request continues, oldest first.
         """
         has_context = spec.conversation_id is not None
         asked = {
@@ -60,33 +60,33 @@ class Fingerprints:
             "max_tokens": spec.max_tokens,
             "temperature": spec.temperature,
             "history": [(message.role, message.content) for message in history],
-            "message": canonical(spec.message),
+            "message": canonical(question.message),
         }
         document = msgspec.json.encode(asked, order="deterministic")
         return hmac.new(self._key, document, hashlib.sha256).hexdigest()
 
 
 def fingerprints_of(settings: Settings) -> Fingerprints:
-    """Return the deployment's names; API and workers make the same ones."""
+    """Return the deployment's fingerprints: the same in the API and in the workers."""
     tiers = read_catalogue(settings.llm_provider, settings.models_file).tiers
     models = ",".join(f"{tier}={tiers[tier]}" for tier in sorted(tiers))
     provider = f"{settings.llm_provider} {settings.llm_url} {models}"
     return Fingerprints(
         settings.jwt_secret.get_secret_value(),
-        f"{policy_version()} {provider}",
+        f"{policy_version(settings.routing_file)} {provider}",
         is_shared=settings.cache_scope == SHARED,
     )
 
 
 def canonical(text: str) -> str:
-    """Return the text without differences that no reader would see.
+    """Return the text without differences that no reader can see.
 
-    Unicode NFC, line ends as line feeds, no empty lines around. Where no blank can mean anything,
-    there is none at the end of a line, and a single line has one between words. Case and every
-    other character stay.
+    The result is Unicode NFC, has line feeds as line ends, and no empty lines around it. Text with
+    no sign of significant spaces has none at line ends, and a single line of it has one between
+    words. Case and all other characters are unchanged.
     """
     text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
-    if _MEANINGFUL_BLANKS.search(text):
+    if _SIGNIFICANT_SPACES.search(text):
         return text.strip("\n")
-    text = _TRAILING_BLANKS.sub("", text).strip("\n")
-    return text if "\n" in text else _BLANKS.sub(" ", text).strip(" ")
+    text = _TRAILING_SPACES.sub("", text).strip("\n")
+    return text if "\n" in text else _SPACES.sub(" ", text).strip(" ")

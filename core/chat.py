@@ -1,4 +1,4 @@
-"""What is said to a model and what comes back, whichever provider answers."""
+"""A request to a language model and its streamed answer, for any provider."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Role = Literal["system", "user", "assistant"]
 
 
 class Message(Struct, frozen=True):
-    """One entry of a conversation as a model sees it."""
+    """One message of a conversation, in the form that models take."""
 
     role: Role
     content: str
 
 
 class Usage(Struct, frozen=True):
-    """Tokens one or more model calls used; `cached_input_tokens` are part of `input_tokens`."""
+    """Tokens that model calls used; `cached_input_tokens` are included in `input_tokens`."""
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
@@ -42,8 +42,8 @@ class ModelRequest(Struct, frozen=True, kw_only=True):
     """One call to a model; `model` is the provider's id.
 
     Attributes:
-        booking: names the call's place in the line for the provider's budget, which a later
-            attempt under the same name takes again; empty for a call that has none.
+        booking: names the call's place in the line for the provider's budget. A later attempt
+            with the same name keeps that place; an empty one gets a new place each time.
     """
 
     model: str
@@ -60,7 +60,7 @@ class TextDelta(Struct, frozen=True):
 
 
 class Allowance(Struct, frozen=True):
-    """One of a provider's limits as it stood when the call came: full again after `reset_s`."""
+    """What was left of one of a provider's limits at a call; `reset_s` later it is full again."""
 
     limit: int
     remaining: int
@@ -68,14 +68,14 @@ class Allowance(Struct, frozen=True):
 
 
 class RateLimits(Struct, frozen=True):
-    """What a provider says of its limits; None where it says nothing."""
+    """A provider's limits as its response reports them; None where it reports none."""
 
     requests: Allowance | None = None
     tokens: Allowance | None = None
 
 
 class StreamEnd(Struct, frozen=True, kw_only=True):
-    """The last item of every stream that did not raise.
+    """The last item of a stream that did not fail.
 
     `usage` is None when the provider sent none; the caller then estimates it.
     """
@@ -86,7 +86,7 @@ class StreamEnd(Struct, frozen=True, kw_only=True):
 
 
 class ChatModel(Protocol):
-    """Answers a request as a stream."""
+    """A language model that streams its answers."""
 
     def stream(
         self, request: ModelRequest, *, deadline: float, stop: StopSignal
@@ -94,11 +94,11 @@ class ChatModel(Protocol):
         """Yield text as it arrives, then one `StreamEnd`.
 
         Args:
-            deadline: `time.monotonic()` value after which the call is given up.
+            deadline: `time.monotonic()` value at which the call ends, complete or not.
             stop: ends the call early, even inside a blocked read.
 
         Raises:
             TurnStopped: `stop` was set or the deadline passed; the call is closed upstream.
-            ModelError: the provider failed; a subclass says whether a repeat may help.
+            ModelError: the provider failed; its subclass decides what follows.
         """
         ...

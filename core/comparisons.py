@@ -1,23 +1,43 @@
-"""What a cheaper answer was worth beside the strongest tier's answer to the same question."""
+"""What a cheaper tier's answer was worth beside the deep tier's answer to the same question."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
 
-#: Seen from the cheaper answer.
+from core.jobs import JobSpec, Question
+from core.outcome import Route
+
+#: Of the cheaper answer.
 Verdict = Literal["better", "tie", "worse"]
 
 
+class CheaperAnswer(Struct, frozen=True, kw_only=True):
+    """A finished answer of a tier below deep, and the job that asked for it.
+
+    Attributes:
+        agent: the persona that answered.
+        cost_micros: of the job.
+    """
+
+    spec: JobSpec
+    question: Question
+    agent: str
+    text: str
+    route: Route
+    cost_micros: int
+
+
 class Comparison(Struct, frozen=True, kw_only=True):
-    """One job that was answered a second time and judged; it holds nothing that anybody wrote.
+    """One cheaper answer and the verdict on it; it holds no text of a user or a model.
 
     Attributes:
         tier: of the job's route, as are `model` and `reason`.
-        deep_model: what the strongest tier was when it answered.
+        deep_model: the deep tier's model when it answered.
         cost_micros: of the job.
-        deep_cost_micros: of the second answer.
+        deep_cost_micros: of the deep tier's answer.
         judging_cost_micros: of both judgements.
     """
 
@@ -35,7 +55,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 class RouteWorth(Struct, frozen=True, kw_only=True):
-    """What the comparisons of one route come to; costs are sums over its jobs."""
+    """The comparisons of one tier and model; costs are sums over its jobs."""
 
     tier: str
     model: str
@@ -49,10 +69,34 @@ class RouteWorth(Struct, frozen=True, kw_only=True):
 
     @property
     def regret(self) -> float:
-        """The share of jobs whose answer was worse than the strongest tier's."""
+        """The share of jobs whose answer was worse than the deep tier's."""
         return self.worse / self.compared
 
     @property
     def saved_micros(self) -> int:
-        """What the strongest tier would have cost more; negative if it was the cheaper one."""
+        """How much more the deep tier cost; negative if it was the cheaper one."""
         return self.deep_cost_micros - self.cost_micros
+
+
+def worth_by_route(comparisons: Iterable[Comparison]) -> list[RouteWorth]:
+    """Return one row for each tier and model, the most compared first."""
+    groups: dict[tuple[str, str], list[Comparison]] = {}
+    for comparison in comparisons:
+        groups.setdefault((comparison.tier, comparison.model), []).append(comparison)
+    rows = [_worth_of(tier, model, group) for (tier, model), group in groups.items()]
+    return sorted(rows, key=lambda row: (-row.compared, row.tier, row.model))
+
+
+def _worth_of(tier: str, model: str, group: list[Comparison]) -> RouteWorth:
+    verdicts = [comparison.verdict for comparison in group]
+    return RouteWorth(
+        tier=tier,
+        model=model,
+        compared=len(group),
+        better=verdicts.count("better"),
+        ties=verdicts.count("tie"),
+        worse=verdicts.count("worse"),
+        cost_micros=sum(comparison.cost_micros for comparison in group),
+        deep_cost_micros=sum(comparison.deep_cost_micros for comparison in group),
+        judging_cost_micros=sum(comparison.judging_cost_micros for comparison in group),
+    )

@@ -12,9 +12,11 @@ AetherError
     TierNotInPlan                403
   NotFound                       404
     JobNotFound                  404  also for another owner's job
+  MethodNotAllowed               405
   AccountExists                  409
   JobAlreadyFinished             409
   PayloadTooLarge                413
+  UnsupportedMediaType           415
   LimitExceeded                  429  retry_after_s
     TooManyJobs                  429
     BudgetExhausted              429
@@ -39,7 +41,7 @@ from typing import ClassVar
 
 
 class AetherError(Exception):
-    """Something went wrong."""
+    """The server met an unexpected error; quote the request id when you report it."""
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
@@ -61,39 +63,39 @@ class InvalidRequest(AetherError):
 
 
 class UnknownAgent(InvalidRequest):
-    """There is no agent of that name."""
+    """No agent has this name."""
 
     code = "unknown_agent"
 
 
 class UnknownModel(InvalidRequest):
-    """There is no model of that name."""
+    """No model has this name."""
 
     code = "unknown_model"
 
 
 class CostLimitTooLow(InvalidRequest):
-    """No tier answers this request for so little."""
+    """No tier answers this request within the cost limit."""
 
     code = "cost_limit_too_low"
 
 
 class IdempotencyConflict(InvalidRequest):
-    """This Idempotency-Key was used before with another body."""
+    """This `Idempotency-Key` was used before with another request."""
 
     code = "idempotency_conflict"
     status = 422
 
 
 class Unauthenticated(AetherError):
-    """A valid access token is required."""
+    """The token is missing, not valid or expired; log in again."""
 
     code = "unauthenticated"
     status = 401
 
 
 class Forbidden(AetherError):
-    """This account may not do that."""
+    """This account is not allowed to do this."""
 
     code = "forbidden"
     status = 403
@@ -112,20 +114,27 @@ class TierNotInPlan(Forbidden):
 
 
 class NotFound(AetherError):
-    """There is nothing here."""
+    """Nothing exists at this address."""
 
     code = "not_found"
     status = 404
 
 
 class JobNotFound(NotFound):
-    """There is no such job."""
+    """No job of this account has this id."""
 
     code = "job_not_found"
 
 
+class MethodNotAllowed(AetherError):
+    """This address does not allow the method; the header `Allow` names those it does."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
 class AccountExists(AetherError):
-    """An account with this e-mail address exists already."""
+    """An account with this e-mail address exists already; log in instead."""
 
     code = "account_exists"
     status = 409
@@ -143,14 +152,21 @@ class JobAlreadyFinished(AetherError):
 
 
 class PayloadTooLarge(AetherError):
-    """The request body is too large."""
+    """The request body is larger than this server accepts."""
 
     code = "payload_too_large"
     status = 413
 
 
+class UnsupportedMediaType(AetherError):
+    """The body must be JSON, sent as `application/json`."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
 class LimitExceeded(AetherError):
-    """A limit of your plan is reached."""
+    """A limit of your plan is reached; try again later."""
 
     code = "limit_exceeded"
     status = 429
@@ -167,13 +183,13 @@ class TooManyJobs(LimitExceeded):
 
 
 class BudgetExhausted(LimitExceeded):
-    """The budget of this month does not cover this job."""
+    """What is left of this month's budget does not cover this job."""
 
     code = "budget_exhausted"
 
 
 class ServiceUnavailable(AetherError):
-    """The service is not available just now."""
+    """The service is not available at the moment; try again."""
 
     code = "service_unavailable"
     status = 503
@@ -184,13 +200,13 @@ class ServiceUnavailable(AetherError):
 
 
 class StoreUnavailable(ServiceUnavailable):
-    """The database does not answer."""
+    """The database does not answer; try again."""
 
     code = "store_unavailable"
 
 
 class CoordinatorUnavailable(ServiceUnavailable):
-    """The job coordinator does not answer."""
+    """The job coordinator does not answer; try again."""
 
     code = "coordinator_unavailable"
 

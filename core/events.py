@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from core.money import to_usd
-from core.outcome import AgentReport, Outcome, public_usage
+from core.outcome import AgentReport, Outcome, Route, public_usage
 
 JOB_QUEUED: Final = "job.queued"
 JOB_STARTED: Final = "job.started"
@@ -117,14 +117,7 @@ def cache_hit(
 
 
 def route_selected(
-    agent: str,
-    *,
-    tier: str,
-    model: str,
-    reason: str,
-    round_number: int = 1,
-    score: float | None = None,
-    fallback_from: str | None = None,
+    agent: str, route: Route, *, round_number: int = 1, fallback_from: str | None = None
 ) -> NewEvent:
     """An agent is asked with this tier and model; a fallback names the model that it replaces."""
     return NewEvent(
@@ -132,10 +125,10 @@ def route_selected(
         {
             "agent": agent,
             "round": round_number,
-            "tier": tier,
-            "model": model,
-            "reason": reason,
-            "score": score,
+            "tier": route.tier,
+            "model": route.model,
+            "reason": route.reason,
+            "score": route.score,
             "fallback_from": fallback_from,
         },
     )
@@ -154,10 +147,11 @@ def agent_delta(agent: str, text: str, *, round_number: int = 1) -> NewEvent:
     return NewEvent(AGENT_DELTA, {"agent": agent, "round": round_number, "text": text})
 
 
-def agent_ended(report: AgentReport, *, is_usable: bool, round_number: int = 1) -> NewEvent:
-    """An agent's turn is over: `agent.completed` if its reply can be used, else `agent.failed`."""
+def agent_ended(report: AgentReport, *, round_number: int = 1) -> NewEvent:
+    """An agent's turn is over: `agent.completed` with a whole or cut reply, or `agent.failed`."""
+    is_good = report.status in ("completed", "incomplete")
     return NewEvent(
-        AGENT_COMPLETED if is_usable else AGENT_FAILED,
+        AGENT_COMPLETED if is_good else AGENT_FAILED,
         {
             "agent": report.name,
             "round": round_number,
@@ -191,7 +185,7 @@ def job_ended(type_: str, status: str, outcome: Outcome) -> NewEvent:
             "status": status,
             "finish_reason": outcome.answer.finish_reason if outcome.answer else None,
             "degraded": outcome.degraded,
-            "timing_ms": outcome.timing_ms,
+            "timing_ms": outcome.timing_ms or None,
             "error": outcome.error,
         },
     )

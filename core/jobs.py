@@ -60,7 +60,7 @@ class RouteRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         tier, model: asked for; None to let the router choose.
         max_tier: the strongest that the router may choose.
         max_cost_micros: the limit that `max_tier` keeps.
-        is_cascade: quick answers are tried first and served where they hold.
+        is_cascade: the quick tier answers first, a stronger one where that answer fails a check.
     """
 
     tier: Tier | None = None
@@ -102,8 +102,14 @@ class TeamRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     synthesis: bool = True
 
 
+class Question(Struct, frozen=True):
+    """What the user asks; kept apart from the spec, so that status and polls never load it."""
+
+    message: str
+
+
 class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was accepted; it never changes.
+    """What was accepted, without the question; it never changes.
 
     Attributes:
         agent: the persona asked for, None to let relevance decide.
@@ -115,7 +121,6 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     user_id: str
     mode: Mode
-    message: str
     created_ms: int
     deadline_ms: int
     max_tokens: int
@@ -131,7 +136,12 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A job as it stands; `cursor` is the number of its latest event."""
+    """A job as it stands.
+
+    Attributes:
+        cursor: the number of its latest event.
+        question: None where it was not loaded.
+    """
 
     spec: JobSpec
     status: JobStatus
@@ -140,6 +150,7 @@ class Job(Struct, frozen=True, kw_only=True):
     started_ms: int | None = None
     finished_ms: int | None = None
     outcome: Outcome | None = None
+    question: Question | None = None
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""The models that can answer, their bounds and their prices."""
+"""The catalogue of models: tiers, limits, prices and fallbacks."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ Tier = Literal["quick", "standard", "deep"]
 #: From the cheapest to the strongest.
 TIERS: Final[tuple[Tier, ...]] = ("quick", "standard", "deep")
 Tokens = Annotated[int, Meta(gt=0)]
-#: The upper bound keeps what is not a number, or not finite, out of what users are billed.
+#: Bounded, so that a price that is infinite or no number cannot reach a bill.
 Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 _SHIPPED: Final = Path(__file__).with_name("models.toml")
-#: Characters of English text per token, on the low side, so that estimates err upwards.
+#: Characters of English text per token; a low value, so that estimates err upwards.
 _CHARS_PER_TOKEN: Final = 3.5
-#: What a persona's prompt and the message frame add to a request, at most.
+#: At most so many tokens are added to a request by a persona's prompt and the chat template.
 PROMPT_TOKENS: Final = 900
 
 
 class Model(Struct, frozen=True, kw_only=True):
-    """One model; prices are dollars per million tokens, `fallback` answers in its place."""
+    """One model; prices are dollars per million tokens.
+
+    Attributes:
+        fallback: the id of the model to call when this one fails.
+    """
 
     id: str
     context_tokens: Tokens
@@ -40,7 +44,7 @@ class Model(Struct, frozen=True, kw_only=True):
 
 
 class Catalogue(Struct, frozen=True, kw_only=True):
-    """One provider's models."""
+    """One provider's models by id, and the model of each tier."""
 
     prices_as_of: date
     tiers: dict[Tier, str]
@@ -50,7 +54,7 @@ class Catalogue(Struct, frozen=True, kw_only=True):
         return self.models[self.tiers[tier]]
 
     def tier_of(self, model_id: str) -> Tier:
-        """Return the cheapest tier that a model answers for; one that no tier names is deep."""
+        """Return the cheapest tier that has this model, or the deep tier when none has it."""
         return next((tier for tier in TIERS if self.tiers[tier] == model_id), TIERS[-1])
 
     def get(self, model_id: str) -> Model | None:
@@ -70,7 +74,7 @@ class Catalogue(Struct, frozen=True, kw_only=True):
         return math.ceil(round(price, 6))
 
     def estimate_micros(self, model: Model, prompt_chars: int, max_tokens: int) -> int:
-        """Return what a request can cost at most, for its reservation."""
+        """Return the most that a request can cost, in micro-dollars, for its reservation."""
         usage = Usage(
             input_tokens=PROMPT_TOKENS + math.ceil(prompt_chars / _CHARS_PER_TOKEN),
             output_tokens=max_tokens,
@@ -79,24 +83,25 @@ class Catalogue(Struct, frozen=True, kw_only=True):
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate how many tokens a text is; for where no provider has counted.
+    """Estimate the tokens of a text that no provider has counted.
 
-    Counts bytes of UTF-8: one per English character, three per Chinese one, which is a token.
+    The estimate counts bytes of UTF-8. An English character has one; a Chinese character, which is
+    about one token, has three.
     """
     return math.ceil(len(text.encode(errors="replace")) / _CHARS_PER_TOKEN)
 
 
 def cut_to_tokens(text: str, most_tokens: int) -> str:
-    """Return as much of the beginning of a text as `estimate_tokens` gives so many tokens."""
+    """Return the longest beginning of the text of at most `most_tokens` by `estimate_tokens`."""
     most_bytes = int(most_tokens * _CHARS_PER_TOKEN)
     return text.encode(errors="replace")[:most_bytes].decode(errors="ignore")
 
 
 def read_catalogue(provider: str, path: Path | None = None) -> Catalogue:
-    """Read one provider's section of the catalogue that ships, or of the file at `path`.
+    """Read one provider's section of the shipped catalogue, or of the file at `path`.
 
     Raises:
-        ValueError: no such file or section, or it does not make a catalogue.
+        ValueError: the file or section is missing or invalid.
     """
     source = path or _SHIPPED
     try:

@@ -1,8 +1,8 @@
 """What routing and caches saved: the difference between what was paid and what would have been.
 
-The baseline is the price of the same usage at the strongest tier, without a discount for what the
-provider had cached. The three savings add up to baseline minus cost, job by job, so their sums
-over any jobs do, too. Routing can cost more than it saves: then its part is negative.
+A job's baseline is what it would have cost at the strongest tier without any cache: its cost and
+its three savings together, job by job, so the same holds for sums over jobs. Routing can cost more
+than it saves: then its part is negative.
 """
 
 from __future__ import annotations
@@ -31,34 +31,35 @@ def to_usd(micros: int) -> float:
 
 
 def with_savings(outcome: Outcome, catalogue: Catalogue) -> Outcome:
-    """Return the outcome with its baseline and savings; an answer from the cache has its own."""
+    """Return the outcome with what routing and the prompt cache saved, by its agents' reports.
+
+    An answer from the cache comes with its own savings, which stay.
+    """
     if outcome.cache.status in ("hit", "coalesced"):
         return outcome
     reports = [*outcome.agents, *([outcome.synthesis] if outcome.synthesis else [])]
     calls = [call for report in reports for call in _calls_of(report, catalogue)]
-    baseline_micros, savings = saved_by_calls(catalogue, calls)
-    return msgspec.structs.replace(outcome, baseline_micros=baseline_micros, savings=savings)
+    return msgspec.structs.replace(outcome, savings=saved_by_calls(catalogue, calls))
 
 
-def saved_by_calls(catalogue: Catalogue, calls: Iterable[Call]) -> tuple[int, Savings]:
-    """Return the baseline of an answer that models made, and what was saved.
+def saved_by_calls(catalogue: Catalogue, calls: Iterable[Call]) -> Savings:
+    """Return what was saved on an answer that models made.
 
-    What was not served is no part of the baseline: the strongest tier would not have been asked.
+    A call whose text no reader saw saves nothing: the strongest tier would not have made it.
     """
     strongest = catalogue.for_tier("deep")
-    baseline = cost = discount = 0
+    routing = prompt_cache = 0
     for call in calls:
-        cost += call.cost_micros
-        discount += _discount_micros(catalogue, call)
-        if call.is_served:
-            baseline += catalogue.cost_micros(strongest, _uncached(call.usage))
-    routing = baseline - cost - discount
-    return baseline, Savings(routing_micros=routing, prompt_cache_micros=discount)
+        discount = _discount_micros(catalogue, call)
+        full = catalogue.cost_micros(strongest, _uncached(call.usage)) if call.is_served else 0
+        routing += full - call.cost_micros - discount
+        prompt_cache += discount
+    return Savings(routing_micros=routing, prompt_cache_micros=prompt_cache)
 
 
-def saved_by_cache(cost_micros: int) -> tuple[int, Savings]:
-    """Return the baseline of an answer that was given before, and what was saved: all it cost."""
-    return cost_micros, Savings(cache_micros=cost_micros)
+def saved_by_cache(cost_micros: int) -> Savings:
+    """Return what a kept answer saved: all that it cost when it was made."""
+    return Savings(cache_micros=cost_micros)
 
 
 def _discount_micros(catalogue: Catalogue, call: Call) -> int:
@@ -71,7 +72,7 @@ def _uncached(usage: Usage) -> Usage:
 
 
 def _calls_of(report: AgentReport, catalogue: Catalogue) -> Iterator[Call]:
-    """Yield a cascade's drafts, then what the model that answered used."""
+    """Yield the calls whose answers were not served, then what the model that answered used."""
     rest, cost_micros = report.usage, report.cost_micros
     for draft in report.drafts:
         rest = _less(rest, draft.usage)

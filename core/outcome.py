@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, field
 
 from core.chat import Usage
 
@@ -15,7 +15,7 @@ CacheLayer = Literal["memory", "session", "redis"]
 
 
 class Spent(Struct, frozen=True, omit_defaults=True):
-    """What the model calls of earlier attempts used."""
+    """What model calls used, and what that cost."""
 
     usage: Usage = Usage()
     cost_micros: int = 0
@@ -116,9 +116,8 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         synthesis: how several agents' replies became one answer; None where that was not tried.
-        usage: of every call, the synthesis included.
-        baseline_micros: what it would have cost without routing and caches.
-        savings: the difference between that and the cost, by where it comes from.
+        usage, cost_micros: of a stored outcome, those of every call for the job; of one that an
+            attempt is about to store, those of this attempt's own calls.
         degraded: some agent, or the synthesis, failed.
     """
 
@@ -127,7 +126,6 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     synthesis: AgentReport | None = None
     usage: Usage = Usage()
     cost_micros: int = 0
-    baseline_micros: int = 0
     savings: Savings = Savings()
     route: Route | None = None
     timing_ms: dict[str, int | None] = field(default_factory=dict)
@@ -135,10 +133,10 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     degraded: bool = False
     cache: CacheUse = CacheUse()
 
-    def with_spent(self, spent: Spent) -> Outcome:
-        """Add what attempts spent that this outcome does not know of."""
-        usage, cost_micros = self.usage + spent.usage, self.cost_micros + spent.cost_micros
-        return structs.replace(self, usage=usage, cost_micros=cost_micros)
+    @property
+    def baseline_micros(self) -> int:
+        """What the job would have cost without routing and caches."""
+        return self.cost_micros + self.savings.total_micros
 
 
 def public_usage(usage: Usage) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The agents as data: `personas.toml` says who they are, `prompts/` what they are told."""
+"""The agents as data: `personas.toml` has their names and skills, `prompts/` their prompts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _JUDGE: Final = "judge"
 
 
 class Persona(Struct, frozen=True, kw_only=True):
-    """One named agent; its prompt version is part of what an answer depends on.
+    """One named agent.
 
     Attributes:
-        prompt: what it is told first, in every call.
-        revision_prompt: what it is told when it revises its reply; empty if it never does.
-        skills: words and phrases that name its speciality, and how strongly (1 to 3).
+        prompt: the system prompt of every call.
+        revision_prompt: the instruction to revise its reply; empty for one that never revises.
+        skills: terms (words or phrases) that point to this agent, each with its weight, 1 to 3.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Persona(Struct, frozen=True, kw_only=True):
 
 @cache
 def agent_names() -> tuple[str, ...]:
-    """Return the names that a request may ask for, in the order of their file."""
+    """Return the names of the agents that a request may ask for, in the file's order."""
     return tuple(load_personas())
 
 
 def load_personas() -> dict[str, Persona]:
-    """Read the personas that ship, by name, in the order of their file."""
+    """Read the shipped personas by name, in the file's order."""
     revision_prompt = _read_prompt("revision")
     return {
         name: _to_persona(name, row, revision_prompt=revision_prompt)
@@ -53,12 +53,12 @@ def load_personas() -> dict[str, Persona]:
 
 
 def load_synthesis() -> Persona:
-    """Read who makes one answer of a team's replies; nobody can ask for it by name."""
+    """Read the persona that synthesizes a team's replies; a request cannot ask for it."""
     return _to_persona(_SYNTHESIS, _read_rows()[_SYNTHESIS])
 
 
 def load_judge() -> Persona:
-    """Read who compares two answers; nobody can ask for it by name."""
+    """Read the persona that compares two answers; a request cannot ask for it."""
     return _to_persona(_JUDGE, _read_rows()[_JUDGE])
 
 

@@ -1,4 +1,4 @@
-"""What a user may use."""
+"""The plans: how much a user may run and spend."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ PlanName = Literal["trial", "basic", "pro", "enterprise"]
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """The bounds of one plan; the budget is per calendar month (UTC).
+    """The limits of one plan.
 
     Attributes:
+        concurrent_jobs: unfinished jobs at a time.
+        monthly_budget_micros: per calendar month (UTC), in micro-dollars.
         max_tier: the strongest tier that may answer.
     """
 

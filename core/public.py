@@ -14,7 +14,7 @@ JOBS_PATH: Final = "/api/ai/v4/jobs"
 
 
 def to_public(job: Job) -> dict[str, Any]:
-    """Return the job's public form, ready for JSON."""
+    """Return the job's public form, ready for JSON; the message is null where it was not loaded."""
     spec, outcome = job.spec, job.outcome or Outcome()
     self_link = f"{JOBS_PATH}/{job.id}"
     return {
@@ -30,7 +30,7 @@ def to_public(job: Job) -> dict[str, Any]:
         "conversation_id": spec.conversation_id,
         "metadata": spec.metadata,
         "degraded": outcome.degraded,
-        "request": _public_request(spec),
+        "request": _public_request(job),
         "answer": outcome.answer,
         "agents": [_public_report(report) for report in outcome.agents],
         "synthesis": _public_report(outcome.synthesis) if outcome.synthesis else None,
@@ -67,8 +67,9 @@ def _public_cost(spec: JobSpec, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _public_request(spec: JobSpec) -> dict[str, Any]:
-    asked = {"message": spec.message, "agents": [spec.agent] if spec.agent else None}
+def _public_request(job: Job) -> dict[str, Any]:
+    spec, message = job.spec, job.question.message if job.question else None
+    asked = {"message": message, "agents": [spec.agent] if spec.agent else None}
     bounds = {"max_tokens": spec.max_tokens, "temperature": spec.temperature}
     if spec.team is None:
         return asked | bounds | _public_route_request(spec.route)

@@ -9,9 +9,11 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from core.models import Tier
+from core.models import TIERS, Tier
 
 RULES_FILE: Final = Path(__file__).with_name("routing.toml")
+#: The features that `agents.features` looks up by name.
+_NEEDED: Final = ("demands",)
 
 
 class Feature(Struct, frozen=True, kw_only=True):
@@ -41,21 +43,26 @@ class Rules(Struct, frozen=True):
     tiers: dict[Tier, float]
 
 
-def read_rules(path: Path = RULES_FILE) -> Rules:
-    """Read the router's data file.
+def read_rules(path: Path | None = None) -> Rules:
+    """Read the router's data file that ships, or the one at `path`.
 
     Raises:
-        msgspec.ValidationError: it says something that it cannot say.
+        ValueError: no such file, or it is not a data file of the router.
     """
-    content = tomllib.loads(path.read_text())
-    return msgspec.convert(
-        {
-            "bias": content["bias"],
-            "tiers": content["tiers"],
-            "features": {name: _to_feature(row) for name, row in content["features"].items()},
-        },
-        Rules,
-    )
+    source = path or RULES_FILE
+    try:
+        content = tomllib.loads(source.read_text())
+        content["features"] = {name: _to_feature(row) for name, row in content["features"].items()}
+        rules = msgspec.convert(content, Rules)
+    except KeyError:
+        raise ValueError(f"{source} has no features") from None
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ValueError(f"{source}: {error}") from error
+    missing = [f"features.{name}" for name in _NEEDED if name not in rules.features]
+    missing += [f"tiers.{tier}" for tier in TIERS if tier not in rules.tiers]
+    if missing:
+        raise ValueError(f"{source} has no {' and no '.join(missing)}")
+    return rules
 
 
 def _to_feature(row: dict[str, Any]) -> dict[str, Any]:

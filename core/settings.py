@@ -1,4 +1,4 @@
-"""Every setting, read from the environment once, checked and frozen."""
+"""All settings, read from the environment and checked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, SecretStr
+from pydantic import Field, FilePath, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 #: What a process of Aether is there for.
@@ -38,7 +38,7 @@ _WELL_KNOWN = (
 
 
 class Settings(BaseSettings):
-    """The deployment's choices; each field is the variable `AETHER_<NAME>`.
+    """The deployment's settings; each field is read from the variable `AETHER_<NAME>`.
 
     Raises:
         pydantic.ValidationError: a value has the wrong type or range.
@@ -55,24 +55,26 @@ class Settings(BaseSettings):
     env: Literal["development", "production"] = "development"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8001
-    #: Processes that serve HTTP; each holds its own pools.
+    #: Processes that serve HTTP; each has connection pools of its own.
     api_processes: Annotated[int, Field(ge=1, le=64)] = 1
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     mongo_url: SecretStr = SecretStr("mongodb://127.0.0.1:27017")
     mongo_database: str = "aether"
     broker_url: SecretStr | None = None
-    #: Host only for Groq's layout: the SDK appends /openai/v1/… itself.
+    #: Scheme and host; the SDK appends /openai/v1/… itself.
     llm_url: str = "https://api.groq.com"
     groq_api_key: SecretStr = Field(
         default=SecretStr(""), validation_alias="GROQ_API_KEY", description="Groq's API key"
     )
-    #: Which section of the model catalogue answers.
+    #: The section of the model catalogue to use.
     llm_provider: str = "groq"
-    #: What all workers together may ask of one model in a minute; None leaves it to the provider.
+    #: Limits per model and minute for all workers together; None: only the provider's own apply.
     llm_requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     llm_tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
-    #: A catalogue file in place of the one that ships.
+    #: A catalogue file to use instead of the shipped one.
     models_file: Path | None = None
+    #: A data file of the router in place of the one that ships.
+    routing_file: FilePath | None = None
     jwt_secret: SecretStr = SecretStr("")
     demo_login: bool = True
     access_token_s: Annotated[int, Field(ge=60)] = 15 * 60
@@ -84,9 +86,9 @@ class Settings(BaseSettings):
     max_message_chars: Annotated[int, Field(ge=1)] = 32_000
     max_output_tokens: Annotated[int, Field(ge=1)] = 4_096
     worker_threads: Annotated[int, Field(ge=1, le=100)] = 64
-    #: Where answers are kept for a second use; may lose them at any time.
+    #: The response cache's Redis, which may evict at any time; `redis_url` where None.
     cache_redis_url: SecretStr | None = None
-    #: Whom an answer may serve; `shared` is for deployments whose users may see each other's.
+    #: `user`: an answer serves only its user; `shared`: users may see each other's answers.
     cache_scope: Literal["user", "shared"] = "user"
     cache_ttl_s: Annotated[int, Field(ge=1, le=30 * 24 * 3600)] = 3600
     flower_host: str = "127.0.0.1"
@@ -135,5 +137,5 @@ def _weakness(secret: str) -> str | None:
 
 
 def read_settings(**overrides: Any) -> Settings:
-    """Read the environment; `overrides` win over it and are meant for tests and tools."""
+    """Read the environment; `overrides`, for tests and tools, take precedence."""
     return Settings(**overrides)

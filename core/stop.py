@@ -1,4 +1,4 @@
-"""Asking one running job to stop."""
+"""The signal that stops a running job."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from enum import StrEnum
 
 
 class StopReason(StrEnum):
-    """Why a running call has to end early."""
+    """Why a running job must stop."""
 
     CANCELLED = "cancelled"
     DEADLINE = "deadline"
-    #: Another attempt holds the job; nothing this one does counts any more.
+    #: Another attempt has claimed the job; Redis refuses whatever this one still writes.
     LOST = "lost"
 
 
 class StopSignal:
-    """Asks one running job to stop, from any thread; the first reason stays."""
+    """Stops one running job, from any thread; the first reason stays."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,26 +31,27 @@ class StopSignal:
         return self._reason
 
     def stop(self, reason: StopReason) -> None:
-        """Set the reason and wake the call that waits in `closing_with`; a repeat does nothing."""
+        """Set the reason and call the `close` of `closing_with`; a repeat does nothing."""
         with self._lock:
             if self._reason is not None:
                 return
             self._reason = reason
             self._is_set.set()
             close = self._close
+        # Outside of the lock: closing may block, and the reader it wakes takes the lock.
         if close is not None:
             close()
 
     def wait(self, timeout_s: float) -> None:
-        """Return after `timeout_s`, or at once when the signal comes."""
+        """Block for `timeout_s`, or until the signal is set."""
         self._is_set.wait(timeout_s)
 
     @contextmanager
     def closing_with(self, close: Callable[[], None]) -> Iterator[None]:
-        """Have `close` called, from another thread, if the signal comes while the block runs.
+        """Call `close` if the signal is set while the block runs, or was set before it.
 
-        `close` must be safe to call at any moment and has to make a blocked read return. It is
-        called at once when the signal came before.
+        The call comes from the thread that sets the signal. `close` must be safe at any moment and
+        must make a read that the block is waiting in return.
         """
         with self._lock:
             self._close = close

@@ -113,8 +113,6 @@ class Gathered(Struct, frozen=True, kw_only=True):
 
     reports: tuple[AgentReport, ...]
     contributions: tuple[MemberReply, ...]
-    usage: Usage
-    cost_micros: int
     degraded: bool
 
 
@@ -129,8 +127,6 @@ def gather(plan: TeamPlan, replies: Sequence[MemberReply], unfinished: JobError)
     return Gathered(
         reports=reports,
         contributions=tuple(own[-1] for own in usable if own),
-        usage=add_up(report.usage for report in reports),
-        cost_micros=sum(report.cost_micros for report in reports),
         degraded=any(report.status != "completed" for report in reports),
     )
 
@@ -140,15 +136,12 @@ def add_up(usages: Iterable[Usage]) -> Usage:
 
 
 def early_outcome(plan: TeamPlan, replies: Sequence[MemberReply], error: JobError) -> Outcome:
-    """Return what a job comes to that ends by `error` before its agents were through."""
+    """Return the outcome of a job that ends by `error` before all its agents have replied.
+
+    Its own usage is none: what the replies cost is in the job's account already.
+    """
     gathered = gather(plan, replies, error)
-    return Outcome(
-        agents=gathered.reports,
-        usage=gathered.usage,
-        cost_micros=gathered.cost_micros,
-        error=error,
-        degraded=gathered.degraded,
-    )
+    return Outcome(agents=gathered.reports, error=error, degraded=gathered.degraded)
 
 
 def quorum_missed(plan: TeamPlan, gathered: Gathered) -> JobError | None:
@@ -162,6 +155,19 @@ def quorum_missed(plan: TeamPlan, gathered: Gathered) -> JobError | None:
         f"{count} of {len(plan.members)} agents answered, {plan.quorum} had to"
         + (f" ({', '.join(codes)})." if codes else "."),
     )
+
+
+def best_reply(replies: Sequence[MemberReply]) -> MemberReply:
+    """Return the reply that is the answer where there is no synthesis.
+
+    It is the most relevant agent's whose reply the model ended by itself; where a limit cut them
+    all, the longest.
+
+    Args:
+        replies: at least one, in the order of the team: the most relevant first.
+    """
+    whole = (reply for reply in replies if reply.finish_reason == "stop")
+    return next(whole, None) or max(replies, key=lambda reply: len(reply.text))
 
 
 def calls_of(request: TeamRequest) -> tuple[int, int]:

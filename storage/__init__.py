@@ -1,1 +1,1 @@
-"""What outlives a process: live jobs in Redis, records in MongoDB."""
+"""What outlives a process: live jobs and limits in Redis, records and accounts in MongoDB."""

@@ -1,6 +1,6 @@
-"""How Aether connects to MongoDB and Redis: pools and a limit on every wait.
+"""Clients of MongoDB and Redis, with pools and a limit on every wait.
 
-Nothing here connects; a client does so at its first command.
+Nothing connects before a client's first command.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def redis_probe(settings: Settings) -> Redis:
 
 
 def cache_redis_client(settings: Settings) -> Redis:
-    """Return a client for kept answers, whose every wait ends within 50 ms."""
+    """Return a client for the cache, whose every wait ends within 50 ms."""
     return _redis(
         settings,
         "aether-cache",
@@ -139,7 +139,7 @@ def is_redis_up(probe: Redis) -> bool:
 
 
 def close_all(database: Database[dict[str, Any]], *clients: Redis) -> None:
-    """End every connection; a process that ends without it may wait for MongoDB's monitors."""
+    """Close every connection; without it a process may wait for MongoDB's monitors at its end."""
     database.client.close()
     for client in clients:
         client.connection_pool.disconnect()

@@ -1,4 +1,4 @@
-"""Where the drivers' errors become ours, so that no caller above storage knows a driver."""
+"""Map the drivers' errors to ours, so that no caller above storage knows a driver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.errors import CoordinatorUnavailable, StoreUnavailable
 
 @contextmanager
 def coordinator_errors() -> Iterator[None]:
-    """Turn "Redis cannot serve us now" into CoordinatorUnavailable; a wrong command stays a bug."""
+    """Raise CoordinatorUnavailable when Redis cannot serve now; a wrong command stays a bug."""
     try:
         yield
     except (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError) as error:
@@ -28,11 +28,11 @@ def coordinator_errors() -> Iterator[None]:
 
 @contextmanager
 def store_errors(*, within_s: float | None = None) -> Iterator[None]:
-    """Turn any failure of the MongoDB driver into StoreUnavailable.
+    """Raise StoreUnavailable for any failure of the MongoDB driver.
 
     Args:
-        within_s: how long the block's calls may take together, also where the server took them
-            and does not answer; None for as long as the client's own limits allow.
+        within_s: limit for all of the block's calls together, which also holds for a server that
+            took a call and does not answer; None leaves it to the client's own limits.
     """
     try:
         with pymongo.timeout(within_s) if within_s else nullcontext():

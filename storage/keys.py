@@ -1,24 +1,25 @@
 """Every Redis key Aether uses.
 
-All keys of one job and of its user carry the same hash tag (the user's shard), so each Lua script
-stays within one Redis Cluster slot.
+Coordination is one Redis (replicated, by Sentinel's URL), not Redis Cluster. The keys of one user
+and of its jobs carry one hash tag, the user's shard; a single flight joins jobs of several shards.
 
 | Key | Type | Lives | Written by | Read by |
 |---|---|---|---|---|
-| aether:{s}:job:<id> | hash; of a team also a field `<slot>:…` for each of its slots | until its record is written, then 1 h | job scripts | all |
-| aether:{s}:events:<id> | stream, ids <sequence>-0 | as the job | job scripts | web |
-| aether:{s}:active:<user> | sorted set, job id by time | members until their job ends | accept, finish | accept |
-| aether:{s}:spend:<user>:<yyyymm> | hash: reserved, spent (micro-dollars) | 62 d | accept, finish | accept |
-| aether:{s}:idempotency:<user>:<digest> | string, <fingerprint>:<job id> | 24 h | accept | accept |
-| aether:{s}:conversation:<user>:<id> | list of finished turns, JSON | 7 d | finish | workers |
-| aether:{s}:dispatch | sorted set, job id or <job id>/<slot> by the ms when it is due for a look | members until their job ends | job scripts | sweeper |
-| aether:{s}:records | stream of finished job ids | entries until written to MongoDB | finish | upkeep |
+| aether:{s}:job:<id> | hash, see storage/jobs/fields.py | until its record is written, then 1 h; 1 d once withdrawn | every script of jobs, single_flight_enter | scripts, web, sweeper, upkeep |
+| aether:{s}:events:<id> | stream, ids <sequence>-0 | as the job | accept, accept_answered, append, claim, claim_slot, defer, finish, report, restore, start_round | web, sweeper |
+| aether:{s}:active:<user> | sorted set, job id by time | members until their job ends | accept, restore, finish, withdraw | accept |
+| aether:{s}:spend:<user>:<yyyymm> | hash: reserved, spent (micro-dollars) | 62 d | accept, restore, finish, withdraw | accept |
+| aether:{s}:idempotency:<user>:<digest> | string, <body hash>:<job id> | 24 h | accept, accept_answered, withdraw | accept, accept_answered |
+| aether:{s}:conversation:<user>:<id> | list of exchanges, JSON | 7 d | finish | workers |
+| aether:{s}:dispatch | sorted set, job id or <job id>/<slot> by the ms when it is due for a look | members until their job ends | every script of jobs but append and accept_answered; single_flight_enter, single_flight_end; sweeper | sweeper |
+| aether:{s}:records | stream of ended job ids | entries until written to MongoDB | accept_answered, finish | upkeep |
 | aether:{s}:revoked:<jti> | string | rest of the token's life | logout | every request |
-| aether:breaker:<model> | hash: counts, open_until, probe_until | 3 min | workers | workers |
-| aether:{<fingerprint>}:flight | string, the leader's token, or `answer:` and what is kept of it | a third of a lease; 2 s, or 30 s where others followed | workers | workers |
-| aether:{<fingerprint>}:waiting | list of claims that were handed over | until the leader takes them | workers | workers |
-| aether:{budget:<model>} | hash: granted, booked and at, of requests and of tokens; open_at | until it is full again, and 5 min | workers | workers |
-| aether:{budget:<model>}:booking:<id> | hash: tickets of a call that waits | until it starts, at most 5 min | workers | workers |
+| aether:single_flight:<fingerprint>:leader | string, the job id that answers for all | a lease after its last renewal, through a deferral | single_flight_enter, _keep, _end | the same |
+| aether:single_flight:<fingerprint>:parked | sorted set, job id by when it was parked first | until the leader's end, 1 h at most | single_flight_enter, _end | the same |
+| aether:single_flight:<fingerprint>:note | hash: note, how the leader ended; parked_only, whether it is for parked jobs alone | 30 s | single_flight_end | single_flight_enter |
+| aether:breaker:<model> | hash: counts, open_until, probe_until | 3 min | breaker | the same |
+| aether:{budget:<model>} | hash: granted, booked and at, of requests and of tokens; open_at | until it is full again, and 5 min | budget_book, budget_correct | the same |
+| aether:{budget:<model>}:booking:<id> | hash: tickets of a call that waits | until it starts, at most 5 min | budget_book | the same |
 | aether:sweep | string, a lock | one sweep at most | sweeper | sweeper |
 
 Pub/sub channels: the name of a job's events key carries its events, a line `<sequence> <type> <body>` for each;
@@ -34,6 +35,8 @@ from core.ids import shard_of
 
 CANCEL_CHANNEL: Final = "aether:cancels"
 SWEEP_LOCK: Final = "aether:sweep"
+#: A shard's dispatch index; also for a script that learns the shard itself.
+DISPATCH: Final = "aether:{%s}:dispatch"
 
 
 def job(job_id: str) -> str:
@@ -67,7 +70,7 @@ def dispatch(job_id: str) -> str:
 
 
 def dispatch_of_shard(shard: str) -> str:
-    return f"aether:{{{shard}}}:dispatch"
+    return DISPATCH % shard
 
 
 def of_script(job_id: str) -> list[str]:
@@ -83,9 +86,10 @@ def breaker(model_id: str) -> str:
     return f"aether:breaker:{model_id}"
 
 
-def flight(name: str) -> list[str]:
-    """Return the keys of one question on its way: who leads, and who waits."""
-    return [f"aether:{{{name}}}:flight", f"aether:{{{name}}}:waiting"]
+def single_flight(fingerprint: str) -> list[str]:
+    """Return the three keys of one question: who leads, who is parked, how it ended."""
+    prefix = f"aether:single_flight:{fingerprint}"
+    return [f"{prefix}:leader", f"{prefix}:parked", f"{prefix}:note"]
 
 
 def budget(model_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The Lua scripts of `storage/lua/`, each run behind the shared prelude."""
+"""Runs the Lua scripts of `storage/lua/`, each with the shared prelude in front."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ _FOLDER: Final = Path(__file__).parent / "lua"
 class Script:
     """One named script bound to a client; raises CoordinatorUnavailable when Redis is away.
 
-    redis-py's own script object asks before each pipeline whether the server knows the script, a
-    round trip that the hot path cannot afford.
+    redis-py's own script object asks before each pipeline whether the server knows the script; that
+    round trip is saved here.
+
+    Args:
+        name: of the file without its ending.
+        behind: files whose text is loaded in front of it.
     """
 
     def __init__(self, redis: Redis, name: str, *, behind: Sequence[str] = ("prelude",)) -> None:
@@ -30,6 +34,7 @@ class Script:
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run the script and return its answer; the whole of it happens, or nothing."""
         with coordinator_errors():
             try:
                 return self._redis.evalsha(self._sha, len(keys), *keys, *args)

@@ -8,16 +8,17 @@ from pymongo.database import Database
 from redis import Redis
 
 from core.jobs import Job, JobSpec, JobStatus
+from ops.stack.own import Child
 from storage.jobs.store import JobStore
 from storage.records.jobs import JobRecords
-from tests.jobs import ROOMY, make_spec
-from tests.services import RunningServer, wait_until
+from tests.jobs import QUESTION, ROOMY, make_spec
+from tests.services import wait_until
 
 
 class ProcessContainer:
     """What a node asks of its container, done with a child process."""
 
-    def __init__(self, name: str, server: RunningServer) -> None:
+    def __init__(self, name: str, server: Child) -> None:
         self.name = name
         self._server = server
 
@@ -34,7 +35,7 @@ class ProcessContainer:
         return {"url": self._server.url, "host_url": self._server.url}
 
     def ready(self) -> bool:
-        return self._server.answers()
+        return self._server.answers
 
     def logs(self) -> str:
         return self._server.log.read_text()
@@ -62,8 +63,8 @@ class Jobs:
 
     def accept(self) -> JobSpec:
         spec = make_spec()
-        self._store.accept(spec, ROOMY, None)
-        self._records.insert(Job(spec=spec, status=JobStatus.QUEUED, cursor=1))
+        self._store.accept(spec, QUESTION, ROOMY, None)
+        self._records.insert(Job(spec=spec, question=QUESTION, status=JobStatus.QUEUED, cursor=1))
         return spec
 
     def end_of(self, spec: JobSpec) -> Job:

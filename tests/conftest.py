@@ -13,8 +13,9 @@ from pymongo.database import Database
 from pytest_celery import CeleryTestBackend, CeleryTestBroker
 from redis import Redis
 
+from ops.stack.own import Child
 from tests.celery_nodes import Jobs, ProcessContainer
-from tests.services import RunningServer, start_mongo, start_redis, start_stub
+from tests.services import start_mongo, start_redis, start_stub
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,21 +29,21 @@ def _no_settings_from_outside() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     server = start_redis(tmp_path_factory.mktemp("redis"))
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     server = start_mongo(tmp_path_factory.mktemp("mongo"))
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def stub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def stub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     """The stub upstream; see `ops/stub/upstream.py` for what a message can make it do."""
     server = start_stub(tmp_path_factory.mktemp("stub"), first_token_ms=5)
     yield server
@@ -50,7 +51,7 @@ def stub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSer
 
 
 @pytest.fixture
-def redis_client(redis_server: RunningServer) -> Iterator[Redis]:
+def redis_client(redis_server: Child) -> Iterator[Redis]:
     """A client of an empty Redis; answers are bytes."""
     client = Redis.from_url(redis_server.url, socket_timeout=10, protocol=2)
     client.flushall()
@@ -59,7 +60,7 @@ def redis_client(redis_server: RunningServer) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="session")
-def mongo_client(mongo_server: RunningServer) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
+def mongo_client(mongo_server: Child) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
         mongo_server.url, tz_aware=True, serverSelectionTimeoutMS=5_000, timeoutMS=10_000
     )
@@ -99,9 +100,9 @@ def celery_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryT
 def worker_settings(
     celery_broker: CeleryTestBroker,
     celery_backend: CeleryTestBackend,
-    mongo_server: RunningServer,
+    mongo_server: Child,
     mongo_database: Database[dict[str, Any]],
-    stub_server: RunningServer,
+    stub_server: Child,
 ) -> dict[str, str]:
     """The variables of a worker between these nodes; the stub answers for the model."""
     return {

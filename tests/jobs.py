@@ -1,14 +1,18 @@
-"""Makes jobs for tests."""
+"""Makes jobs and kept answers for tests."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from cache.entry import Entry
+from core.comparisons import Comparison
 from core.ids import new_job_id, new_user_id
-from core.jobs import JobSpec
+from core.jobs import JobSpec, Question
+from core.outcome import Answer
 from core.plans import Plan
 
+QUESTION = Question("Help me build a scalable web app")
 ROOMY = Plan(name="pro", concurrent_jobs=1_000, monthly_budget_micros=1_000_000)
 
 
@@ -20,10 +24,42 @@ def make_spec(**changes: Any) -> JobSpec:
         "id": new_job_id(user_id),
         "user_id": user_id,
         "mode": "optimized",
-        "message": "Help me build a scalable web app",
         "created_ms": now_ms,
         "deadline_ms": now_ms + 120_000,
         "max_tokens": 100,
         "reserved_micros": 50,
     }
     return JobSpec(**(fields | changes))
+
+
+def make_comparison(verdict: Any, **changes: Any) -> Comparison:
+    """Return a comparison of a fresh user's job."""
+    user_id = new_user_id()
+    fields: dict[str, Any] = {
+        "job_id": new_job_id(user_id),
+        "user_id": user_id,
+        "at_ms": 1_795_413_600_000,
+        "tier": "quick",
+        "model": "small",
+        "reason": "quick mode",
+        "deep_model": "large",
+        "verdict": verdict,
+        "cost_micros": 10,
+        "deep_cost_micros": 50,
+        "judging_cost_micros": 70,
+    }
+    return Comparison(**(fields | changes))
+
+
+def make_entry(**changes: Any) -> Entry:
+    """Return a kept answer of a fresh user, asked for now."""
+    fields: dict[str, Any] = {
+        "answer": Answer(text="words", finish_reason="stop", agents=("dev",)),
+        "route": None,
+        "cost_micros": 7,
+        "user_id": new_user_id(),
+        "models": ("m",),
+        "version": "v1",
+        "asked_ms": int(time.time() * 1000),
+    }
+    return Entry(**(fields | changes))

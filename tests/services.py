@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -17,75 +15,25 @@ import pytest
 from celery import Celery
 
 from ops.stack import embedded, programs
-from ops.stack.readiness import free_port, http_answers, mongo_answers, redis_answers
-from ops.stack.state import ROOT, CannotRun
+from ops.stack.own import Child, stub_upstream
+from ops.stack.readiness import free_port, mongo_answers, redis_answers
+from ops.stack.state import CannotRun
 
-_READY_WITHIN_S = 60.0
-_STOPPED_WITHIN_S = 20.0
-
-
-@dataclass
-class RunningServer:
-    """A server that answers; `restart` brings it back on the same port with the same data."""
-
-    url: str
-    command: tuple[str, ...]
-    answers: Callable[[], bool]
-    log: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.start()
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=ROOT,
-                env=os.environ | self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            wait_until(
-                self.answers, _READY_WITHIN_S, f"{self.command[0]} to answer; see {self.log}"
-            )
-        except BaseException:
-            self.kill()
-            raise
-
-    def stop(self) -> None:
-        """End it as an operator would; a repeat does nothing."""
-        self.process.terminate()
-        try:
-            self.process.wait(_STOPPED_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def kill(self) -> None:
-        """End it as a crash would; a repeat does nothing."""
-        self.process.kill()
-        self.process.wait(_STOPPED_WITHIN_S)
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
+_WORKER_READY_WITHIN_S = 60.0
 
 
-def start_redis(directory: Path) -> RunningServer:
+def start_redis(directory: Path) -> Child:
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     command = _or_skip(lambda: embedded.redis_command(port, directory))
-    return RunningServer(url, command, lambda: redis_answers(url), directory / "redis.log")
+    return Child(url, command, lambda: redis_answers(url), directory / "redis.log")
 
 
-def start_mongo(directory: Path) -> RunningServer:
+def start_mongo(directory: Path) -> Child:
     port = free_port()
     url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
     command = _or_skip(lambda: embedded.mongo_command(port, directory / "data"))
-    return RunningServer(url, command, lambda: mongo_answers(url), directory / "mongo.log")
+    return Child(url, command, lambda: mongo_answers(url), directory / "mongo.log")
 
 
 def start_stub(
@@ -94,22 +42,18 @@ def start_stub(
     first_token_ms: float = 20,
     tokens: int = 10,
     token_gap_ms: float = 0,
-) -> RunningServer:
+) -> Child:
     """Start the stub upstream; `url` is what `AETHER_LLM_URL` takes.
 
     Args:
         options: further words of its command line, such as its limits.
     """
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = (
-        *(sys.executable, "-m", "ops.stub.upstream", "--port", str(port)),
+    return stub_upstream(
+        directory,
         *("--first-token-ms", str(first_token_ms), "--tokens", str(tokens)),
         *("--token-gap-ms", str(token_gap_ms)),
         *options,
     )
-    models = f"{url}/openai/v1/models"
-    return RunningServer(url, command, lambda: http_answers(models), directory / "stub.log")
 
 
 def worker_program(role: Literal["worker", "upkeep"]) -> tuple[str, ...]:
@@ -124,15 +68,20 @@ def worker_program(role: Literal["worker", "upkeep"]) -> tuple[str, ...]:
 
 def start_worker(
     directory: Path, role: Literal["worker", "upkeep"], app: Celery, **environment: str
-) -> RunningServer:
+) -> Child:
     """Start a real worker; `app` is what asks whether it is there, over the worker's broker."""
     address = f"{role}@{socket.gethostname()}"
 
     def answers() -> bool:
         return bool(app.control.ping([address], timeout=0.5))
 
-    return RunningServer(
-        app.conf.broker_url, worker_program(role), answers, directory / f"{role}.log", environment
+    return Child(
+        app.conf.broker_url,
+        worker_program(role),
+        answers,
+        directory / f"{role}.log",
+        environment={**os.environ, **environment},
+        answers_within_s=_WORKER_READY_WITHIN_S,
     )
 
 

@@ -11,6 +11,7 @@ from cache.fingerprint import fingerprints_of
 from cache.response_cache import ResponseCache
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
+from monitoring.counters import Counters
 from storage.accounts.revoked_tokens import RevokedTokens
 from storage.accounts.sessions import RefreshFamilies
 from storage.accounts.users import Accounts
@@ -26,11 +27,8 @@ from storage.connections import (
 from storage.events.feed import EventFeed
 from storage.events.hub import EventHub
 from storage.events.log import EventLog
-from storage.jobs.attempts import Attempts
-from storage.jobs.cancellation import Cancellation
+from storage.jobs.cancellation import cancellation_of
 from storage.jobs.store import JobStore
-from storage.jobs.sweep import Sweep
-from storage.jobs.teams import Teams
 from storage.records.indexes import ensure_indexes_in_background
 from storage.records.jobs import JobRecords
 from web.accounts.auth import auth_api
@@ -38,7 +36,7 @@ from web.accounts.passwords import Passwords
 from web.accounts.tokens import Tokens
 from web.health import health_api
 from web.http.context import wrap_requests
-from web.http.errors import ProblemModel, refuse_invalid, register_errors
+from web.http.errors import Problem, refuse_invalid, register_errors
 from web.http.openapi import INFO, SECURITY_SCHEMES, register_document
 from web.jobs.chat import chat_api
 from web.jobs.jobs import jobs_api
@@ -48,7 +46,6 @@ from workers.queue import JobQueue
 
 if TYPE_CHECKING:
     from flask import Flask
-    from redis import Redis
 
 #: Every route there is.
 BLUEPRINTS: Final = (auth_api, chat_api, jobs_api, health_api)
@@ -71,7 +68,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         info=INFO,
         security_schemes=SECURITY_SCHEMES,
         validation_error_status=400,
-        validation_error_model=ProblemModel,
+        validation_error_model=Problem,
         validation_error_callback=refuse_invalid,
         doc_ui=False,
         static_folder=None,
@@ -82,8 +79,16 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.extensions[EXTENSION] = _build_services(app, settings)
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
-    register_document(app)
+    register_document(app, bounds=_bounds_of_requests(settings))
     return app
+
+
+def _bounds_of_requests(settings: Settings) -> dict[str, dict[str, int]]:
+    """Return what settings bound in requests, in the words of JSON Schema."""
+    return {
+        "message": {"maxLength": settings.max_message_chars},
+        "max_tokens": {"maximum": settings.max_output_tokens},
+    }
 
 
 def _build_services(app: Flask, settings: Settings) -> WebServices:
@@ -92,22 +97,25 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
     redis = redis_client(settings, name="aether-api", answer_timeout_s=_REDIS_ANSWER_TIMEOUT_S)
     probe = redis_probe(settings)
     cache_redis = cache_redis_client(settings)
+    counters = Counters(redis)
     store, log, hub = JobStore(redis), EventLog(redis), EventHub(redis)
 
     def close() -> None:
         hub.close()
+        counters.flush()
         close_all(database, redis, probe, cache_redis)
 
     return WebServices(
         settings=settings,
         catalogue=read_catalogue(settings.llm_provider, settings.models_file),
-        cache=ResponseCache(cache_redis, ttl_s=settings.cache_ttl_s),
+        cache=ResponseCache(cache_redis, ttl_s=settings.cache_ttl_s, count=counters.count),
+        counters=counters,
         fingerprints=fingerprints_of(settings),
         job_store=store,
         job_records=JobRecords(database),
         event_log=log,
         feed=EventFeed(hub, log),
-        cancellation=_build_cancellation(store, redis, settings.lease_s),
+        cancellation=cancellation_of(redis, lease_s=settings.lease_s),
         queue=JobQueue(celery_app),
         accounts=Accounts(database),
         refresh_families=RefreshFamilies(database, life_s=settings.refresh_token_s),
@@ -121,13 +129,4 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         prepare=partial(ensure_indexes_in_background, database),
         drain=hub.drain,
         close=close,
-    )
-
-
-def _build_cancellation(store: JobStore, redis: Redis, lease_s: int) -> Cancellation:
-    return Cancellation(
-        store,
-        Sweep(redis, lease_s=lease_s),
-        Attempts(redis, lease_s=lease_s),
-        Teams(redis, lease_s=lease_s),
     )

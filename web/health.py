@@ -1,30 +1,52 @@
-"""Whether this process lives, and whether it can work."""
+"""Whether this process is alive, and whether it can do its work."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from core.errors import ServiceUnavailable
-from web.http.openapi import PUBLIC
+from web.http.openapi import PUBLIC, returns
+from web.http.schemas import ResponseBody
 from web.services import current_services
 
-health_api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")], abp_security=PUBLIC)
+health_api = APIBlueprint(
+    "health",
+    __name__,
+    abp_tags=[Tag(name="health", description="For load balancers and supervisors.")],
+    abp_security=PUBLIC,
+)
 
 
-@health_api.get("/healthz")
+class Alive(ResponseBody):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Ready(ResponseBody):
+    """The process can take jobs."""
+
+    status: Literal["ok"]
+    dependencies: dict[str, Literal["ok"]]
+    """The servers that it needs, by name."""
+
+
+@health_api.get("/healthz", **returns({200: (Alive, "The process answers.")}))
 def healthz() -> dict[str, Any]:
-    """Alive: the process answers."""
+    """Say whether this process is alive."""
     return {"status": "ok"}
 
 
-@health_api.get("/readyz")
+@health_api.get(
+    "/readyz", **returns({200: (Ready, "Redis and MongoDB answer too.")}, ServiceUnavailable)
+)
 def readyz() -> dict[str, Any]:
-    """Ready: everything a job needs answers too."""
+    """Say whether everything that a job needs answers."""
     dependencies = current_services().dependencies
     missing = [name for name, is_up in dependencies.items() if not is_up()]
     if missing:
-        raise ServiceUnavailable(f"Not answering: {', '.join(missing)}.")
+        raise ServiceUnavailable(f"These servers do not answer: {', '.join(missing)}.")
     return {"status": "ok", "dependencies": dict.fromkeys(dependencies, "ok")}

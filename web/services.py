@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cache.response_cache import ResponseCache
     from core.models import Catalogue
     from core.settings import Settings
+    from monitoring.counters import Counters
     from storage.accounts.revoked_tokens import RevokedTokens
     from storage.accounts.sessions import RefreshFamilies
     from storage.accounts.users import Accounts
@@ -42,6 +43,7 @@ class WebServices:
     settings: Settings
     catalogue: Catalogue
     cache: ResponseCache
+    counters: Counters
     fingerprints: Fingerprints
     job_store: JobStore
     job_records: JobRecords

@@ -1,93 +1,275 @@
-"""How work on a job is put away: ended, or given back; both outlast a short absence of Redis."""
+"""One claim of a job, or of a slot of a team's job, by this process: from the claim to its end."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
 
 import structlog
-from msgspec import Struct
 
-from core.errors import CoordinatorUnavailable
+from agents.reply import Listener, Reply
+from cache.entry import Hit
+from core import events
+from core.chat import Message
+from core.errors import CoordinatorUnavailable, SlotUnavailable
 from core.events import NewEvent
-from core.jobs import JobStatus
+from core.jobs import JobSpec, JobStatus, Question
+from core.models import Catalogue, Model, Tier
 from core.money import with_savings
-from core.outcome import Outcome, Spent
-from storage.jobs.attempts import NO_EVENTS
-
-if TYPE_CHECKING:
-    from core.outcome import AgentReport
-    from storage.jobs.attempts import Batch, Claim
-    from workers.event_writer import JobEvents
-    from workers.worker import Runtime
+from core.outcome import JobError, Outcome, Route, Spent
+from core.stop import StopReason, StopSignal
+from core.timing import TimeAccount, now_ms
+from monitoring.counters import Counters
+from storage.jobs.attempts import Attempts, Batch, Claim
+from workers.event_writer import EventWriter
+from workers.leases import LeaseKeeper
 
 logger = structlog.get_logger(__name__)
 
-#: How long what a worker has come to is kept in hand while Redis is away, in seconds.
+#: How long a worker keeps the end of its work while Redis is away, in seconds.
 _PATIENCE_S: Final = 60.0
 _RETRY_S: Final = 0.5
-
-Unwritten = tuple["Batch", list[NewEvent]]
-NOTHING_UNWRITTEN: Final[Unwritten] = (NO_EVENTS, [])
+#: What a client is told of a bug; the log has the rest.
+INTERNAL_ERROR: Final = JobError("internal_error", "Something went wrong inside the server.")
 
 T = TypeVar("T")
 
 
-class Ended(Struct, frozen=True):
-    """How an attempt ended its job, and what is kept of its answer; empty if nothing is."""
+class JobAttempt:
+    """One attempt: its lease and deadline, its events, and the ways it can end.
 
-    status: JobStatus
-    outcome: Outcome
-    kept: bytes = b""
-
-
-class Deferred(Struct, frozen=True):
-    """The job is back in the queue for `wait_s`."""
-
-    wait_s: float
-
-
-def finish(
-    runtime: Runtime, claim: Claim, status: JobStatus, outcome: Outcome, unwritten: Unwritten
-) -> None:
-    """End the job, waiting for Redis if need be; the fence keeps a late end harmless.
-
-    Args:
-        unwritten: what the attempt's pen still holds.
+    Attributes:
+        stop: set when the attempt has to end early: cancelled, late, or lost to another attempt.
+        deadline: `time.monotonic()` value at which `stop` is set.
+        time: the account of where the job's time goes.
     """
-    unsure, last_events = unwritten
-    outcome = with_savings(outcome, runtime.catalogue)
-    is_ended = patiently(
-        lambda: runtime.attempts.finish(
-            claim, status, outcome, unsure=unsure, last_events=last_events
+
+    def __init__(
+        self,
+        claim: Claim,
+        store: Attempts,
+        keeper: LeaseKeeper,
+        writer: EventWriter,
+        catalogue: Catalogue,
+        counters: Counters,
+        *,
+        deadline_ms: int,
+        time_account: TimeAccount,
+    ) -> None:
+        self.claim = claim
+        self.stop = StopSignal()
+        self.deadline = time.monotonic() + (deadline_ms - now_ms()) / 1000
+        self.time = time_account
+        self._store = store
+        self._keeper = keeper
+        self._catalogue = catalogue
+        self._counters = counters
+        self._events = writer.open(claim, self.stop)
+
+    @property
+    def spec(self) -> JobSpec:
+        return self.claim.spec
+
+    @property
+    def question(self) -> Question:
+        return self.claim.question
+
+    @property
+    def number(self) -> int:
+        return self.claim.attempt
+
+    @property
+    def is_lost(self) -> bool:
+        """Another attempt has the job: nothing that this one writes counts any more."""
+        return self.stop.reason is StopReason.LOST
+
+    @contextmanager
+    def running(self, *, on_bug: Callable[[JobError], None]) -> Iterator[None]:
+        """Keep the lease while the block runs: the outermost shell of a job's work.
+
+        An unexpected error ends in `on_bug`, so that a bug ends the job instead of taking three
+        workers down with it. What others will do again (Redis away, slot taken) passes through.
+        """
+        with self._keeper.hold(self.claim, self.stop, deadline=self.deadline):
+            try:
+                yield
+            except (CoordinatorUnavailable, SlotUnavailable):
+                raise
+            except Exception:
+                logger.exception("attempt failed by a bug; it ends with internal_error")
+                on_bug(INTERNAL_ERROR)
+
+    @contextmanager
+    def renewing(self, also: Callable[[], None]) -> Iterator[None]:
+        """Call `also` whenever the lease is renewed while the block runs."""
+        with self._keeper.renewing(self.claim, also):
+            yield
+
+    def history(self) -> list[Message]:
+        """Return the conversation so far, oldest first.
+
+        Raises:
+            CoordinatorUnavailable: Redis is away.
+        """
+        return [
+            message
+            for exchange in self._store.conversation(self.spec)
+            for message in (
+                Message("user", exchange.message),
+                Message("assistant", exchange.answer),
+            )
+        ]
+
+    def emit(self, event: NewEvent) -> None:
+        """Have an event appended to the job's log, in order and under the fence."""
+        self._events.emit(event)
+
+    def answer_listener(self, agent: str, *, part: str | None = None, round_: int = 1) -> Listener:
+        """Return a listener that publishes an agent's text as the job's answer.
+
+        Args:
+            part: who restarts alone when its text is void; None where that is the whole job.
+        """
+        return self._listener(lambda text: events.answer_delta(agent, text), agent, part, round_)
+
+    def reply_listener(self, agent: str, round_: int) -> Listener:
+        """Return a listener that publishes the text of one agent of a team."""
+        return self._listener(
+            lambda text: events.agent_delta(agent, text, round_number=round_), agent, agent, round_
         )
-    )
-    if is_ended:
-        logger.info("job ended", status=status.value, **outcome.timing_ms)
-    else:
-        logger.warning("another attempt has the job; this end does not count")
+
+    def _listener(
+        self, delta: Callable[[str], NewEvent], agent: str, part: str | None, round_: int
+    ) -> Listener:
+        def on_restart(reason: str) -> None:
+            self.emit(
+                events.job_retrying(
+                    reason, self.number, agent=part, round_number=round_ if part else None
+                )
+            )
+
+        def on_route(tier: Tier, model: Model, reason: str, replaced: str) -> None:
+            self.emit(
+                events.route_selected(
+                    agent,
+                    Route(tier=tier, model=model.id, reason=reason),
+                    round_number=round_,
+                    fallback_from=replaced,
+                )
+            )
+
+        return Listener(lambda text: self.emit(delta(text)), on_restart, on_route)
+
+    def finish(self, status: JobStatus, outcome: Outcome) -> None:
+        """End the job: pending events, outcome, settlement and terminal event, in one script.
+
+        Waits while Redis is away. An end that comes after another attempt's changes nothing.
+
+        Args:
+            outcome: with the usage and cost of this attempt's own calls; the script adds the rest.
+
+        Raises:
+            CoordinatorUnavailable: Redis stayed away for a minute; the sweeper has the job redone.
+        """
+        unsure, unsent = self.drain()
+        priced = with_savings(outcome, self._catalogue)
+        is_ended = retry_while_redis_is_away(
+            lambda: self._store.finish(
+                self.claim, status, priced, unsure=unsure, last_events=unsent
+            )
+        )
+        if is_ended:
+            self._counters.count_cache_use(outcome)
+            logger.info("job ended", status=status.value, **outcome.timing_ms)
+        else:
+            logger.warning("another attempt has the job; this end does not count")
+
+    def finish_with_hit(self, hit: Hit, *, coalesced: bool = False) -> None:
+        """End the job with a kept answer.
+
+        Args:
+            coalesced: the job had waited for the one whose answer this is.
+        """
+        for event in hit.to_events(coalesced=coalesced):
+            self.emit(event)
+        outcome = hit.to_outcome(self.time.close(), coalesced=coalesced)
+        self.finish(JobStatus.COMPLETED, outcome)
+
+    def fail(self, error: JobError) -> None:
+        """End the job as failed."""
+        self.finish(JobStatus.FAILED, Outcome(error=error))
+
+    def defer(self, reply: Reply, wait_s: float) -> None:
+        """Give the job back for `wait_s`, with what the reply used; the sweeper sends it again."""
+        report = reply.report
+        reason = report.error.code if report.error else ""
+        logger.info("job deferred; the sweeper sends it again", wait_s=wait_s, reason=reason)
+        unsure, unsent = self.drain()
+        used = Spent(report.usage, report.cost_micros)
+        retry_while_redis_is_away(
+            lambda: self._store.defer(
+                self.claim, wait_s, reason=reason, used=used, unsure=unsure, last_events=unsent
+            )
+        )
+
+    def drain(self) -> tuple[Batch, list[NewEvent]]:
+        """Return the events that are not surely in the log; see `JobEvents.drain`."""
+        return self._events.drain()
 
 
-def defer(
-    runtime: Runtime, claim: Claim, wait_s: float, report: AgentReport, pen: JobEvents
-) -> None:
-    """Free this worker until the provider wants to be asked again; the sweeper sends the job."""
-    reason = report.error.code if report.error else ""
-    logger.info("job deferred", wait_s=wait_s, reason=reason)
-    unsure, last_events = pen.take()
-    runtime.attempts.defer(
-        claim,
-        wait_s,
-        reason=reason,
-        spent=Spent(report.usage, report.cost_micros),
-        unsure=unsure,
-        last_events=last_events,
-    )
+class AttemptFactory:
+    """Makes the attempts of one worker process."""
+
+    def __init__(
+        self,
+        store: Attempts,
+        keeper: LeaseKeeper,
+        writer: EventWriter,
+        catalogue: Catalogue,
+        counters: Counters,
+    ) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._writer = writer
+        self._catalogue = catalogue
+        self._counters = counters
+
+    def claim(self, job_id: str, *, queued_ms: int | None) -> JobAttempt | None:
+        """Claim a job and begin an attempt; None when there is nothing to do (see `claim.lua`).
+
+        Args:
+            queued_ms: when the job's message was published; None when the sweeper sent it.
+
+        Raises:
+            CoordinatorUnavailable: Redis is away.
+        """
+        claim = self._store.claim(job_id)
+        if claim is None:
+            return None
+        created_ms, published_ms = claim.spec.created_ms, queued_ms or claim.accepted_ms
+        account = TimeAccount(created_ms)
+        account.record("accept", published_ms - created_ms)
+        account.record("queue", now_ms() - published_ms)
+        return self.of(claim, deadline_ms=claim.spec.deadline_ms, time_account=account)
+
+    def of(self, claim: Claim, *, deadline_ms: int, time_account: TimeAccount) -> JobAttempt:
+        """Begin an attempt with a claim that was made elsewhere: of a slot, or of a lost job."""
+        return JobAttempt(
+            claim,
+            self._store,
+            self._keeper,
+            self._writer,
+            self._catalogue,
+            self._counters,
+            deadline_ms=deadline_ms,
+            time_account=time_account,
+        )
 
 
-def patiently(call: Callable[[], T]) -> T:
-    """Return what the call returns, trying for a minute while Redis is away.
+def retry_while_redis_is_away(call: Callable[[], T]) -> T:
+    """Return what the call returns, repeating it for a minute while Redis is away.
 
     Raises:
         CoordinatorUnavailable: Redis stayed away.

@@ -1,26 +1,28 @@
-"""A Redis transport that lets go of what is no message before it can end a worker."""
+"""What this version of Celery needs to outlive its broker and messages that it cannot use."""
 
 from __future__ import annotations
 
 import binascii
 from base64 import b64decode
+from collections.abc import Callable
 from queue import Empty
 from typing import Any
 
 import structlog
+from celery.worker.consumer import Consumer
 from kombu.transport import redis
 
 logger = structlog.get_logger(__name__)
 
 
 class GuardedChannel(redis.Channel):
-    """Goes on when what Redis handed out cannot be read; it is off the queue by then."""
+    """A channel that drops what is not JSON; Redis has removed it from the queue by then."""
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except ValueError as error:
-            _refuse("-", f"not JSON: {error}")
+            _drop("-", f"not JSON: {error}")
             raise Empty from error
 
 
@@ -38,11 +40,11 @@ class GuardedTransport(redis.Transport):
         if flaw is None:
             super()._deliver(message, queue)  # type: ignore[no-untyped-call]
         else:
-            _refuse(queue, flaw)
+            _drop(queue, flaw)
 
 
 def flaw_of(message: Any) -> str | None:
-    """Return what of it is not as Celery's protocol 2 wants it; None when all is."""
+    """Return what keeps a message from being one of Celery's protocol 2; None if nothing does."""
     if not isinstance(message, dict):
         return "not an object"
     properties, body = message.get("properties"), message.get("body")
@@ -62,5 +64,49 @@ def flaw_of(message: Any) -> str | None:
     return None
 
 
-def _refuse(queue: str, reason: str) -> None:
+def _drop(queue: str, reason: str) -> None:
     logger.error("message refused", queue=queue, reason=reason)
+
+
+class GuardedConsumer(Consumer):
+    """A consumer that survives the loss of its broker connection.
+
+    When Redis goes away while late-acknowledged tasks run, Celery 5.7.0 closes a connection, or
+    acknowledges on one, whose transport is gone already, fails on the missing attribute and ends
+    the whole worker. What could not be acknowledged is delivered again, and claims nothing then.
+    """
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        _unless_gone(super().on_connection_error_after_connected)(exc)
+
+    def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return super().call_soon_ack(_unless_gone(p), *args, **kwargs)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        self._refuse(message, "it names no task")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._refuse(message, f"unknown task {exc}")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._refuse(message, repr(exc))
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        self._refuse(message, repr(exc))
+
+    def _refuse(self, message: Any, reason: str) -> None:
+        """Drop a message for good; Celery would log its content, and keep a result for some."""
+        queue = message.delivery_info.get("routing_key")
+        logger.error("message refused", queue=queue, reason=reason)
+        message.reject_log_error(logger, self.connection_errors)
+
+
+def _unless_gone(call: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except AttributeError as error:
+            logger.warning("the broker's connection was gone already", reason=str(error))
+            return None
+
+    return guarded

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from core.errors import CoordinatorUnavailable
-from core.events import NewEvent
+from core.events import AGENT_DELTA, ANSWER_DELTA, NewEvent
 from core.stop import StopSignal
 from storage.jobs.attempts import NO_EVENTS, Attempts, Batch, Claim
 from workers.leases import obey
@@ -24,9 +24,11 @@ RETRY_S: Final = 0.5
 #: Text that is written without waiting for the interval, in characters.
 FLUSH_CHARS: Final = 256
 
+_DELTAS: Final = frozenset({ANSWER_DELTA, AGENT_DELTA})
+
 
 class EventWriter:
-    """One thread that writes what the running jobs have to tell, in one round trip for all."""
+    """One thread that writes the pending events of all running jobs in one round trip."""
 
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
@@ -38,37 +40,34 @@ class EventWriter:
     def start(self) -> None:
         self._thread.start()
 
-    def open(self, claim: Claim, stop: StopSignal, delta: NewEvent) -> JobEvents:
-        """Return the pen for one attempt; `stop` is told what the log answers.
-
-        Args:
-            delta: what text is told as, its data without the text.
-        """
-        return JobEvents(self, claim, stop, delta)
+    def open(self, claim: Claim, stop: StopSignal) -> JobEvents:
+        """Return an attempt's event queue; `stop` is set when the log says the attempt is over."""
+        return JobEvents(self, claim, stop)
 
     def mark_dirty(self, events: JobEvents) -> None:
+        """Have the job's pending events written with the next shared batch."""
         with self._lock:
             self._dirty.add(events)
         self._wake.set()
 
-    def write(self, batch: list[JobEvents]) -> bool:
-        """Write what the given jobs have pending; their locks must be held.
+    def write(self, jobs: list[JobEvents]) -> bool:
+        """Write what the given jobs have pending; the caller holds their locks.
 
-        What Redis did not take stays pending and is tried again with the next batch.
+        What Redis did not take stays pending, and its batch is sent again unchanged.
 
         Returns:
-            False when Redis did not take it.
+            False when Redis did not answer.
         """
-        pending = [(events.claim, events.next_batch()) for events in batch]
+        pending = [(events.claim, events.next_batch()) for events in jobs]
         try:
             answers = self._attempts.append(pending)
         except CoordinatorUnavailable:
-            logger.warning("events not written; they wait", jobs=len(batch))
-            for events in batch:
+            logger.warning("events not written; they are sent again", jobs=len(jobs))
+            for events in jobs:
                 self.mark_dirty(events)
             return False
-        for events, answer in zip(batch, answers, strict=True):
-            events.has_arrived()
+        for events, answer in zip(jobs, answers, strict=True):
+            events.batch_arrived()
             if events.has_pending:
                 self.mark_dirty(events)
             obey(answer, events.stop)
@@ -78,81 +77,103 @@ class EventWriter:
         while True:
             self._wake.wait()
             time.sleep(FLUSH_INTERVAL_S)
+            # Cleared before the set is taken: an event that comes in between wakes the next round.
             self._wake.clear()
-            with self._lock:
-                batch, self._dirty = list(self._dirty), set()
-            with ExitStack() as held:
-                for events in batch:
-                    held.enter_context(events.lock)
-                pending = [events for events in batch if events.has_pending]
-                is_written = not pending or self.write(pending)
-            if not is_written:
+            if not self.flush():
                 time.sleep(RETRY_S)
+
+    def flush(self) -> bool:
+        """Write everything that is pending now, in one round trip; False if Redis did not answer.
+
+        The locks of all jobs in the batch are held while it is on its way, so that neither a first
+        text nor the end of a job can overtake events that were emitted before it.
+        """
+        with self._lock:
+            dirty, self._dirty = list(self._dirty), set()
+        with ExitStack() as held:
+            for events in dirty:
+                held.enter_context(events.lock)
+            pending = [events for events in dirty if events.has_pending]
+            return not pending or self.write(pending)
 
 
 class JobEvents:
-    """What one attempt has to tell; its order is kept, text is merged.
+    """One attempt's events on their way to the log; order is kept, neighbouring text is merged."""
 
-    The lock is held while a batch is on its way, so nothing can overtake it.
-    """
-
-    def __init__(
-        self, writer: EventWriter, claim: Claim, stop: StopSignal, delta: NewEvent
-    ) -> None:
+    def __init__(self, writer: EventWriter, claim: Claim, stop: StopSignal) -> None:
         self.claim = claim
         self.stop = stop
         self.lock = threading.Lock()
         self._writer = writer
-        self._delta = delta
         self._in_flight = NO_EVENTS
         self._batches = 0
         self._events: list[NewEvent] = []
+        self._delta: NewEvent | None = None
         self._text: list[str] = []
-        self._has_written_text = False
+        self._chars = 0
+        self._wrote_text = False
 
     @property
     def has_pending(self) -> bool:
         return bool(self._in_flight.events or self._events or self._text)
 
-    def tell(self, event: NewEvent) -> None:
-        """Have an event written with the next batch."""
+    def emit(self, event: NewEvent) -> None:
+        """Write the event with the next batch.
+
+        The first text of the attempt is written at once, later text when `FLUSH_CHARS` have
+        gathered or the interval is over.
+        """
         with self.lock:
-            self._fold_text()
-            self._events.append(event)
+            if event.type not in _DELTAS:
+                self._fold_text()
+                self._events.append(event)
+            elif self._add_text(event):
+                self._writer.write([self])
+                return
         self._writer.mark_dirty(self)
 
-    def add_text(self, text: str) -> None:
-        """Have text written: the first at once, more with the next batch or when it is long."""
-        with self.lock:
-            self._text.append(text)
-            if self._has_written_text and sum(map(len, self._text)) < FLUSH_CHARS:
-                self._writer.mark_dirty(self)
-                return
-            self._has_written_text = True
-            self._writer.write([self])
+    def drain(self) -> tuple[Batch, list[NewEvent]]:
+        """Return the batch whose answer is missing and the events never sent; nothing is left.
 
-    def take(self) -> tuple[Batch, list[NewEvent]]:
-        """Return what was sent without an answer and what was not sent; write nothing more."""
+        The script that ends or defers the job appends both, the batch only if it had not arrived.
+        """
         with self.lock:
             self._fold_text()
-            unsure, left = self._in_flight, self._events
+            unsure, unsent = self._in_flight, self._events
             self._in_flight, self._events = NO_EVENTS, []
-            return unsure, left
+            return unsure, unsent
 
     def next_batch(self) -> Batch:
-        """Return what is to be sent: the batch that got no answer as it was, else all there is."""
+        """Return the batch to send: the unanswered one unchanged, else all that is pending."""
         if not self._in_flight.events:
             self._fold_text()
             self._batches += 1
             self._in_flight, self._events = Batch(self._events, self._batches), []
         return self._in_flight
 
-    def has_arrived(self) -> None:
-        """Let go of the batch that was sent."""
+    def batch_arrived(self) -> None:
+        """Forget the batch that was sent."""
         self._in_flight = NO_EVENTS
 
+    def _add_text(self, event: NewEvent) -> bool:
+        """Gather a piece of text; True if it is to be written at once."""
+        if self._delta is not None and not _continues(event, self._delta):
+            self._fold_text()
+        self._delta = event
+        self._text.append(event.data["text"])
+        self._chars += len(event.data["text"])
+        if self._wrote_text and self._chars < FLUSH_CHARS:
+            return False
+        self._wrote_text = True
+        return True
+
     def _fold_text(self) -> None:
-        if self._text:
+        """Turn the gathered pieces into one event."""
+        if self._delta is not None:
             data = self._delta.data | {"text": "".join(self._text)}
             self._events.append(NewEvent(self._delta.type, data))
-            self._text = []
+            self._delta, self._text, self._chars = None, [], 0
+
+
+def _continues(event: NewEvent, before: NewEvent) -> bool:
+    return event.type == before.type and event.data["agent"] == before.data["agent"]

@@ -1,12 +1,12 @@
-"""Keeps the leases of the jobs this process works on, and passes on what ends them early."""
+"""Keeps the leases of the jobs this process works on, and stops those that have to end early."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 from msgspec import Struct
@@ -15,19 +15,19 @@ from core.errors import CoordinatorUnavailable
 from core.stop import StopReason, StopSignal
 from storage.jobs.attempts import Attempts, Claim, Hold
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 logger = structlog.get_logger(__name__)
 
 #: How often deadlines are looked at, in seconds.
 _TICK_S: Final = 0.5
 
 
-class _Holding(Struct, frozen=True):
+class _Holding(Struct, eq=False):
+    """A claim this process works on; `also` is called with every renewal of its lease."""
+
     claim: Claim
     stop: StopSignal
     deadline: float
+    also: Callable[[], None] | None = None
 
 
 class LeaseKeeper:
@@ -49,33 +49,36 @@ class LeaseKeeper:
 
     @contextmanager
     def hold(self, claim: Claim, stop: StopSignal, *, deadline: float) -> Iterator[None]:
-        """Keep the claim's lease while the block runs; `stop` is set when it has to end early.
+        """Renew the claim's lease while the block runs; `stop` is set when it has to end early.
 
         Args:
             deadline: `time.monotonic()` value at which `stop` gets the reason DEADLINE.
         """
-        self.take(claim, stop, deadline=deadline)
+        place, holding = (claim.job_id, claim.slot), _Holding(claim, stop, deadline)
+        with self._lock:
+            self._holdings[place] = holding
         try:
             yield
         finally:
-            self.drop(claim, stop)
+            with self._lock:
+                # A later attempt of this process may hold the same job by now.
+                if self._holdings.get(place) is holding:
+                    del self._holdings[place]
 
-    def take(self, claim: Claim, stop: StopSignal, *, deadline: float) -> None:
-        """Keep the claim's lease until `drop`."""
-        with self._lock:
-            self._holdings[claim.job_id, claim.slot] = _Holding(claim, stop, deadline)
-
-    def drop(self, claim: Claim, stop: StopSignal) -> None:
-        """Keep the claim's lease no longer, unless somebody else of this process took it over.
+    @contextmanager
+    def renewing(self, claim: Claim, also: Callable[[], None]) -> Iterator[None]:
+        """Call `also` with every renewal of a held claim while the block runs.
 
         Args:
-            stop: the signal it was taken with: a claim that is handed over keeps its fence.
+            also: may raise CoordinatorUnavailable; it is called again with the next renewal.
         """
-        place = (claim.job_id, claim.slot)
         with self._lock:
-            holding = self._holdings.get(place)
-            if holding is not None and holding.stop is stop:
-                del self._holdings[place]
+            holding = self._holdings[claim.job_id, claim.slot]
+            holding.also = also
+        try:
+            yield
+        finally:
+            holding.also = None
 
     def cancel(self, job_id: str) -> None:
         """Stop whatever this process does for the job."""
@@ -84,34 +87,42 @@ class LeaseKeeper:
         for holding in holdings:
             holding.stop.stop(StopReason.CANCELLED)
 
-    def _run(self) -> None:
-        renew_at = time.monotonic() + self._renew_every_s
-        while True:
-            time.sleep(_TICK_S)
-            now = time.monotonic()
-            with self._lock:
-                holdings = list(self._holdings.values())
-            for holding in holdings:
-                if now >= holding.deadline:
-                    holding.stop.stop(StopReason.DEADLINE)
-            if now >= renew_at:
-                renew_at = now + self._renew_every_s
-                self._renew(holdings)
-
-    def _renew(self, holdings: list[_Holding]) -> None:
+    def renew(self) -> None:
+        """Renew every lease, in one round trip; a failure is made up for by the next renewal."""
+        with self._lock:
+            holdings = list(self._holdings.values())
         if not holdings:
             return
         try:
             answers = self._attempts.renew([holding.claim for holding in holdings])
+            for holding, answer in zip(holdings, answers, strict=True):
+                obey(answer, holding.stop)
+                # Read once: the block of `renewing` may end in another thread meanwhile.
+                if (also := holding.also) is not None:
+                    also()
         except CoordinatorUnavailable:
             logger.warning("leases not renewed; the next round tries again", count=len(holdings))
-            return
-        for holding, answer in zip(holdings, answers, strict=True):
-            obey(answer, holding.stop)
+
+    def stop_late(self) -> None:
+        """Stop every attempt whose deadline has passed."""
+        with self._lock:
+            holdings = list(self._holdings.values())
+        for holding in holdings:
+            if time.monotonic() >= holding.deadline:
+                holding.stop.stop(StopReason.DEADLINE)
+
+    def _run(self) -> None:
+        renew_at = time.monotonic() + self._renew_every_s
+        while True:
+            time.sleep(_TICK_S)
+            self.stop_late()
+            if time.monotonic() >= renew_at:
+                renew_at = time.monotonic() + self._renew_every_s
+                self.renew()
 
 
 def obey(answer: Hold, stop: StopSignal) -> None:
-    """Pass on to a running job what a write under its fence has told."""
+    """Stop an attempt as the answer to one of its writes demands."""
     if answer is Hold.LOST:
         stop.stop(StopReason.LOST)
     elif answer is Hold.CANCELLED:
@@ -119,9 +130,9 @@ def obey(answer: Hold, stop: StopSignal) -> None:
 
 
 class CancelListener:
-    """One thread that hears of cancelled jobs and stops those of this process.
+    """One thread that listens for cancelled jobs and stops those of this process.
 
-    A nudge that is lost is made up for by the mark on the job, which every write and renewal sees.
+    A lost message does no harm: every write and renewal sees the mark on the job, too.
     """
 
     def __init__(self, listen: Callable[[], Iterator[str]], keeper: LeaseKeeper) -> None:
@@ -132,10 +143,18 @@ class CancelListener:
     def start(self) -> None:
         self._thread.start()
 
+    def listen(self) -> None:
+        """Stop attempts at cancelled jobs until Redis goes away.
+
+        Raises:
+            CoordinatorUnavailable: it did.
+        """
+        for job_id in self._listen():
+            self._keeper.cancel(job_id)
+
     def _run(self) -> None:
         while True:
             try:
-                for job_id in self._listen():
-                    self._keeper.cancel(job_id)
+                self.listen()
             except CoordinatorUnavailable:
                 time.sleep(1)

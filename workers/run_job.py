@@ -1,242 +1,134 @@
-"""A job's way through a worker: claim, choose, answer, finish."""
+"""The life of a job in a worker, told once, from its claim to its end."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+from functools import partial
 
-import msgspec
 import structlog
-from msgspec import Struct
+from msgspec.structs import replace
 
-from agents.answer import Turn, fallbacks_of
-from agents.context import build_messages
-from agents.routing import choose
-from agents.selection import Team, select_agent, select_team
+from agents.answer import AnswerRunner
+from agents.plan import Planner
+from agents.reply import Reply
 from core import events
-from core.chat import Message
-from core.errors import CoordinatorUnavailable
-from core.events import NewEvent
-from core.jobs import JobSpec, JobStatus
-from core.outcome import Answer, JobError, Outcome, Route
-from core.stop import StopReason, StopSignal
-from core.team import MOST_CHOSEN
-from workers import reuse
-from workers.attempt import NOTHING_UNWRITTEN, Deferred, Ended, defer, finish
-from workers.cascading import climb, ladder_of
-from workers.team import turn as team
-from workers.telling import history_of, listener, now_ms
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from agents.answer import Reply
-    from storage.jobs.attempts import Claim
-    from workers.reuse import Asked
-    from workers.single_flight import LeadFlight
-    from workers.worker import Runtime
+from core.jobs import JobStatus
+from core.outcome import Answer, CacheUse, Outcome, Route
+from core.timing import TimeAccount
+from workers.answer_cache import AnswerCache
+from workers.attempt import AttemptFactory
+from workers.single_flight import SingleFlight, note_of
+from workers.team.start import TeamStarter
 
 logger = structlog.get_logger(__name__)
 
 
-def run_job(runtime: Runtime, job_id: str, *, queued_ms: int | None) -> None:
-    """Answer the job if it can be claimed; otherwise there is nothing to do.
+class JobRunner:
+    """Answers jobs; one object serves all threads of a worker process."""
 
-    Args:
-        queued_ms: when the message was published; None when the sweeper sent it.
+    def __init__(
+        self,
+        attempts: AttemptFactory,
+        planner: Planner,
+        answers: AnswerRunner,
+        cache: AnswerCache,
+        single_flight: SingleFlight,
+        teams: TeamStarter,
+    ) -> None:
+        self._attempts = attempts
+        self._planner = planner
+        self._answers = answers
+        self._cache = cache
+        self._single_flight = single_flight
+        self._teams = teams
 
-    Raises:
-        CoordinatorUnavailable: Redis is away; the sweeper sends the job again.
-    """
-    claimed_ms = now_ms()
-    claim = runtime.attempts.claim(job_id)
-    if claim is None:
-        logger.info("nothing to do")
-        return
-    stop = StopSignal()
-    deadline = time.monotonic() + (claim.spec.deadline_ms - claimed_ms) / 1000
-    with runtime.keeper.hold(claim, stop, deadline=deadline):
-        try:
-            _answer(runtime, claim, stop, deadline, (queued_ms or claim.accepted_ms, claimed_ms))
-        except CoordinatorUnavailable:
-            raise
-        except Exception:
-            # The outermost shell of a job: a bug ends it, instead of losing its worker thrice.
-            logger.exception("job failed by a bug")
-            error = JobError("internal_error", "Something went wrong.")
-            outcome = Outcome(error=error).with_spent(claim.spent)
-            finish(runtime, claim, JobStatus.FAILED, outcome, NOTHING_UNWRITTEN)
+    def run(self, job_id: str, *, queued_ms: int | None) -> None:
+        """Claim the job and answer it; a job that cannot be claimed is left alone.
 
+        Args:
+            queued_ms: when its message was published; None when the sweeper sent it.
 
-class _Work(Struct, frozen=True, kw_only=True):
-    """One claim on its way: its bounds, what it asks, and who waits for the same answer.
+        Raises:
+            CoordinatorUnavailable: Redis is away; the sweeper sends the job again.
+        """
+        attempt = self._attempts.claim(job_id, queued_ms=queued_ms)
+        if attempt is None:
+            logger.info("job not claimed: it has ended, or somebody else works on it")
+            return
+        with attempt.running(on_bug=attempt.fail):
+            spec, question, history = attempt.spec, attempt.question, attempt.history()
 
-    Attributes:
-        deadline: `time.monotonic()` value at which it has to stop.
-        spent_ms: the job's time so far, by part.
-    """
+            # A kept answer is free, so it comes before anything that costs. The fingerprint is
+            # taken here, because the conversation may go on while the answer is made.
+            asked = self._cache.asked(spec, question, history)
+            with attempt.time.measured("cache"):
+                hit = self._cache.find(spec, asked)
+            if hit is not None:
+                attempt.finish_with_hit(hit, coalesced=attempt.claim.was_parked)
+                return
 
-    claim: Claim
-    stop: StopSignal
-    deadline: float
-    spent_ms: dict[str, int]
-    asked: Asked
-    led: LeadFlight | None
+            # The plan depends on the job alone: the next attempt makes the same one.
+            with attempt.time.measured("route"):
+                plan = self._planner.plan(spec, question, history)
+            if plan.turn is None or plan.route is None:
+                # A team's slots have leases of their own; with their start this attempt is over.
+                self._teams.start(attempt, plan, asked.fingerprint)
+                return
 
-
-def _answer(
-    runtime: Runtime,
-    claim: Claim,
-    stop: StopSignal,
-    deadline: float,
-    times_ms: tuple[int, int],
-) -> None:
-    began = time.monotonic()
-    asked = reuse.asked_by(runtime, claim.spec, history_of(runtime, claim))
-    spent_ms = _spent_before(claim.spec, *times_ms)
-    if reuse.answer_again(runtime, claim, asked, spent_ms):
-        return
-    selected = _select(runtime, claim.spec)
-    spent_ms["route"] = max(0, _since_ms(began) - spent_ms["cache"])
-    if len(selected.members) > 1:
-        team.begin(runtime, claim, selected, spent_ms, asked.name)
-        return
-    is_done, led = reuse.line_up(runtime, claim, asked, spent_ms)
-    if is_done:
-        return
-    work = _Work(claim=claim, stop=stop, deadline=deadline, spent_ms=spent_ms, asked=asked, led=led)
-    ended: Ended | Deferred | None = None
-    try:
-        ended = _take_turn(runtime, work, *_prepare(runtime, claim, selected, asked.history))
-    finally:
-        reuse.end_flight(runtime, led, ended)
-
-
-def _take_turn(runtime: Runtime, work: _Work, turn: Turn, route: Route) -> Ended | Deferred | None:
-    """Have the one agent answer, and end the job; None when another attempt has it."""
-    claim, stop = work.claim, work.stop
-    pen = runtime.writer.open(claim, stop, NewEvent(events.ANSWER_DELTA, {"agent": turn.agent}))
-    ladder = ladder_of(claim.spec, turn, route, runtime.catalogue)
-    route = ladder.quick if ladder else route
-    pen.tell(NewEvent(events.ROUTE_SELECTED, msgspec.to_builtins(route)))
-    pen.tell(NewEvent(events.AGENT_STARTED, {"agent": turn.agent, "model": route.model}))
-    heard = listener(pen, {}, turn, also=work.led.hear if work.led else None)
-    if ladder is None:
-        reply = runtime.turns.run(turn, deadline=work.deadline, stop=stop, listener=heard)
-    else:
-        reply, route = climb(
-            runtime, ladder, deadline=work.deadline, stop=stop, listener=heard, pen=pen
-        )
-    if stop.reason is StopReason.LOST:
-        logger.warning("another attempt has the job; this one ends")
-        return None
-    if reply.retry_in_s is not None:
-        defer(runtime, claim, reply.retry_in_s, reply.report, pen)
-        return Deferred(reply.retry_in_s)
-    status, outcome = conclude(reply, route, _timing(claim.spec, work.spent_ms, reply))
-    outcome = reuse.with_use(outcome, work.asked)
-    pen.tell(_agent_event(reply))
-    finish(runtime, claim, status, outcome, pen.take())
-    kept = reuse.keep(runtime, claim.spec, work.asked.name, status, outcome)
-    return Ended(status, outcome, kept)
-
-
-def _select(runtime: Runtime, spec: JobSpec) -> Team:
-    """Choose who answers."""
-    if spec.team is not None:
-        return select_team(spec.message, spec.team.agents, runtime.personas, most=MOST_CHOSEN)
-    chosen = select_agent(spec.message, spec.agent, runtime.personas)
-    return Team((chosen,), chosen.reason)
-
-
-def _prepare(
-    runtime: Runtime, claim: Claim, selected: Team, history: Sequence[Message]
-) -> tuple[Turn, Route]:
-    """Choose the model of the one agent that answers, and what it is shown."""
-    spec = claim.spec
-    persona = selected.members[0].persona
-    choice = choose(spec, len(history) // 2, runtime.rules, runtime.catalogue)
-    route = Route(tier=choice.tier, model=choice.model.id, reason=choice.reason, score=choice.score)
-    turn = Turn(
-        agent=persona.name,
-        tier=choice.tier,
-        models=tuple(fallbacks_of(choice.model, runtime.catalogue)),
-        reason=selected.reason,
-        messages=build_messages(
-            persona,
-            history,
-            spec.message,
-            budget_tokens=choice.model.context_tokens - spec.max_tokens,
-        ),
-        max_tokens=spec.max_tokens,
-        temperature=spec.temperature,
-        booking=claim.work_id,
-        spent=claim.spent,
-    )
-    return turn, route
+            to_hit = partial(self._cache.decode, spec, asked)
+            with self._single_flight.lead(attempt, asked.shared_fingerprint, to_hit) as lead:
+                if lead is None:
+                    # Parked without a thread or a lease, or ended by what its leader left.
+                    return
+                turn, route = plan.turn, plan.route
+                attempt.emit(events.route_selected(turn.agent, route))
+                attempt.emit(events.agent_started(turn.agent, route.model, attempt.number))
+                reply = self._answers.run(
+                    turn,
+                    booking=attempt.claim.work_id,
+                    deadline=attempt.deadline,
+                    stop=attempt.stop,
+                    listener=attempt.answer_listener(turn.agent),
+                )
+                if attempt.is_lost:
+                    # The attempt that has the job now leads under the same job id: release nobody.
+                    lead.leave()
+                elif reply.retry_in_s is not None:
+                    attempt.defer(reply, reply.retry_in_s)
+                    lead.keep(reply.retry_in_s)
+                else:
+                    attempt.emit(events.agent_ended(reply.report))
+                    status, outcome = conclude(reply, route, attempt.time, asked.use)
+                    # The user's end comes first. A process that dies behind it leaves the parked
+                    # jobs to the sweeper, which finds each of them due after one lease.
+                    attempt.finish(status, outcome)
+                    kept = self._cache.keep(spec, asked.fingerprint, status, outcome)
+                    lead.end(note_of(status, outcome, kept))
 
 
 def conclude(
-    reply: Reply, route: Route, timing_ms: dict[str, int | None]
+    reply: Reply, route: Route, account: TimeAccount, use: CacheUse
 ) -> tuple[JobStatus, Outcome]:
-    """Return how a job with one agent ends, by its agent's reply."""
+    """Return how a job with one agent ends, by its reply.
+
+    Args:
+        route: as it was planned; the outcome's says which model answered in the end.
+        account: the job's time so far; the reply's time is added.
+    """
     report = reply.report
-    if report.model != route.model:
-        route = msgspec.structs.replace(
-            route, model=report.model, reason=f"{route.reason}; fallback from {route.model}"
-        )
-    answer = (
-        Answer(text=reply.text, finish_reason=reply.finish_reason, agents=(report.name,))
-        if reply.text
-        else None
-    )
+    account.record("model", report.timing_ms["total"] or 0)
+    reason = f"cascade: {reply.cascade}" if reply.cascade else route.reason
+    if report.fallback_from:
+        reason += f"; fallback from {report.fallback_from}"
+    route = replace(route, tier=report.tier, model=report.model, reason=reason)
+    answer = Answer(text=reply.text, finish_reason=reply.finish_reason, agents=(report.name,))
     outcome = Outcome(
-        answer=answer,
+        answer=answer if reply.text else None,
         agents=(report,),
         usage=report.usage,
         cost_micros=report.cost_micros,
         route=route,
-        timing_ms=timing_ms,
+        timing_ms=account.close(first_token_ms=report.timing_ms["first_token"]),
         error=report.error,
+        cache=use,
     )
     return JobStatus(report.status), outcome
-
-
-def _spent_before(spec: JobSpec, queued_ms: int, claimed_ms: int) -> dict[str, int]:
-    """Account for the time from submit to claim."""
-    return {
-        "accept": max(0, queued_ms - spec.created_ms),
-        "queue": max(0, claimed_ms - queued_ms),
-        "route": 0,
-        "cache": 0,
-    }
-
-
-def _timing(spec: JobSpec, spent: dict[str, int], reply: Reply) -> dict[str, int | None]:
-    """Account for the time from submit to now; all parts but `first_token` add up to `total`.
-
-    `persist` is what remains: claiming, writing events, waiting for a processor.
-    """
-    total = max(0, now_ms() - spec.created_ms)
-    model = reply.report.timing_ms["total"] or 0
-    return {
-        **spent,
-        "first_token": reply.report.timing_ms["first_token"],
-        "model": model,
-        "synthesis": 0,
-        "persist": max(0, total - sum(spent.values()) - model),
-        "total": total,
-    }
-
-
-def _agent_event(reply: Reply) -> NewEvent:
-    report = reply.report
-    is_good = report.status in ("completed", "incomplete")
-    return NewEvent(
-        events.AGENT_COMPLETED if is_good else events.AGENT_FAILED,
-        {"agent": report.name, "status": report.status, "error": msgspec.to_builtins(report.error)},
-    )
-
-
-def _since_ms(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)

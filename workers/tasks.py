@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import structlog
@@ -17,11 +15,7 @@ from core.errors import ServiceUnavailable, SlotUnavailable
 from core.settings import read_settings
 from workers import names
 from workers.app import celery_app
-from workers.model_check import warn_of_missing_models
-from workers.run_job import run_job
-from workers.team import finish, turn
-from workers.upkeep import sweeper
-from workers.worker import runtime
+from workers.worker import worker
 
 logger = structlog.get_logger(__name__)
 
@@ -41,11 +35,10 @@ def _refuse_without_secrets(instance: Any, **_: Any) -> None:
 
 @worker_ready.connect
 def _warm_up(sender: Any, **_: Any) -> None:
-    """Build the runtime before the first job needs it, and look at the provider meanwhile."""
-    parts = runtime()
+    """Build the worker before its first job, and check the provider's models meanwhile."""
+    own = worker()
     if _is_for_chat(sender.app):
-        check = partial(warn_of_missing_models, parts.provider, parts.catalogue)
-        threading.Thread(target=check, name="model-check", daemon=True).start()
+        own.check_models_in_background()
 
 
 def _is_for_chat(app: Celery) -> bool:
@@ -60,53 +53,57 @@ def run_chat(self: Any, job_id: str) -> None:
     queued_ms = getattr(self.request, names.QUEUED_MS_HEADER, None)
     with (
         structlog.contextvars.bound_contextvars(job_id=job_id, request_id=request_id),
-        _put_off_when_unavailable(),
+        _left_to_the_sweeper(),
     ):
-        run_job(runtime(), job_id, queued_ms=queued_ms)
+        worker().jobs.run(job_id, queued_ms=queued_ms)
 
 
 @celery_app.task(name=names.RUN_AGENT)
 def run_agent(job_id: str, slot: str) -> str:
     """Take one agent's turn in a team's round; see `workers.team.turn`.
 
-    What is not ended here is ignored, so that the chord does not take it for done.
+    A turn that does not end here is ignored, so that the chord does not count it.
     """
     with structlog.contextvars.bound_contextvars(job_id=job_id, slot=slot):
         try:
-            return turn.run_agent(runtime(), job_id, slot)
+            return worker().turns.run(job_id, slot)
         except (SlotUnavailable, ServiceUnavailable) as error:
-            logger.info("left to another", code=error.code, cause=repr(error.__cause__))
+            logger.info("turn left to another task", code=error.code, cause=repr(error.__cause__))
             raise Ignore from error
 
 
 @celery_app.task(name=names.FINISH_ROUND)
 def finish_round(_: list[str], job_id: str, slot: str) -> None:
-    """Go on from a team's round; its replies are read where they are kept."""
+    """Go on from a team's round; its replies are kept with the job, not in the results."""
     with (
         structlog.contextvars.bound_contextvars(job_id=job_id, slot=slot),
-        _put_off_when_unavailable(),
+        _left_to_the_sweeper(),
     ):
-        finish.finish_round(runtime(), job_id, slot)
+        worker().round_ends.run(job_id, slot)
 
 
 @celery_app.task(name=names.SWEEP)
 def sweep() -> None:
     """Look after jobs that nobody works on; see `workers.upkeep.sweeper`."""
-    with _put_off_when_unavailable():
-        sweeper.sweep(runtime())
+    with _left_to_the_sweeper():
+        worker().sweeper.run()
 
 
 @celery_app.task(name=names.WRITE_RECORDS)
 def write_records() -> None:
-    """Write ended jobs to MongoDB; see `workers.upkeep.sweeper`."""
-    with _put_off_when_unavailable():
-        sweeper.write_records(runtime())
+    """Write ended jobs to MongoDB; see `workers.upkeep.records`."""
+    with _left_to_the_sweeper():
+        worker().record_writer.run()
 
 
 @contextmanager
-def _put_off_when_unavailable() -> Iterator[None]:
-    """Let a task end when Redis or MongoDB is away: what it was to do is due again by itself."""
+def _left_to_the_sweeper() -> Iterator[None]:
+    """Let a task end when Redis or MongoDB is away: what it was to do becomes due again."""
     try:
         yield
     except ServiceUnavailable as error:
-        logger.warning("put off", code=error.code, cause=repr(error.__cause__))
+        logger.warning(
+            "task given up; its work becomes due again",
+            code=error.code,
+            cause=repr(error.__cause__),
+        )

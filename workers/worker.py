@@ -1,22 +1,25 @@
-"""What a worker process is made of: its composition root."""
+"""A worker process's composition root: every object gets exactly what it uses."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
-from agents.answer import TurnRunner
-from agents.cascade import CascadeRunner
+from msgspec import Struct
+from redis import Redis
+
+from agents.answer import AnswerRunner
 from agents.groq.model import GroqModel
-from agents.rate_limited_model import PacedModel
-from cache.fingerprint import Fingerprints, fingerprints_of
+from agents.plan import Planner
+from agents.rate_limited_model import RateLimitedModel
+from cache.fingerprint import fingerprints_of
 from cache.response_cache import ResponseCache
-from core.models import read_catalogue
+from core.models import Catalogue, read_catalogue
 from core.personas import load_personas, load_synthesis
-from core.routing_rules import Rules, read_rules
+from core.policy_version import policy_version
+from core.routing_rules import read_rules
 from core.settings import Settings, read_settings
+from monitoring.counters import Counters
 from storage.connections import cache_redis_client, mongo_database, redis_client
 from storage.events.hub import listen_for_cancels
 from storage.events.log import EventLog
@@ -26,116 +29,108 @@ from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
 from storage.jobs.teams import Teams
 from storage.limits.breaker import SharedBreaker
-from storage.limits.single_flight import Flights
+from storage.limits.single_flight import SingleFlight as SharedFlights
 from storage.limits.upstream_budget import UpstreamBudget
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
+from workers.answer_cache import AnswerCache
 from workers.app import celery_app
+from workers.attempt import AttemptFactory
 from workers.event_writer import EventWriter
 from workers.leases import CancelListener, LeaseKeeper
+from workers.model_check import warn_of_missing_models
 from workers.queue import JobQueue
-from workers.single_flight import Coalescer
-from workers.team_queue import TeamQueue
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from redis import Redis
-
-    from core.chat import ChatModel
-    from core.models import Catalogue
-    from core.personas import Persona
+from workers.run_job import JobRunner
+from workers.single_flight import SingleFlight
+from workers.team.finish import RoundEnds
+from workers.team.start import TeamStarter
+from workers.team.turn import AgentTurns
+from workers.upkeep.records import RecordWriter
+from workers.upkeep.sweeper import Sweeper
+from workers.upkeep.teams import TeamSweeper
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
-    """The parts of one worker process; safe to share between its threads."""
+class Worker(Struct, frozen=True, kw_only=True):
+    """What the tasks of one process call; safe to share between its threads."""
 
-    settings: Settings
-    attempts: Attempts
-    store: JobStore
-    log: EventLog
-    records: JobRecords
-    record_stream: RecordStream
-    sweep: Sweep
-    teams: Teams
-    cancellation: Cancellation
-    queue: JobQueue
-    team_queue: TeamQueue
-    cache: ResponseCache
-    fingerprints: Fingerprints
-    coalescer: Coalescer
-    keeper: LeaseKeeper
-    writer: EventWriter
+    jobs: JobRunner
+    turns: AgentTurns
+    round_ends: RoundEnds
+    sweeper: Sweeper
+    record_writer: RecordWriter
     provider: GroqModel
-    turns: TurnRunner
     catalogue: Catalogue
-    rules: Rules = field(default_factory=read_rules)
-    personas: Mapping[str, Persona]
-    synthesis: Persona
 
-    @property
-    def cascades(self) -> CascadeRunner:
-        return CascadeRunner(self.turns)
+    def check_models_in_background(self) -> None:
+        """Log a warning if the provider lacks models of the catalogue."""
+        check = partial(warn_of_missing_models, self.provider, self.catalogue)
+        threading.Thread(target=check, name="model-check", daemon=True).start()
 
 
 _lock = threading.Lock()
-_runtime: Runtime | None = None
+_worker: Worker | None = None
 
 
-def runtime() -> Runtime:
-    """Return the process's runtime, built and started by the first task that needs it."""
-    global _runtime
+def worker() -> Worker:
+    """Return the process's worker, built and started by the first task that needs it."""
+    global _worker
     with _lock:
-        if _runtime is None:
-            _runtime = _build(read_settings())
-        return _runtime
+        if _worker is None:
+            _worker = _build(read_settings())
+        return _worker
 
 
-def _build(settings: Settings) -> Runtime:
+def _build(settings: Settings) -> Worker:
     redis = redis_client(settings)
-    database = mongo_database(settings)
-    attempts = Attempts(redis, lease_s=settings.lease_s)
-    store = JobStore(redis)
-    sweep = Sweep(redis, lease_s=settings.lease_s)
-    teams = Teams(redis, lease_s=settings.lease_s)
-    provider = _provider(settings)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
-    keeper = LeaseKeeper(attempts, renew_every_s=settings.lease_s / 3)
-    writer = EventWriter(attempts)
-    queue = JobQueue(celery_app)
-    coalescer = Coalescer(Flights(redis, silence_s=settings.lease_s / 3), attempts, keeper, queue)
-    _start(redis, keeper, writer, coalescer)
-    return Runtime(
-        settings=settings,
-        attempts=attempts,
-        store=store,
-        log=EventLog(redis),
-        records=JobRecords(database),
-        record_stream=RecordStream(redis, store),
-        sweep=sweep,
-        teams=teams,
-        cancellation=Cancellation(store, sweep, attempts, teams),
-        queue=queue,
-        team_queue=TeamQueue(celery_app),
-        cache=ResponseCache(cache_redis_client(settings), ttl_s=settings.cache_ttl_s),
-        fingerprints=fingerprints_of(settings),
-        coalescer=coalescer,
-        keeper=keeper,
-        writer=writer,
+    planner = _planner(settings, catalogue)
+    provider = _provider(settings)
+    answers = AnswerRunner(
+        RateLimitedModel(provider, _budget(settings, redis)), catalogue, SharedBreaker(redis)
+    )
+    store, claims = JobStore(redis), Attempts(redis, lease_s=settings.lease_s)
+    slots, queue = Teams(redis, lease_s=settings.lease_s), JobQueue(celery_app)
+    keeper, writer = LeaseKeeper(claims, renew_every_s=settings.lease_s / 3), EventWriter(claims)
+    counters = Counters(redis)
+    attempts = AttemptFactory(claims, keeper, writer, catalogue, counters)
+    cache = _cache(settings, counters)
+    single_flight = SingleFlight(SharedFlights(redis, lease_s=settings.lease_s), queue)
+    sweep = Sweep(redis, lease_s=settings.lease_s)
+    starter = TeamStarter(slots, queue, store, Cancellation(store, sweep, claims, slots))
+    turns = AgentTurns(slots, attempts, planner, answers, queue, starter)
+    ends = RoundEnds(slots, attempts, planner, answers, cache, starter)
+    records = JobRecords(mongo_database(settings))
+    sweeper = Sweeper(
+        sweep,
+        store,
+        claims,
+        EventLog(redis),
+        records,
+        queue,
+        TeamSweeper(slots, attempts, turns, ends),
+        catalogue,
+        interval_s=settings.sweep_interval_s,
+    )
+    _start(keeper, writer, CancelListener(partial(listen_for_cancels, redis), keeper))
+    return Worker(
+        jobs=JobRunner(attempts, planner, answers, cache, single_flight, starter),
+        turns=turns,
+        round_ends=ends,
+        sweeper=sweeper,
+        record_writer=RecordWriter(RecordStream(redis, store), records),
         provider=provider,
-        turns=TurnRunner(_paced(provider, settings, redis), catalogue, SharedBreaker(redis)),
         catalogue=catalogue,
-        personas=load_personas(),
-        synthesis=load_synthesis(),
     )
 
 
-def _start(redis: Redis, keeper: LeaseKeeper, writer: EventWriter, coalescer: Coalescer) -> None:
-    keeper.start()
-    writer.start()
-    coalescer.start()
-    CancelListener(partial(listen_for_cancels, redis), keeper).start()
+def _start(*loops: LeaseKeeper | EventWriter | CancelListener) -> None:
+    for loop in loops:
+        loop.start()
+
+
+def _planner(settings: Settings, catalogue: Catalogue) -> Planner:
+    rules = read_rules(settings.routing_file)
+    return Planner(catalogue, rules, load_personas(), load_synthesis())
 
 
 def _provider(settings: Settings) -> GroqModel:
@@ -146,12 +141,18 @@ def _provider(settings: Settings) -> GroqModel:
     )
 
 
-def _paced(provider: GroqModel, settings: Settings, redis: Redis) -> ChatModel:
-    return PacedModel(
-        provider,
-        UpstreamBudget(
-            redis,
-            requests_per_minute=settings.llm_requests_per_minute,
-            tokens_per_minute=settings.llm_tokens_per_minute,
-        ),
+def _budget(settings: Settings, redis: Redis) -> UpstreamBudget:
+    return UpstreamBudget(
+        redis,
+        requests_per_minute=settings.llm_requests_per_minute,
+        tokens_per_minute=settings.llm_tokens_per_minute,
+    )
+
+
+def _cache(settings: Settings, counters: Counters) -> AnswerCache:
+    redis = cache_redis_client(settings)
+    return AnswerCache(
+        ResponseCache(redis, ttl_s=settings.cache_ttl_s, count=counters.count),
+        fingerprints_of(settings),
+        policy_version(settings.routing_file),
     )

@@ -1,1 +1,1 @@
-"""Groq's API and every server that speaks its protocol; the only package that imports groq."""
+"""The adapter to Groq's API and compatible servers; the only package that imports groq."""

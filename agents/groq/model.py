@@ -1,7 +1,7 @@
-"""Groq's API, or any server that speaks OpenAI's protocol, as a `ChatModel`.
+"""A `ChatModel` over Groq's API, or over any server that speaks OpenAI's protocol.
 
-The only module that imports groq. The SDK's retries are off: one layer retries, and it is not this
-one, which does not know the job's deadline or its neighbours.
+The only module that imports groq. The SDK's retries are off: it knows neither the job's deadline
+nor the other calls. `agents.retry_policy` decides about retries, and nothing else does.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from core.stop import StopSignal
 if TYPE_CHECKING:
     from groq.types.chat import ChatCompletionMessageParam
 
-#: Longest message of a provider's error that is passed on, in characters.
+#: A provider's error message is cut to this length, in characters.
 _MESSAGE_CHARS: Final = 300
-#: More text than this is no answer: three times what 65,536 tokens of prose take, in characters.
+#: An answer with more characters fails: three times the length of 65,536 tokens of prose.
 _MAX_ANSWER_CHARS: Final = 1_000_000
-#: How long a stream that said it is done may take to end, for its connection to be kept.
+#: After `[DONE]`, wait this long for the end of the stream, so that its connection can be reused.
 _END_WITHIN_S: Final = 0.1
 #: Statuses worth a repeat; 498 is Groq's "no flex capacity".
 _TRANSIENT_STATUSES: Final = frozenset({408, 409, 498})
 
 
 class GroqModel:
-    """Streams answers through one connection pool; safe to share between threads.
+    """Streams answers over one connection pool; thread-safe.
 
     Args:
         base_url: scheme and host; the SDK appends `/openai/v1/…` itself.
-        max_connections: at least the number of calls at the same time.
-        idle_timeout_s: longest silence between two pieces of a stream.
+        max_connections: at least the number of concurrent calls.
+        idle_timeout_s: how long a call waits for the next piece of a stream.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class GroqModel:
             httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
         )
         self._client = groq.Groq(
-            # The SDK insists on a key, also where the server asks for none.
+            # The SDK requires a key even where the server does not.
             api_key=api_key or "none",
             base_url=base_url,
             max_retries=0,
-            # The stream is read as it comes off the wire, so it must come uncompressed.
+            # The raw bytes of the stream are parsed, so they must not be compressed.
             default_headers={"accept-encoding": "identity"},
             http_client=httpx.Client(transport=self._transport, follow_redirects=False),
         )
@@ -81,10 +81,10 @@ class GroqModel:
         self._client.close()
 
     def list_models(self, *, timeout_s: float) -> set[str]:
-        """Return the ids the provider serves.
+        """Return the ids of the models that the provider serves.
 
         Raises:
-            ModelError: it did not say.
+            ModelError: the provider did not answer with a list.
         """
         with _model_errors():
             return {model.id for model in self._client.models.list(timeout=timeout_s).data}
@@ -106,7 +106,8 @@ class GroqModel:
                 limits = read_limits(response.headers)
                 yield from _items(_chunks(response, call), limits, deadline, stop)
         except ModelError as error:
-            # A closed connection and a read cut to the time left are how a stop looks from here.
+            # A stop closes the connection, and the deadline bounds each read: both arrive here as
+            # errors of the connection.
             is_late = isinstance(error, ModelTimeout) and time.monotonic() >= deadline
             if stop.reason is not None or is_late:
                 raise TurnStopped from error
@@ -122,7 +123,7 @@ class GroqModel:
             messages=_to_wire(request),
             max_completion_tokens=request.max_tokens,
             stream=True,
-            # Groq sends usage with its last chunk unasked; other servers want to be asked.
+            # Groq always sends usage with its last chunk; other servers only on request.
             extra_body={"stream_options": {"include_usage": True}},
             timeout=httpx.Timeout(
                 min(self._idle_timeout_s, left_s), connect=min(self._connect_timeout_s, left_s)
@@ -138,31 +139,32 @@ def _to_wire(request: ModelRequest) -> list[ChatCompletionMessageParam]:
 
 
 def _chunks(response: httpx.Response, call: Call) -> Iterator[Chunk]:
-    """Read the whole stream, but wait no longer for its end once it says that it is done."""
+    """Read the stream to its end, but wait only briefly for that after `[DONE]`."""
 
-    def hurry() -> None:
-        call.longest_read_s = _END_WITHIN_S
+    def shorten_reads() -> None:
+        call.read_timeout_s = _END_WITHIN_S
 
     try:
-        yield from read_chunks(response.iter_raw(), hurry)
+        yield from read_chunks(response.iter_raw(), shorten_reads)
     except httpx.ReadTimeout:
-        if call.longest_read_s is None:
+        if call.read_timeout_s is None:
             raise
 
 
 def _items(
     chunks: Iterator[Chunk], limits: RateLimits, deadline: float, stop: StopSignal
 ) -> Iterator[TextDelta | StreamEnd]:
-    """Yield the text of the chunks and their end; a stream without an end was cut.
+    """Yield the chunks' text, then the end.
 
     Raises:
-        TransientModelError, TurnStopped
+        TransientModelError: the stream broke off, ended without a finish reason, or was too long.
+        TurnStopped: `stop` was set or the deadline passed.
     """
     finish_reason: str | None = None
     usage: Usage | None = None
     answer_chars = 0
     for chunk in chunks:
-        # A stop that came before there was a connection to close shows here first.
+        # A stop may come before there is a connection that it could close.
         if stop.reason is not None or time.monotonic() >= deadline:
             raise TurnStopped
         if chunk.failure is not None:
@@ -173,7 +175,9 @@ def _items(
             if choice.delta.content:
                 answer_chars += len(choice.delta.content)
                 if answer_chars > _MAX_ANSWER_CHARS:
-                    raise TransientModelError("The provider sent more than an answer can be.")
+                    raise TransientModelError(
+                        "The provider sent more text than an answer can have."
+                    )
                 yield TextDelta(choice.delta.content)
     if finish_reason is None:
         raise TransientModelError("The provider's stream ended before the answer did.")
@@ -182,7 +186,7 @@ def _items(
 
 @contextlib.contextmanager
 def _model_errors() -> Iterator[None]:
-    """Turn every error of the SDK and of httpx below it into one of ours."""
+    """Map every error of the SDK, and of httpx below it, to a `ModelError`."""
     try:
         yield
     except groq.APIStatusError as error:
@@ -207,11 +211,11 @@ def _of_status(error: groq.APIStatusError) -> ModelError:
 
 
 def _provider_message(error: groq.APIStatusError) -> str:
-    # Some servers repeat the key that they refuse.
+    # With 401, some servers quote the refused key in their message: it must not reach a user.
     body = None if error.status_code == 401 else error.body
     inner = body.get("error") if isinstance(body, dict) else None
-    said = inner.get("message") if isinstance(inner, dict) else None
-    return said[:_MESSAGE_CHARS] if isinstance(said, str) else error.response.reason_phrase
+    message = inner.get("message") if isinstance(inner, dict) else None
+    return message[:_MESSAGE_CHARS] if isinstance(message, str) else error.response.reason_phrase
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

@@ -1,4 +1,4 @@
-"""What a provider's `x-ratelimit-*` headers say, without I/O."""
+"""Parsing of a provider's `x-ratelimit-*` headers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0
 
 
 def read_limits(headers: Mapping[str, str]) -> RateLimits:
-    """Return what the headers say; a limit that is not whole or not understood counts as unsaid."""
+    """Return the limits in the headers; one with missing or malformed headers is None."""
     return RateLimits(_read(headers, "requests"), _read(headers, "tokens"))
 
 
@@ -30,14 +30,14 @@ def _read(headers: Mapping[str, str], kind: str) -> Allowance | None:
 
 
 def to_seconds(text: str) -> float:
-    """Read a duration such as `2m59.56s`, `7.66ms` or, in seconds, `12`.
+    """Parse a duration such as `2m59.56s`, `7.66ms` or, in seconds, `12`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no duration.
     """
     if _DURATION.fullmatch(text):
         return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
     seconds = float(text)
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"no duration: {text}")
+        raise ValueError(f"not a duration: {text!r}")
     return seconds

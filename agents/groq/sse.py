@@ -1,6 +1,6 @@
-"""A chat completion's stream, from raw bytes to typed chunks, without I/O.
+"""Parsing of a chat completion's server-sent events: raw bytes to typed chunks.
 
-Decoding the few fields that matter costs a third of the SDK's own typed chunks.
+Only the needed fields are decoded, which takes a third of the time of the SDK's own typed chunks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Struct
 from core.chat import Usage
 from core.errors import TransientModelError
 
-#: A line longer than this is no chunk of an answer, in bytes.
+#: A line with more bytes is refused, so that a faulty server cannot fill the memory.
 _MAX_LINE_BYTES: Final = 1 << 20
 
 
@@ -47,7 +47,7 @@ class Choice(Struct, frozen=True):
 
 
 class Chunk(Struct, frozen=True):
-    """One chunk; fields that do not matter are not read."""
+    """One chunk; other fields that a provider sends are ignored."""
 
     choices: tuple[Choice, ...] = ()
     usage: _Usage | None = None
@@ -56,7 +56,7 @@ class Chunk(Struct, frozen=True):
 
     @property
     def billed(self) -> Usage | None:
-        """Tokens used, from wherever this provider says so."""
+        """The tokens used, as OpenAI (`usage`) or as Groq (`x_groq.usage`) reports them."""
         found = self.usage or (self.x_groq.usage if self.x_groq else None)
         if found is None:
             return None
@@ -69,7 +69,7 @@ class Chunk(Struct, frozen=True):
 
     @property
     def failure(self) -> str | None:
-        """What the provider says went wrong in the middle of the stream."""
+        """The provider's message when it fails in the middle of the stream."""
         if isinstance(self.error, _Error):
             return self.error.message
         return self.error or (self.x_groq.error if self.x_groq else None)
@@ -79,13 +79,13 @@ _decoder = msgspec.json.Decoder(Chunk)
 
 
 def read_chunks(pieces: Iterable[bytes], on_done: Callable[[], None]) -> Iterator[Chunk]:
-    """Yield the chunks of a stream; reads it to its very end, so that the connection can be reused.
+    """Yield the chunks of a stream, reading on after `[DONE]` so that the connection is reusable.
 
     Args:
-        on_done: called when the stream says that no chunk will follow, wherever its end is.
+        on_done: called at `[DONE]`, after which no chunk follows.
 
     Raises:
-        TransientModelError: a line is not a chunk.
+        TransientModelError: a line is not a chunk, or too long.
     """
     for data in _data_lines(pieces):
         if data == b"[DONE]":
@@ -94,7 +94,9 @@ def read_chunks(pieces: Iterable[bytes], on_done: Callable[[], None]) -> Iterato
         try:
             yield _decoder.decode(data)
         except msgspec.MsgspecError as error:
-            raise TransientModelError("The provider sent a chunk that is not one.") from error
+            raise TransientModelError(
+                "The provider sent a chunk that could not be decoded."
+            ) from error
 
 
 def _data_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -102,7 +104,7 @@ def _data_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
         if len(rest) > _MAX_LINE_BYTES:
-            raise TransientModelError("The provider sent a line without an end.")
+            raise TransientModelError("The provider sent a line that is too long.")
         for line in lines:
             if line.startswith(b"data:"):
                 yield line[5:].strip()

@@ -1,7 +1,7 @@
-"""An HTTP transport whose calls another thread can end, whatever they wait for.
+"""An HTTP transport whose calls can be interrupted from another thread at any moment.
 
-Closing a response ends a read of its body, but nothing in httpx ends the wait for its head, and a
-model may be silent for long before its first word.
+In httpx, closing a response ends a read of its body, but nothing ends the wait for its head, and a
+model may think for a long time before it sends one.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import httpx
 
 
 class Call:
-    """One call in progress, and the connection it was last seen on.
+    """One call in progress, and the connection that carries it.
 
     Attributes:
-        longest_read_s: replaces the timeout of every further read, once it is set.
+        read_timeout_s: once set, replaces the timeout of every further read.
     """
 
     def __init__(self) -> None:
         self.stream: httpcore.NetworkStream | None = None
         self.is_interrupted = False
-        self.longest_read_s: float | None = None
+        self.read_timeout_s: float | None = None
 
     def interrupt(self) -> None:
-        """Make whatever read the call waits in return; safe at any moment, from any thread."""
+        """Make a read that the call is blocked in return; safe at any moment, from any thread."""
         self.is_interrupted = True
         sock = self.stream.get_extra_info("socket") if self.stream is not None else None
         if sock is not None:
@@ -39,12 +39,12 @@ class Call:
 
 
 class InterruptibleTransport(httpx.HTTPTransport):
-    """httpx's own transport, over connections that know which call they serve."""
+    """httpx's transport, over connections that register with the call they carry."""
 
     def __init__(self, limits: httpx.Limits) -> None:
         super().__init__()
         self._calls = threading.local()
-        # httpx offers no argument for the network below its pool.
+        # httpx has no argument for the network backend of its pool.
         self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(),
             max_connections=limits.max_connections,
@@ -55,7 +55,7 @@ class InterruptibleTransport(httpx.HTTPTransport):
 
     @contextlib.contextmanager
     def call(self) -> Iterator[Call]:
-        """Name what this thread sends during the block, so that it can be interrupted."""
+        """Return the call that stands for this thread's request in the block, to interrupt it."""
         self._calls.current = call = Call()
         try:
             yield call
@@ -73,7 +73,7 @@ class _Backend(httpcore.SyncBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection that tells the call of the writing thread that it carries it."""
+    """A connection that registers with the writing thread's call."""
 
     def __init__(self, inner: httpcore.NetworkStream, calls: threading.local) -> None:
         self._inner = inner
@@ -84,14 +84,14 @@ class _Stream(httpcore.NetworkStream):
         if call is not None:
             call.stream = self._inner
         self._inner.write(buffer, timeout)
-        # An interrupt that came while it connected found nothing to shut down.
+        # An interrupt during the connect found no socket to shut down; repeat it now.
         if call is not None and call.is_interrupted:
             call.interrupt()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         call = getattr(self._calls, "current", None)
-        if call is not None and call.longest_read_s is not None:
-            timeout = call.longest_read_s
+        if call is not None and call.read_timeout_s is not None:
+            timeout = call.read_timeout_s
         return self._inner.read(max_bytes, timeout)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Jobs that lost their worker too often: the list, and one more chance."""
+"""Dead letters: jobs whose workers died too often. They can be listed and submitted again."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from storage.records.jobs import JobRecords
 if TYPE_CHECKING:
     from core.settings import Settings
 
-#: The name under which a new job remembers the dead one.
+#: Metadata key of a requeued job; its value is the dead job's id.
 ORIGIN: Final = "requeued_from"
 
 
 class DeadLetters:
     """The dead letters of one deployment.
 
-    Raises, from every method:
-        CannotRun: the database or Redis does not answer, or the job cannot be requeued.
+    Every method raises CannotRun when MongoDB or Redis does not answer.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -46,8 +45,11 @@ class DeadLetters:
     def requeue(self, job_id: str) -> str:
         """Submit the dead job's request again for its user, and return the new job's id.
 
-        The dead job keeps its end. A repeat within a day returns the same new job. The sweeper
-        sends it to a worker within about ten seconds.
+        The dead job stays failed. A repeat within a day returns the same new job. The sweeper
+        publishes it within about ten seconds.
+
+        Raises:
+            CannotRun: there is no such dead letter, or its user may not submit now.
         """
         try:
             return self._requeue(job_id)
@@ -57,7 +59,7 @@ class DeadLetters:
     def _requeue(self, job_id: str) -> str:
         dead = self._records.dead_letter(job_id)
         user = self._accounts.get(dead.spec.user_id) if dead is not None else None
-        if dead is None or user is None:
+        if dead is None or dead.question is None or user is None:
             raise CannotRun(f"There is no dead letter {job_id} of an account that still exists.")
         now_ms = int(time.time() * 1000)
         spec = msgspec.structs.replace(
@@ -67,15 +69,16 @@ class DeadLetters:
             deadline_ms=now_ms + dead.spec.deadline_ms - dead.spec.created_ms,
             metadata=dead.spec.metadata | {ORIGIN: job_id},
         )
-        claim = IdempotencyClaim(digest=f"requeue-{job_id}", fingerprint=job_id)
-        accepted_id = self._store.accept(spec, user.plan, claim)
+        claim = IdempotencyClaim(digest=f"requeue-{job_id}", body_hash=job_id)
+        accepted_id = self._store.accept(spec, dead.question, user.plan, claim)
         if accepted_id == spec.id:
-            self._record(Job(spec=spec, status=JobStatus.QUEUED, cursor=1), claim)
+            queued = Job(spec=spec, status=JobStatus.QUEUED, cursor=1, question=dead.question)
+            self._record(queued, claim)
         return accepted_id
 
     def _record(self, job: Job, claim: IdempotencyClaim) -> None:
         try:
             self._records.insert(job)
         except StoreUnavailable:
-            self._store.undo(job.spec, claim)
+            self._store.withdraw(job.spec, claim)
             raise

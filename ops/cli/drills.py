@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import httpx
 import typer
 from rich.console import Console
 
-from ops.drills.own_stack import own_stack
+from ops.client import ClientError
 from ops.drills.registry import DRILLS, Drill, chosen, hindrance
 from ops.drills.run import Result, run_drill
 from ops.drills.table import show_details, show_drills, show_results
 from ops.drills.target import Target, find_target
+from ops.stack.own import own_stack
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory
 from ops.stack.supervisor import Supervisor
 
 drills = typer.Typer(no_args_is_help=True, help="Break things on purpose and see what is lost.")
 _console = Console()
+#: Short enough for a drill to see what becomes of a lost worker.
+_SHORT_LEASES: Final = {"AETHER_LEASE_S": "3", "AETHER_SWEEP_INTERVAL_S": "1"}
 
 
 @drills.command("list")
@@ -50,7 +54,7 @@ def run(
             if not all(result.verdict.has_passed for result in results):
                 _console.print(f"Logs: {target.directory.logs}", highlight=False, soft_wrap=True)
                 raise typer.Exit(1)
-    except (CannotRun, httpx.HTTPError) as error:
+    except (CannotRun, ClientError, httpx.HTTPError) as error:
         typer.echo(str(error) or repr(error), err=True)
         raise typer.Exit(1) from error
 
@@ -60,9 +64,11 @@ def _target(directory: StateDirectory) -> Iterator[Target]:
     if Supervisor(directory.socket).is_up():
         yield find_target(directory, is_own=False)
         return
-    with _console.status("Starting a stack of its own …"), own_stack() as target:
-        _console.print(f"No stack runs in {directory.root}; this one is the drill's own.")
-        yield target
+    # SIGTERM would end the drill and leave its stack behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _console.print(f"No stack runs in {directory.root}; the drill starts its own.")
+    with own_stack("--workers", "2", **_SHORT_LEASES) as (stack, _):
+        yield find_target(stack.directory, is_own=True)
 
 
 def _refuse(wanted: tuple[Drill, ...], target: Target, *, is_staging: bool) -> None:

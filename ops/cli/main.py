@@ -1,4 +1,4 @@
-"""The `aether` command: up, ask, status, scale, logs, routing, stop."""
+"""The `aether` command: the stack's own commands, and those of the other modules here."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ops.cli.ask import ask_command
 from ops.cli.cache import cache_app
 from ops.cli.dead_letters import DeadLetters
 from ops.cli.drills import drills
-from ops.cli.routing import routing_command
+from ops.cli.routing import routing_app
 from ops.stack import up
 from ops.stack.config import program_file, write_program
 from ops.stack.leftovers import end_leftovers, stack_processes
-from ops.stack.logs import follow
-from ops.stack.programs import DRAIN_S, worker
+from ops.stack.logs import follow, tail
+from ops.stack.programs import DRAIN_S, Stack, worker
 from ops.stack.resolve import resolve, running_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
 from ops.stack.supervisor import Supervisor
@@ -33,8 +33,8 @@ from ops.stack.supervisor import Supervisor
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(drills, name="drill")
 app.add_typer(cache_app, name="cache")
+app.add_typer(routing_app, name="routing")
 app.command("ask")(ask_command)
-app.command("routing")(routing_command)
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 _STOPPED_WITHIN_S: Final = DRAIN_S + 120.0
 _WORKER = re.compile(r"worker-(\d+)")
@@ -48,9 +48,9 @@ def up_command(
     sample: Annotated[bool, typer.Option(help="Submit one chat job when ready.")] = True,
     flower: Annotated[bool, typer.Option(help="Run Flower, the page on queues.")] = True,
 ) -> None:
-    """Start the stack and stay in the foreground until Ctrl-C; 0 if it runs already."""
+    """Start the stack and stay in the foreground until Ctrl-C; exits 0 when one runs already."""
     directory = StateDirectory(state.resolve())
-    with _sentences():
+    with _exit_on_cannot_run():
         directory.create()
         with directory.held() as is_mine:
             if not is_mine or Supervisor(directory.socket).is_up():
@@ -60,14 +60,14 @@ def up_command(
             if left:
                 _console.print(f"Ended {left} processes that an earlier stack had left behind.")
             stack = resolve(_settings(), directory, workers=workers, flower=flower)
-            raise typer.Exit(up.run(stack, _console, sample=sample))
+            raise typer.Exit(up.run(stack, _console, lambda: _welcome(stack, sample=sample)))
 
 
 @app.command()
 def status(state: State = DEFAULT_STATE) -> None:
     """Show the running stack's programs; exits 1 when none runs."""
     directory = StateDirectory(state.resolve())
-    with _sentences():
+    with _exit_on_cannot_run():
         processes = Supervisor(directory.socket).processes()
         report.show_processes(processes, read_record(directory), _console)
 
@@ -76,7 +76,7 @@ def status(state: State = DEFAULT_STATE) -> None:
 def stop(state: State = DEFAULT_STATE) -> None:
     """Stop the running stack and wait until its last process is gone."""
     directory = StateDirectory(state.resolve())
-    with _sentences(), _console.status("Stopping; workers end their jobs …"):
+    with _exit_on_cannot_run(), _console.status("Stopping; workers end their jobs …"):
         Supervisor(directory.socket).shut_down()
         deadline = time.monotonic() + _STOPPED_WITHIN_S
         while stack_processes(directory) and time.monotonic() < deadline:
@@ -87,14 +87,14 @@ def stop(state: State = DEFAULT_STATE) -> None:
 
 @app.command()
 def scale(
-    what: Annotated[Literal["workers"], typer.Argument(help="What to have more or fewer of.")],
+    what: Annotated[Literal["workers"], typer.Argument(help="Which programs.")],
     count: Annotated[int, typer.Argument(min=1, max=64)],
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Add workers to the running stack, or drain some: they end their jobs first."""
+    """Add workers to the running stack, or remove some, which finish their jobs first."""
     directory = StateDirectory(state.resolve())
     supervisor = Supervisor(directory.socket)
-    with _sentences():
+    with _exit_on_cannot_run():
         present = _worker_numbers(supervisor)
         for number in sorted(set(range(1, count + 1)) - present):
             write_program(directory, worker(number))
@@ -118,11 +118,11 @@ def logs(
     """Show the end of one program's log."""
     directory = StateDirectory(state.resolve())
     path = directory.log_of(name)
-    with _sentences():
+    with _exit_on_cannot_run():
         if path.parent != directory.logs or not path.exists():
             known = ", ".join(sorted(found.stem for found in directory.logs.glob("*.log")))
             raise CannotRun(f"No log of {name}. There are: {known or 'none'}.")
-    sys.stdout.writelines(f"{line}\n" for line in report.tail(path, lines))
+    sys.stdout.writelines(f"{line}\n" for line in tail(path, lines))
     if follow_it:
         for text in follow(path):
             sys.stdout.write(text)
@@ -134,8 +134,8 @@ def dead_letters(
     state: State = DEFAULT_STATE,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
 ) -> None:
-    """List the jobs that lost their worker too often."""
-    with _sentences():
+    """List the jobs that failed because their workers died too often."""
+    with _exit_on_cannot_run():
         settings = running_settings(_settings(), StateDirectory(state.resolve()))
         report.show_dead_letters(DeadLetters(settings).list(limit=limit), _console)
 
@@ -145,15 +145,21 @@ def requeue(
     job_id: Annotated[str, typer.Argument(help="A dead letter, as `dead-letters` lists it.")],
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Submit a dead letter's request again; its user sees a new job."""
-    with _sentences():
+    """Submit a dead letter's request again, as a new job of its user."""
+    with _exit_on_cannot_run():
         settings = running_settings(_settings(), StateDirectory(state.resolve()))
         _console.print(f"Requeued as {DeadLetters(settings).requeue(job_id)}.")
 
 
+def _welcome(stack: Stack, *, sample: bool) -> None:
+    if sample:
+        report.show_sample(stack, _console)
+    report.show_addresses(stack, _console)
+
+
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """Turn what the operator can change into a sentence on stderr and exit status 1."""
+def _exit_on_cannot_run() -> Iterator[None]:
+    """Print a CannotRun, which the operator can act on, to standard error and exit with 1."""
     try:
         yield
     except CannotRun as error:

@@ -1,19 +1,17 @@
-"""What the commands show: addresses, the sample job, a stack's programs, the ends of logs."""
+"""What the commands show: addresses, the sample job, a stack's programs, dead letters."""
 
 from __future__ import annotations
 
 import shlex
-from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 
 from core.timing import iso_time
-from ops.sample import MESSAGE, SampleFailed, SampleResult, run_sample
+from ops.cli.ask import Printer, printable
+from ops.client import ApiClient, ClientError, checked
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
     from core.jobs import Job
@@ -22,30 +20,25 @@ if TYPE_CHECKING:
     from ops.stack.supervisor import ProcessStatus
 
 
+_MESSAGE: Final = "Help me build a scalable web app"
+_MAX_TOKENS: Final = 120
+
+
 def show_sample(stack: Stack, console: Console) -> None:
-    """Run the sample job and show it; a failure is shown too, since the stack itself stands."""
+    """Have one question answered, as `aether ask` does; a failure is shown, the stack stays up."""
     if not stack.settings.demo_login:
         console.print("No sample job: AETHER_DEMO_LOGIN is off.")
         return
-    console.print(f"\n[bold]{MESSAGE}[/]")
+    console.print(f"\n[bold]{_MESSAGE}[/]")
     try:
-        result = run_sample(stack.api_url, lambda text: _plain(console, text, end=""))
-    except SampleFailed as error:
+        with ApiClient(stack.api_url) as api:
+            api.demo_login()
+            job = checked(api.submit(_MESSAGE, max_tokens=_MAX_TOKENS))
+            printer = Printer(is_team=False, is_live=console.is_terminal)
+            printer.follow(api, job["id"])
+    except ClientError as error:
         console.print("\n[red]The sample job failed.[/]")
-        _plain(console, str(error))
-    else:
-        _show_result(result, console)
-
-
-def _show_result(result: SampleResult, console: Console) -> None:
-    console.print()
-    if result.error:
-        _plain(console, f"{result.status}: {result.error}")
-    _plain(
-        console,
-        f"{result.model} · {result.total_tokens} tokens · ${result.cost_usd:.6f} · "
-        f"first token {_ms(result.first_token_ms)} · total {_ms(result.total_ms)}",
-    )
+        _plain(console, printable(str(error)))
 
 
 def show_addresses(stack: Stack, console: Console) -> None:
@@ -67,7 +60,7 @@ def show_addresses(stack: Stack, console: Console) -> None:
 
 def curl_example(api_url: str) -> str:
     """Return shell lines that log in as a demo user and have one question answered."""
-    body = shlex.quote('{"message": "' + MESSAGE + '"}')
+    body = shlex.quote('{"message": "' + _MESSAGE + '"}')
     pick = """python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])'"""
     return (
         f"TOKEN=$(curl -s -X POST {api_url}/api/auth/demo-login | {pick})\n"
@@ -77,7 +70,7 @@ def curl_example(api_url: str) -> str:
 
 
 def show_running(record: Record, directory: StateDirectory, console: Console) -> None:
-    """Say that a stack runs already, and where."""
+    """Show that a stack runs already, and where."""
     _plain(console, f"Aether runs already (state in {directory.root}).")
     _plain(console, f"API {record.api_url}")
     if record.flower_url:
@@ -94,27 +87,14 @@ def show_processes(processes: list[ProcessStatus], record: Record, console: Cons
     _plain(console, f"API {record.api_url}  Flower {record.flower_url or 'off'}")
 
 
-def tail(path: Path, lines: int) -> list[str]:
-    """Return a file's last lines, none if it does not exist."""
-    try:
-        with path.open(errors="replace") as file:
-            return [line.rstrip("\n") for line in deque(file, maxlen=lines)]
-    except FileNotFoundError:
-        return []
-
-
-def _plain(console: Console, text: str, end: str = "\n") -> None:
-    console.print(text, end=end, markup=False, highlight=False, soft_wrap=True)
-
-
-def _ms(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.0f} ms"
-
-
 def show_dead_letters(jobs: list[Job], console: Console) -> None:
-    """Show which they are, how often they were tried and when; never what was asked."""
+    """Show each dead letter's id, attempts and time of submission, never its question."""
     if not jobs:
         console.print("No dead letters.")
     for job in jobs:
         submitted = iso_time(job.spec.created_ms)
         _plain(console, f"{job.id}  {job.attempt} attempts, submitted {submitted}")
+
+
+def _plain(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

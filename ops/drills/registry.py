@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ops.drills import crowds, faults
-from ops.drills.faults import Found
+from ops.drills import actions
+from ops.drills.actions import Found
 from ops.drills.load import Load
 from ops.drills.target import Target
 from ops.stack.state import CannotRun
@@ -36,15 +36,17 @@ def faulty(chooser: random.Random) -> str:
     return f"{chooser.choice(_STORM)} tokens=20 gap_ms=20"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Drill:
     """One drill.
 
     Attributes:
+        act: does it while the load runs, and yields what it saw.
         does: one line for the operator.
-        act: does it while the load runs, and returns what it saw.
         script: tells the stub upstream how to answer a job.
         spread_s: the jobs are submitted over so many seconds.
+        answering: the share of the jobs that have begun their answer when it is done; with 0,
+            all are accepted.
         needs: programs that the stack itself has to run.
         is_disruptive: jobs that are not the drill's are harmed too.
         needs_stub: it means nothing with a real model.
@@ -52,10 +54,11 @@ class Drill:
     """
 
     name: str
-    does: str
     act: Callable[[Target, Load, random.Random], Found]
+    does: str
     script: Callable[[random.Random], str] = steady
     spread_s: float = 0.0
+    answering: float = 0.5
     needs: tuple[str, ...] = ()
     is_disruptive: bool = True
     needs_stub: bool = False
@@ -63,75 +66,66 @@ class Drill:
 
 
 DRILLS: Final = (
+    Drill("kill-worker", actions.kill_workers, "kill -9 two workers in turn, in mid-answer"),
     Drill(
-        name="kill-worker",
-        does="kill -9 two workers, one after the other, in the middle of answers",
-        act=faults.kill_workers,
+        *("freeze-and-kill", actions.freeze_and_kill),
+        "freeze a worker beyond its leases, thaw it for a moment, kill it",
     ),
     Drill(
-        name="freeze-and-kill",
-        does="freeze a worker beyond its leases, thaw it for a moment, kill it",
-        act=faults.freeze_and_kill,
-    ),
-    Drill(
-        name="restart-redis",
-        does="stop Redis and start it again on its data",
-        act=faults.restart_redis,
+        *("restart-redis", actions.restart_redis),
+        "stop Redis and start it again on its data",
         needs=("redis",),
     ),
     Drill(
-        name="wipe-redis",
-        does="FLUSHALL with jobs in flight; they come back from MongoDB",
-        act=faults.wipe_redis,
+        *("wipe-redis", actions.wipe_redis),
+        "FLUSHALL with jobs in flight; they come back from MongoDB",
         needs=("redis",),
         log_survives=False,
     ),
     Drill(
-        name="stop-mongo",
-        does="MongoDB away for 8 s: submits answer 503 at once, jobs go on",
-        act=faults.stop_mongo,
+        *("stop-mongo", actions.stop_mongo),
+        "MongoDB away for 8 s: submits answer 503 at once, jobs go on",
         script=mixed,
         spread_s=8.0,
+        answering=0.25,
         needs=("mongo",),
     ),
     Drill(
-        name="reset-connections",
-        does="CLIENT KILL on every connection to Redis, five times",
-        act=faults.reset_connections,
+        *("reset-connections", actions.reset_connections),
+        "CLIENT KILL on every connection to Redis, five times",
     ),
     Drill(
-        name="cancel-storm",
-        does="cancel every job at once; none may go on, upstream calls are hung up",
-        act=crowds.cancel_all,
+        *("cancel-storm", actions.cancel_all),
+        "cancel every job at once; none may go on, upstream calls are hung up",
         script=endless,
+        answering=0.0,
         is_disruptive=False,
     ),
     Drill(
-        name="duplicate-delivery",
-        does="publish every job's message six times more; each is answered once",
-        act=crowds.deliver_again,
+        *("duplicate-delivery", actions.deliver_again),
+        "publish every job's message six times more; each is answered once",
         script=mixed,
+        answering=0.1,
         is_disruptive=False,
     ),
     Drill(
-        name="upstream-storm",
-        does="429, 500, 503 and cut streams in every job's first upstream call",
-        act=crowds.storm,
+        *("upstream-storm", actions.storm),
+        "429, 500, 503 and cut streams in every job's first upstream call",
         script=faulty,
+        answering=0.0,
         is_disruptive=False,
         needs_stub=True,
     ),
     Drill(
-        name="rolling-restart",
-        does="restart every program one by one while jobs keep coming",
-        act=faults.rolling_restart,
+        *("rolling-restart", actions.rolling_restart),
+        "restart every program one by one while jobs keep coming",
         script=mixed,
         spread_s=20.0,
+        answering=0.1,
     ),
     Drill(
-        name="slow-readers",
-        does="a second, slow reader on every stream; the others may not wait for it",
-        act=crowds.read_slowly,
+        *("slow-readers", actions.read_slowly),
+        "a second, slow reader on every stream; the others may not wait for it",
         is_disruptive=False,
     ),
 )

@@ -1,6 +1,7 @@
 """Supervisor's configuration: one main file and one file for each program.
 
-No file holds a secret: programs inherit the supervisor's environment, less what they must not see.
+No file holds a secret: programs inherit the supervisor's environment, and each section empties
+the variables that its program must not see.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ stdout_logfile_backups=3
 
 
 def write_config(directory: StateDirectory, programs: list[Program]) -> None:
-    """Write the main file and the programs' files; those of an earlier start are removed."""
+    """Write the main file and one for each program; remove the programs of an earlier start."""
     for stale in directory.programs.glob("*.conf"):
         stale.unlink()
     main = _MAIN.format(
@@ -93,7 +94,7 @@ def render(directory: StateDirectory, program: Program) -> str:
 
 
 def _command_line(command: tuple[str, ...]) -> str:
-    """Quote for supervisor, which reads `%` as a format unless it is doubled."""
+    """Return the command quoted for supervisor, which reads a single `%` as a format."""
     beside = Path(sys.executable).parent / command[0]
     program = str(beside) if beside.exists() else command[0]
     words = []

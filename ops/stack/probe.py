@@ -1,8 +1,8 @@
-"""Health checks for containers; exits 0 or 1.
+"""Health checks for containers; the exit status is 0 for healthy, else 1.
 
 `python -m ops.stack.probe api|worker|upkeep|beat|flower`
 
-A worker is called by the name it has when its command says `-n NAME@%h`.
+The worker checked is the one that runs on this host as `-n worker@%h`, or `-n upkeep@%h`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ops.stack.readiness import http_answers
 _TIMEOUT_S: Final = 3.0
 
 
-def api_is_well(settings: Settings) -> bool:
+def api_is_healthy(settings: Settings) -> bool:
     return http_answers(f"http://127.0.0.1:{settings.port}/readyz")
 
 
-def flower_is_well(settings: Settings) -> bool:
+def flower_is_healthy(settings: Settings) -> bool:
     return http_answers(f"http://127.0.0.1:{settings.flower_port}/healthcheck")
 
 
-def worker_is_well(name: str) -> bool:
-    """Ask the worker `name` of this host over the broker."""
+def worker_is_healthy(name: str) -> bool:
+    """Ping the worker `name` of this host over the broker."""
     from workers.app import celery_app
 
     address = f"{name}@{socket.gethostname()}"
@@ -38,8 +38,8 @@ def worker_is_well(name: str) -> bool:
     return bool(answers)
 
 
-def beat_is_well(settings: Settings) -> bool:
-    """Say whether a beat holds the schedule's lock, which it renews every second or so."""
+def beat_is_healthy(settings: Settings) -> bool:
+    """Return whether a beat holds the schedule's lock, which it renews about every second."""
     from workers.app import celery_app
 
     lock = f"{celery_app.conf.redbeat_key_prefix}:lock"
@@ -54,11 +54,11 @@ def beat_is_well(settings: Settings) -> bool:
 def main() -> int:
     settings = read_settings()
     checks: dict[str, Callable[[], bool]] = {
-        "api": lambda: api_is_well(settings),
-        "worker": lambda: worker_is_well("worker"),
-        "upkeep": lambda: worker_is_well("upkeep"),
-        "beat": lambda: beat_is_well(settings),
-        "flower": lambda: flower_is_well(settings),
+        "api": lambda: api_is_healthy(settings),
+        "worker": lambda: worker_is_healthy("worker"),
+        "upkeep": lambda: worker_is_healthy("upkeep"),
+        "beat": lambda: beat_is_healthy(settings),
+        "flower": lambda: flower_is_healthy(settings),
     }
     return 0 if checks[sys.argv[1]]() else 1
 

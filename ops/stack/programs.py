@@ -1,4 +1,4 @@
-"""What runs: the stack's programs, built from the settings and the state directory."""
+"""The stack's programs: their commands, their order, and what each may see."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ops.stack.state import StateDirectory
 from workers import names
 
 EMBEDDED: Final = ("redis", "mongo", "llm")
-#: Longer than any job may take, so that a drained worker ends what it has begun.
+#: Longer than any job may take, so that a worker finishes its jobs before it is killed.
 DRAIN_S: Final = 150
 _CELERY: Final = ("celery", "-A", "workers.app:celery_app")
 
@@ -30,9 +30,9 @@ class Program:
     """One supervised program.
 
     Attributes:
-        rank: programs stop from the highest to the lowest, one rank after the other.
-        withheld: variables of the environment that it sees empty.
-        ready: says whether it answers; without one, running is enough.
+        rank: programs stop from the highest rank to the lowest, one rank after the other.
+        withheld: variables of the environment that are empty for it.
+        ready: returns whether it answers; without one, running is enough.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """A stack as one `aether up` is to run it; `settings` carry what was chosen and generated."""
+    """One stack; its settings hold the chosen addresses and the directory's secrets."""
 
     directory: StateDirectory
     settings: Settings
@@ -92,7 +92,7 @@ def reachable(host: str) -> str:
 
 
 def embedded_programs(stack: Stack) -> list[Program]:
-    """Return the parts that the settings leave to this machine."""
+    """Return the servers that no setting replaces."""
     build = {"redis": _redis, "mongo": _mongo, "llm": _model}
     return [build[name](stack) for name in stack.embedded]
 
@@ -106,7 +106,7 @@ def own_programs(stack: Stack) -> list[Program]:
 
 def worker(number: int) -> Program:
     """Return one worker process, a group of its own: supervisor restarts a group as a whole."""
-    # Supervisor fills the number of threads in, so that a worker that is added later has as many.
+    # Supervisor fills in the number of threads, so a worker that `scale` adds has as many.
     command = worker_command(f"worker-{number}", "%(ENV_AETHER_WORKER_THREADS)s")
     return Program(
         name=f"worker-{number}",
@@ -118,12 +118,12 @@ def worker(number: int) -> Program:
 
 
 def worker_command(name: str, threads: str) -> tuple[str, ...]:
-    """Return how a worker of the chat queues runs."""
+    """Return the command of a worker of the chat queues."""
     return _consumer(name, names.CHAT_QUEUES, threads)
 
 
 def upkeep_command() -> tuple[str, ...]:
-    """Return how the worker of the periodic tasks runs."""
+    """Return the command of the worker of the periodic tasks."""
     return _consumer("upkeep", (names.UPKEEP_QUEUE,), "4")
 
 

@@ -1,8 +1,10 @@
-"""Whether a part of the stack answers; each question gives up within two seconds."""
+"""Whether a server of the stack answers; each check gives up after two seconds."""
 
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
 from typing import Final
 
 import httpx
@@ -13,7 +15,23 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from ops.stack.state import CannotRun
+
 _TIMEOUT_S: Final = 2.0
+_POLL_S: Final = 0.05
+
+
+def wait_until(holds: Callable[[], object], timeout_s: float, what: str) -> None:
+    """Poll until `holds()` is true.
+
+    Raises:
+        CannotRun: `what` did not come within `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise CannotRun(f"Waited {timeout_s:g} s for {what}.")
+        time.sleep(_POLL_S)
 
 
 def redis_answers(url: str) -> bool:
@@ -46,7 +64,7 @@ def mongo_answers(url: str) -> bool:
 
 
 def http_answers(url: str) -> bool:
-    """Say whether a GET succeeds; 503 from /readyz is a no."""
+    """Return whether a GET succeeds; a 503 from /readyz counts as no."""
     try:
         return httpx.get(url, timeout=_TIMEOUT_S, trust_env=False).is_success
     except httpx.HTTPError:
@@ -65,7 +83,7 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_port() -> int:
-    """Return a loopback port nobody listens on; somebody else may take it before its use."""
+    """Return a loopback port that is free now; another program may take it before its use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import SecretStr
 
@@ -11,16 +11,19 @@ from ops.stack.programs import EMBEDDED, Stack
 from ops.stack.readiness import free_port, port_is_free
 from ops.stack.state import CannotRun, StateDirectory, keep_secrets, read_record
 
-_URL = {"redis": "redis_url", "mongo": "mongo_url", "llm": "llm_url"}
+_URL: Final = {"redis": "redis_url", "mongo": "mongo_url", "llm": "llm_url"}
+#: The settings that say where a stack's servers are: those that may hold a password, and others.
+_SECRET_ADDRESSES: Final = ("redis_url", "broker_url", "cache_redis_url", "mongo_url")
+_PLAIN_ADDRESSES: Final = ("mongo_database", "llm_url", "llm_provider")
 
 
 def resolve(
     settings: Settings, directory: StateDirectory, *, workers: int = 1, flower: bool = True
 ) -> Stack:
-    """Fill in what the environment left open; the state directory remembers ports and secrets.
+    """Choose what the environment leaves open; the state directory keeps ports and secrets.
 
     Raises:
-        CannotRun: a port that must be ours is taken, or production lacks a secret.
+        CannotRun: the port of the API or of Flower is taken, or production lacks a secret.
     """
     _check_secrets(settings)
     _check_fixed_ports(settings, flower=flower)
@@ -43,37 +46,55 @@ def resolve(
     )
 
 
+def addresses_of(settings: Settings) -> dict[str, str]:
+    """Return the settings that a command needs to reach the servers, in plain text."""
+    secret = {name: getattr(settings, name) for name in _SECRET_ADDRESSES}
+    plain: dict[str, str] = {name: getattr(settings, name) for name in _PLAIN_ADDRESSES}
+    return {name: url.get_secret_value() for name, url in secret.items() if url} | plain
+
+
 def running_settings(settings: Settings, directory: StateDirectory) -> Settings:
-    """Return the settings with the addresses of the stack that runs on this state directory."""
-    ports = read_record(directory).ports
-    chosen: dict[str, Any] = {}
-    for part in embedded_parts(settings):
-        if part not in ports:
-            raise CannotRun(f"No stack has run on {directory.root}, and {_URL[part]} is not set.")
-        chosen |= _addresses(part, ports[part])
+    """Return settings that reach the stack which `aether up` last started on this directory.
+
+    An address that the environment sets wins over the stack's own.
+
+    Raises:
+        CannotRun: no stack was started here, and the environment names no Redis or no MongoDB.
+    """
+    recorded = read_record(directory).addresses
+    for name in ("redis_url", "mongo_url"):
+        if name not in recorded and not _is_set(settings, name):
+            raise CannotRun(
+                f"No stack was started on {directory.root}, and AETHER_{name.upper()} is not set."
+            )
+    chosen: dict[str, Any] = {
+        name: SecretStr(value) if name in _SECRET_ADDRESSES else value
+        for name, value in recorded.items()
+        if not _is_set(settings, name)
+    }
     return settings.model_copy(update=chosen)
 
 
 def embedded_parts(settings: Settings) -> tuple[str, ...]:
     """Return the parts that no variable of the environment replaces."""
-    replaced = {
-        part
-        for part, name in _URL.items()
-        if name in settings.model_fields_set and getattr(settings, name)
-    }
+    replaced = {part for part, name in _URL.items() if _is_set(settings, name)}
     if settings.groq_api_key.get_secret_value():
         replaced.add("llm")
     return tuple(part for part in EMBEDDED if part not in replaced)
 
 
 def choose_ports(parts: tuple[str, ...], remembered: dict[str, int]) -> dict[str, int]:
-    """Return a free port for each part: the one it had before, where nobody took it since."""
+    """Return a free port for each server: that of its last start unless it is taken now."""
     return {
         part: remembered[part]
         if part in remembered and port_is_free(remembered[part])
         else free_port()
         for part in parts
     }
+
+
+def _is_set(settings: Settings, name: str) -> bool:
+    return name in settings.model_fields_set and bool(getattr(settings, name))
 
 
 def _addresses(part: str, port: int) -> dict[str, Any]:

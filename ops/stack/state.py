@@ -1,4 +1,4 @@
-"""The state directory: what a stack keeps between its starts, readable by its owner alone."""
+"""The state directory: what a stack keeps between starts, readable by its owner alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECRET_BYTES: Final = 32
 
 
 class CannotRun(Exception):
-    """A stack cannot do what was asked; the message tells its operator what to change."""
+    """A command cannot be carried out; the message tells the operator what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class StateDirectory:
         return self.logs / f"{program}.log"
 
     def create(self) -> None:
-        """Make the folders, mode 0700; what exists is kept.
+        """Make the folders with mode 0700; existing ones are kept.
 
         Raises:
             CannotRun: the path is too long for the supervisor's socket.
@@ -74,7 +74,7 @@ class StateDirectory:
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """Hold the directory for one `aether up`; yields False when another one holds it."""
+        """Lock the directory for one `aether up`; yields False when another one has the lock."""
         with os.fdopen(_open_private(self.root / "lock"), "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,15 +86,22 @@ class StateDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the last start chose; `aether status` and the next start read it."""
+    """What the last start chose, for the next start and for commands in other terminals.
+
+    Attributes:
+        ports: of each embedded part.
+        addresses: values of the settings that say where the stack's servers are; they may hold
+            passwords.
+    """
 
     ports: dict[str, int] = field(default_factory=dict)
     api_url: str = ""
     flower_url: str = ""
+    addresses: dict[str, str] = field(default_factory=dict)
 
 
 def read_record(directory: StateDirectory) -> Record:
-    """Return what the last start wrote, or an empty record before the first one."""
+    """Return the record of the last start; an empty one before the first start."""
     found = _read_json(directory.record)
     return Record(**found) if found else Record()
 
@@ -104,7 +111,7 @@ def write_record(directory: StateDirectory, record: Record) -> None:
 
 
 def keep_secrets(directory: StateDirectory) -> dict[str, str]:
-    """Return the stack's own secrets; the first call generates and stores them."""
+    """Return the secrets of this directory's stack; the first call generates and stores them."""
     found = _read_json(directory.secrets)
     wanted = ("jwt_secret", "flower_password")
     kept = {name: found.get(name) or secrets.token_urlsafe(_SECRET_BYTES) for name in wanted}
@@ -114,7 +121,7 @@ def keep_secrets(directory: StateDirectory) -> dict[str, str]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` in one step by a file that only its owner can read."""
+    """Replace `path` atomically by a file that only its owner can read."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(_open_private(draft), "w") as file:
         file.write(text)

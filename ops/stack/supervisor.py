@@ -1,4 +1,4 @@
-"""A running supervisor, spoken to over its Unix socket."""
+"""A client of the running supervisor, over its Unix socket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GONE: Final = frozenset({"STOPPED", "EXITED", "FATAL"})
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """One program as the supervisor sees it; `pid` is 0 while it does not run."""
+    """One program's state; `pid` is 0 while it does not run."""
 
     name: str
     state: str
@@ -30,7 +30,7 @@ class ProcessStatus:
 
 
 class Supervisor:
-    """The supervisor behind `path`; every call raises `CannotRun` when none answers."""
+    """The supervisor at the socket `path`; every method raises CannotRun when none answers."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -43,22 +43,22 @@ class Supervisor:
         return True
 
     def processes(self) -> list[ProcessStatus]:
-        """Return the programs in the order in which they were meant to stop, last to first."""
+        """Return every program, in the order of their ranks."""
         found: list[dict[str, Any]] = self._call("getAllProcessInfo")
         return [_status(info) for info in found]
 
     def start(self, name: str) -> None:
-        """Start a program and do not wait for it."""
+        """Start a program without waiting until it runs."""
         self._call("startProcess", name, False)
 
     def add(self, name: str) -> None:
-        """Read the configuration again, and start the program it gained."""
+        """Reload the configuration and start the program `name`, which is new in it."""
         self._call("reloadConfig")
         self._call("addProcessGroup", name)
         self.start(name)
 
     def stop(self, name: str, timeout_s: float) -> None:
-        """Ask a program to end what it does and wait until it has; it stays known.
+        """Stop a program and wait until it has ended; it stays in the configuration.
 
         Raises:
             CannotRun: it did not end within `timeout_s`.
@@ -71,7 +71,7 @@ class Supervisor:
             time.sleep(_POLL_S)
 
     def drain(self, name: str, timeout_s: float) -> None:
-        """Stop a program and forget it.
+        """Stop a program and remove it from the running configuration.
 
         Raises:
             CannotRun: it did not end within `timeout_s`.
@@ -80,7 +80,7 @@ class Supervisor:
         self._call("removeProcessGroup", name)
 
     def shut_down(self) -> None:
-        """Begin to stop every program, highest rank first, and then the supervisor."""
+        """Begin to stop every program, highest rank first, and then the supervisor itself."""
         self._call("shutdown")
 
     def _state_of(self, name: str) -> str:
@@ -103,7 +103,7 @@ class _UnixTransport(xmlrpc.client.Transport):
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = _UnixConnection(self._path)
-        # Where the base class looks for what it has to close.
+        # The base class closes what it finds here.
         self._connection = host, connection
         return connection
 

@@ -1,4 +1,4 @@
-"""`aether up`: starts a stack, waits until it answers, and stays until it is told to stop."""
+"""`aether up`: starts a stack, waits until it answers, and runs until it is interrupted."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from ops.cli import report
 from ops.stack.config import write_config
 from ops.stack.leftovers import MARK, end_leftovers
+from ops.stack.logs import tail
 from ops.stack.programs import Program, Stack, embedded_programs, own_programs
+from ops.stack.resolve import addresses_of
 from ops.stack.state import CannotRun, Record, write_record
 from ops.stack.supervisor import GONE, RUNNING, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
@@ -30,22 +31,24 @@ _POLL_S: Final = 0.1
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run(stack: Stack, console: Console, *, sample: bool) -> int:
-    """Run the stack in the foreground; returns 0 once all of it has stopped as asked.
+def run(stack: Stack, console: Console, when_ready: Callable[[], None]) -> int:
+    """Run the stack in the foreground; return 0 when all of it has stopped on request.
+
+    Args:
+        when_ready: called once, when every program answers.
 
     Raises:
-        CannotRun: a part did not get ready, or the supervisor ended by itself.
+        CannotRun: a program did not get ready, or the supervisor ended by itself.
     """
     parts, own = embedded_programs(stack), own_programs(stack)
     write_config(stack.directory, [*parts, *own])
-    write_record(stack.directory, Record(stack.ports, stack.api_url, stack.flower_url))
+    addresses = addresses_of(stack.settings)
+    write_record(stack.directory, Record(stack.ports, stack.api_url, stack.flower_url, addresses))
     with _interruptible(), _supervisor(stack, console) as process:
         try:
             for programs in (parts, own):
                 _start(stack, programs, console)
-            if sample:
-                report.show_sample(stack, console)
-            report.show_addresses(stack, console)
+            when_ready()
             returncode = process.wait()
         except KeyboardInterrupt:
             return 0
@@ -60,34 +63,34 @@ def _start(stack: Stack, programs: list[Program], console: Console) -> None:
     supervisor = Supervisor(stack.directory.socket)
     for program in programs:
         supervisor.start(program.name)
-    begun, waiting = time.monotonic(), list(programs)
+    started_s, waiting = time.monotonic(), list(programs)
     with console.status("") as status:
         while waiting:
             status.update(f"Waiting for {', '.join(program.name for program in waiting)} …")
             states = {found.name: found.state for found in supervisor.processes()}
             for program in [p for p in waiting if _is_ready(p, states[p.name])]:
                 waiting.remove(program)
-                console.print(f"  [green]ready[/]  {program.name:<10} {_since(begun):5.1f} s")
+                console.print(f"  [green]ready[/]  {program.name:<10} {_since(started_s):5.1f} s")
             failed = [p.name for p in waiting if states[p.name] == "FATAL"]
-            if failed or (waiting and _since(begun) > _READY_WITHIN_S):
+            if failed or (waiting and _since(started_s) > _READY_WITHIN_S):
                 raise NotReady(stack, (failed or [waiting[0].name])[0])
             time.sleep(_POLL_S)
 
 
 class NotReady(CannotRun):
-    """A program did not get ready; the message ends with the tail of its log."""
+    """A program did not become ready; the message ends with the tail of its log."""
 
     def __init__(self, stack: Stack, name: str) -> None:
-        tail = "\n".join(report.tail(stack.directory.log_of(name), 20))
-        super().__init__(f"{name} did not get ready. The end of its log:\n{tail}")
+        lines = "\n".join(tail(stack.directory.log_of(name), 20))
+        super().__init__(f"{name} did not get ready. The end of its log:\n{lines}")
 
 
 def _is_ready(program: Program, state: str) -> bool:
     return program.ready() if program.ready and state not in GONE else state == RUNNING
 
 
-def _since(begun: float) -> float:
-    return time.monotonic() - begun
+def _since(started_s: float) -> float:
+    return time.monotonic() - started_s
 
 
 @contextmanager
@@ -103,7 +106,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _supervisor(stack: Stack, console: Console) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a supervisor; leaving stops every program and waits until the last one has ended."""
+    """Run a supervisor; on leaving, stop every program and wait until the last one has ended."""
     directory = stack.directory
     directory.socket.unlink(missing_ok=True)
     environment = os.environ | stack.environment() | {MARK: str(directory.root)}
@@ -130,8 +133,8 @@ def _await_socket(stack: Stack, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _SUPERVISOR_WITHIN_S
     while not supervisor.is_up():
         if process.poll() is not None or time.monotonic() > deadline:
-            said = "\n".join(report.tail(stack.directory.supervisor / "output.log", 20))
-            raise CannotRun(f"The supervisor did not start:\n{said}")
+            output = "\n".join(tail(stack.directory.supervisor / "output.log", 20))
+            raise CannotRun(f"The supervisor did not start:\n{output}")
         time.sleep(_POLL_S)
 
 
@@ -157,7 +160,7 @@ def _workers(stack: Stack) -> list[psutil.Process]:
 
 
 def _kill(workers: list[psutil.Process]) -> None:
-    """End workers at once; their jobs' leases run out and another attempt takes them up."""
+    """End workers at once; other workers take over their jobs when the leases run out."""
     for process in workers:
         with suppress(psutil.NoSuchProcess):
             process.kill()

@@ -1,7 +1,7 @@
 """The stub upstream: a local server that speaks Groq's chat protocol, with faults on request.
 
-Not a model: it answers `token-1 token-2 …` after scripted delays. A question may carry directives
-such as `[[stub:429 retry_after=1]]`; `python -m ops.stub.upstream --help` lists them.
+It is no model: it answers `token-1 token-2 …` after scripted delays. A question may contain
+directives such as `[[stub:429 retry_after=1]]`; `python -m ops.stub.upstream --help` lists them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,21 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ops.stub.limits import MinuteLimit
-from ops.stub.script import DIRECTIVES, Asked, Script, has_directive, read_asked, write_script
+from ops.stub.script import (
+    DIRECTIVES,
+    Prompt,
+    ScriptedAnswer,
+    has_directive,
+    read_prompt,
+    script_answer,
+)
 
 _STALL_S: Final = 600.0
 
 
 @dataclass
 class Stats:
-    """What clients did, to be read at /stub/stats."""
+    """Counts of calls, read at /stub/stats and reset by a POST to /stub/reset."""
 
     requests: int = 0
     in_flight: int = 0
@@ -37,7 +44,7 @@ class Stats:
 
 
 class StubUpstream:
-    """Answers one connection after another; every connection is kept alive."""
+    """Answers calls to /chat/completions; every connection is kept alive."""
 
     def __init__(
         self,
@@ -53,11 +60,11 @@ class StubUpstream:
         self._first_token_ms = first_token_ms
         self._tokens = tokens
         self._token_gap_ms = token_gap_ms
-        self._seen: Counter[Asked] = Counter()
+        self._seen: Counter[Prompt] = Counter()
         self.stats = Stats()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled when the server ends while a client keeps its connection.
+        # A connection that a client keeps open is cancelled when the server stops.
         gone = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
         with contextlib.suppress(*gone):
             while True:
@@ -83,16 +90,16 @@ class StubUpstream:
         else:
             send_json(writer, 404, {"error": {"message": "no such path"}})
 
-    def _script(self, request: dict[str, Any]) -> Script:
-        asked = read_asked(request)
-        self._seen[asked] += 1
-        return write_script(
-            asked,
-            is_repeat=self._seen[asked] > 1,
+    def _script(self, request: dict[str, Any]) -> ScriptedAnswer:
+        prompt = read_prompt(request)
+        self._seen[prompt] += 1
+        return script_answer(
+            prompt,
+            is_repeat=self._seen[prompt] > 1,
             tokens=self._tokens,
             first_ms=self._first_token_ms,
             gap_ms=self._token_gap_ms,
-            most_tokens=request["max_completion_tokens"],
+            max_tokens=request["max_completion_tokens"],
         )
 
     async def _chat(
@@ -122,9 +129,9 @@ class StubUpstream:
                     await hang_up
 
     def _may_wait(self, request: dict[str, Any]) -> bool:
-        """Say whether the answer takes long enough to watch for a client that hangs up."""
+        """Say whether the answer takes time, so that the client may hang up before its end."""
         waits = self._first_token_ms > 0 or self._token_gap_ms > 0
-        return waits or has_directive(read_asked(request))
+        return waits or has_directive(read_prompt(request))
 
     async def _answer(self, writer: asyncio.StreamWriter, request: dict[str, Any]) -> None:
         script = self._script(request)
@@ -148,9 +155,9 @@ class StubUpstream:
         send_chunks(writer, *self._ending(script, request), b"data: [DONE]\n\n", b"")
 
     def _is_within_limits(
-        self, writer: asyncio.StreamWriter, script: Script, request: dict[str, Any]
+        self, writer: asyncio.StreamWriter, script: ScriptedAnswer, request: dict[str, Any]
     ) -> bool:
-        """Count the request, or refuse it and count that."""
+        """Count the request against the limits, or answer 429 and return False."""
         tokens = prompt_tokens(request) + len(script.tokens)
         wait_s = max(self._request_limit.wait_s(1), self._token_limit.wait_s(tokens))
         if wait_s > 0:
@@ -165,10 +172,11 @@ class StubUpstream:
     def _limit_headers(self) -> dict[str, str]:
         return self._request_limit.headers() | self._token_limit.headers()
 
-    async def _tokens_of(self, writer: asyncio.StreamWriter, script: Script) -> None:
+    async def _tokens_of(self, writer: asyncio.StreamWriter, script: ScriptedAnswer) -> None:
         pending: list[bytes] = []
         for number, token in enumerate(script.tokens, start=1):
             pending.append(to_line({"delta": {"content": token}}))
+            # Without delays and faults the tokens go out in one write, which costs a bench less.
             if script.gap_ms or script.options:
                 send_chunks(writer, *pending)
                 pending = []
@@ -176,7 +184,9 @@ class StubUpstream:
                 await asyncio.sleep(script.gap_ms / 1000)
         send_chunks(writer, *pending)
 
-    async def _fault_after(self, number: int, writer: asyncio.StreamWriter, script: Script) -> None:
+    async def _fault_after(
+        self, number: int, writer: asyncio.StreamWriter, script: ScriptedAnswer
+    ) -> None:
         if script.after("stall_after") == number:
             self.stats.faults["stall_after"] += 1
             await asyncio.sleep(_STALL_S)
@@ -191,16 +201,16 @@ class StubUpstream:
             self.stats.faults["garbage_after"] += 1
             send_chunks(writer, b"data: {not json\n\n")
 
-    def _ending(self, script: Script, request: dict[str, Any]) -> list[bytes]:
+    def _ending(self, script: ScriptedAnswer, request: dict[str, Any]) -> list[bytes]:
         reason = "length" if "length" in script.options else "stop"
         end = {"delta": {}, "finish_reason": reason}
         if "no_usage" in script.options:
             return [to_line(end)]
-        said = prompt_tokens(request)
+        input_tokens = prompt_tokens(request)
         usage = {
-            "prompt_tokens": said,
+            "prompt_tokens": input_tokens,
             "completion_tokens": len(script.tokens),
-            "total_tokens": said + len(script.tokens),
+            "total_tokens": input_tokens + len(script.tokens),
         }
         lines = [to_line(end, x_groq={"id": "req_stub", "usage": usage})]
         if (request.get("stream_options") or {}).get("include_usage"):
@@ -224,7 +234,7 @@ def to_line(choice: dict[str, Any] | None, **extra: object) -> bytes:
 
 
 def send_chunks(writer: asyncio.StreamWriter, *chunks: bytes) -> None:
-    """Write each as a chunk of the transfer encoding; an empty one ends the response."""
+    """Write each as one HTTP chunk; an empty one ends the response."""
     writer.write(b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks))
 
 

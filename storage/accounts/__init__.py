@@ -1,1 +1,1 @@
-"""Users, their sessions and the tokens they gave back."""
+"""Users, their sessions and their revoked tokens."""

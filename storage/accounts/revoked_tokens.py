@@ -1,4 +1,4 @@
-"""Access tokens that are void before their time, in Redis."""
+"""Access tokens that were revoked before they expired, in Redis."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class RevokedTokens:
         self._redis = redis
 
     def add(self, user_id: str, identifier: str, *, ttl_s: int) -> None:
-        """Void a token, or every token of a family, for as long as one may live."""
+        """Revoke a token, or every token of a family, for `ttl_s`: as long as one may live."""
         if ttl_s > 0:
             with coordinator_errors():
                 self._redis.set(keys.revoked_token(shard_of(user_id), identifier), b"", ex=ttl_s)
 
     def contains_any(self, user_id: str, *identifiers: str) -> bool:
-        """Say in one command whether any of the user's token or family ids is void."""
+        """Say in one command whether any of the user's token or family ids is revoked."""
         shard = shard_of(user_id)
         with coordinator_errors():
             return bool(self._redis.exists(*(keys.revoked_token(shard, i) for i in identifiers)))

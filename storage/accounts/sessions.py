@@ -1,6 +1,6 @@
-"""Sessions: each is a family of refresh tokens of which only the youngest is good, and once.
+"""Sessions: each is a family of refresh tokens, of which only the latest is valid, and only once.
 
-Who presents an older one has stolen it or was stolen from, so the whole family ends (RFC 9700,
+An older token was stolen, or its holder's was, so presenting one ends the whole family (RFC 9700,
 section 4.14.2).
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RefreshGrant(Struct, frozen=True):
-    """The right to one refresh; `token_id` is known to its holder alone."""
+    """The right to one refresh; only its holder knows `token_id`."""
 
     user_id: str
     family_id: str
@@ -38,7 +38,7 @@ class RefreshFamilies:
         self._life = timedelta(seconds=life_s)
 
     def open(self, user_id: str) -> RefreshGrant:
-        """Begin a session."""
+        """Start a session and return its first grant."""
         grant = RefreshGrant(user_id, secrets.token_hex(16), secrets.token_hex(16))
         now = datetime.now(UTC)
         with store_errors():
@@ -54,9 +54,9 @@ class RefreshFamilies:
         return grant
 
     def rotate(self, family_id: str, token_id: str) -> RefreshGrant | None:
-        """Trade the family's youngest token for the next; of two at once, one succeeds.
+        """Exchange the family's latest token for the next; of two concurrent calls one succeeds.
 
-        Any other token, a used one above all, ends the family and gets None.
+        Any other token, also one that was used before, ends the family; the answer is then None.
         """
         next_id = secrets.token_hex(16)
         now = datetime.now(UTC)

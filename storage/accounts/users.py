@@ -1,4 +1,4 @@
-"""Who may use Aether: users in MongoDB."""
+"""Users, in MongoDB."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 #: How long a new account may try Aether; a demo account is gone after it.
 TRIAL_DAYS: Final = 14
-#: How long a process may go by what it last read of a user, in seconds.
+#: How long a process may use what it last read of a user, in seconds.
 _CACHE_S: Final = 10.0
-#: How long it may do so while MongoDB is away; revoked tokens are in Redis for as long.
+#: The same while MongoDB is away; Redis keeps revoked tokens for as long.
 _CACHE_WITHOUT_STORE_S: Final = 15 * 60.0
 _CACHED_USERS: Final = 10_000
-#: How long a request waits to know how a user whom the process has seen is now.
+#: How long a request waits for MongoDB to read a user again whom the process has seen before.
 _READ_AGAIN_S: Final = 0.2
 
 
@@ -37,7 +37,7 @@ class User(Struct, frozen=True, kw_only=True):
     Attributes:
         email: None for a demo account, which has no password either.
         token_version: tokens of an earlier version are void.
-        expires_ms: when the account ends to exist, None if it stays.
+        expires_ms: when the account is deleted, None if it stays.
     """
 
     id: str
@@ -101,8 +101,8 @@ class Accounts:
     def get(self, user_id: str) -> User | None:
         """Return the user as of at most ten seconds ago; None also for one that has expired.
 
-        While MongoDB is away a user is returned as this process last saw it, so that those who
-        wait for a job go on to hear of it.
+        While MongoDB is away a user is returned as this process last saw it, so that polls and
+        streams go on.
         """
         with self._cache_lock:
             user: User | None = self._cache.get(user_id)
@@ -122,7 +122,7 @@ class Accounts:
             if known is None:
                 raise
             with self._cache_lock:
-                # Not every request is to wait for MongoDB.
+                # Without this every request would wait for MongoDB again.
                 self._cache[user_id] = known
             return known
         if document is None:

@@ -1,1 +1,1 @@
-"""The numbered log of a job, and who listens to it."""
+"""The numbered log of a job, and its readers."""

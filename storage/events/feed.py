@@ -1,4 +1,4 @@
-"""A job's events from a cursor on: what is kept, then what happens, without a gap or a repeat."""
+"""A job's events after a cursor: the kept ones, then the live ones, without a gap or a repeat."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ class EventFeed:
     def follow(self, job_id: str, *, after: int, heartbeat_s: float) -> Iterator[Event | None]:
         """Yield the events numbered above `after`, in order, up to the terminal one.
 
-        Ends early, after whatever it has yielded, when the process is about to end.
-
-        Subscribes before it reads the log, so nothing falls between the two. None is a sign of life
-        whenever `heartbeat_s` pass without an event.
+        It ends early when the process is about to end. It subscribes before it reads the log, so no
+        event falls between the two. It yields None whenever `heartbeat_s` pass without an event.
 
         Raises:
-            CoordinatorUnavailable: Redis is away; a reader comes back with its last number.
+            CoordinatorUnavailable: Redis is away; the reader resumes by its last number.
         """
         with self._hub.listen(job_id) as listener:
             last = after
@@ -49,7 +47,7 @@ class EventFeed:
                         return
 
     def _next(self, listener: Listener, job_id: str, last: int, heartbeat_s: float) -> list[Event]:
-        """Return what comes next within `heartbeat_s`: one event heard, or all missed ones."""
+        """Return the next event, or all missed ones; none when `heartbeat_s` pass without any."""
         give_up_at = time.monotonic() + heartbeat_s
         while (left_s := give_up_at - time.monotonic()) > 0 and not self._hub.is_draining:
             event = listener.next(left_s)

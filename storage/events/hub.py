@@ -1,6 +1,6 @@
 """One subscription connection per process, however many clients listen.
 
-Pub/sub may lose messages; a listener that finds a gap, or is told to, reads the log again.
+Pub/sub may lose messages: a listener with a gap reads the log again.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _QUEUE_EVENTS: Final = 256
 _CONFIRM_TIMEOUT_S: Final = 3.0
 _RECONNECT_S: Final = 0.5
 #: How long one wait for a message lasts, and so how soon a close is noticed, in seconds.
-_TURN_S: Final = 1.0
+_WAIT_S: Final = 1.0
 #: Keeps the connection subscribed to something, so that reading it is possible from the start.
 _IDLE_CHANNEL: Final = "aether:hub"
 
 
 class Listener:
-    """One client's ear on one job."""
+    """One client's subscription to the events of one job."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[Event | None] = queue.Queue(_QUEUE_EVENTS)
@@ -45,7 +45,7 @@ class Listener:
         self._has_gap = False
 
     def next(self, timeout_s: float) -> Event | None:
-        """Return the next event heard, or None after `timeout_s` or when there is a gap."""
+        """Return the next event, or None after `timeout_s` or when there is a gap."""
         try:
             return self._queue.get(timeout=timeout_s)
         except queue.Empty:
@@ -57,13 +57,14 @@ class Listener:
         return has_gap
 
     def offer(self, event: Event) -> None:
+        """Add an event; a client that is too slow gets a gap instead."""
         try:
             self._queue.put_nowait(event)
         except queue.Full:
             self.drop()
 
     def drop(self) -> None:
-        """Forget what waits and wake the client, which reads the log instead."""
+        """Discard the waiting events and wake the client, which then reads the log."""
         self._has_gap = True
         try:
             while True:
@@ -74,7 +75,7 @@ class Listener:
 
 
 class EventHub:
-    """Hands each event published by the job scripts to everyone who listens to its job."""
+    """Passes each event that a job script publishes to every listener of its job."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -87,9 +88,9 @@ class EventHub:
 
     @contextmanager
     def listen(self, job_id: str) -> Iterator[Listener]:
-        """Subscribe to a job for the block, which begins when Redis has confirmed it.
+        """Subscribe to a job; the block begins when Redis has confirmed the subscription.
 
-        So a read of the log within the block and the listener together miss nothing.
+        A read of the log within the block and the listener together therefore miss nothing.
 
         Raises:
             CoordinatorUnavailable: Redis did not confirm in time.
@@ -110,7 +111,7 @@ class EventHub:
         return self._is_draining
 
     def drain(self) -> None:
-        """Have every reader end where it stands; it goes on elsewhere by its last number."""
+        """End every reader; each resumes at another process by its last number."""
         self._is_draining = True
         with self._lock:
             for listeners in self._listeners.values():
@@ -118,10 +119,10 @@ class EventHub:
                     listener.drop()
 
     def close(self) -> None:
-        """End the subscription; has to come before its connection pool is closed."""
+        """End the subscription; call this before the connection pool is closed."""
         self._is_closed.set()
         if self._thread is not None:
-            self._thread.join(timeout=2 * _TURN_S)
+            self._thread.join(timeout=2 * _WAIT_S)
 
     def _start(self) -> None:
         # Not before the first use: a thread started before the server forks is not in its child.
@@ -149,7 +150,7 @@ class EventHub:
                 self._send("unsubscribe", channel)
 
     def _send(self, command: str, *channels: bytes) -> None:
-        """Send a command if connected; a later connection subscribes to all that is wanted."""
+        """Send a command if connected; a new connection subscribes to everything anyway."""
         if self._pubsub is None:
             return
         try:
@@ -193,7 +194,7 @@ class EventHub:
         try:
             events = EventLog.parse_published(data)
         except ValueError:
-            logger.warning("a message that is no event; its readers read the log")
+            logger.warning("message cannot be decoded as events; its readers read the log")
             for listener in listeners:
                 listener.drop()
             return
@@ -203,21 +204,21 @@ class EventHub:
 
 
 def _next_message(pubsub: PubSub) -> dict[str, Any] | None:
-    """Return the next message within a turn.
+    """Return the next message, None when none comes in time.
 
     Raises:
-        CoordinatorUnavailable: the connection was closed under the read, by a sender that found it
-            broken; what redis-py stumbles over then is its socket, which is None by that.
+        CoordinatorUnavailable: a sender found the connection broken and closed it during the read;
+            redis-py then fails on its socket, which is None.
     """
     try:
-        message: dict[str, Any] | None = pubsub.get_message(timeout=_TURN_S)
+        message: dict[str, Any] | None = pubsub.get_message(timeout=_WAIT_S)
     except (AttributeError, TypeError, ValueError) as error:
         raise CoordinatorUnavailable from error
     return message
 
 
 def listen_for_cancels(redis: Redis) -> Iterator[str]:
-    """Yield the ids of jobs as their cancel is asked for, for ever.
+    """Yield the id of each job when its cancel is asked for; never ends.
 
     Raises:
         CoordinatorUnavailable: the connection broke; call again.

@@ -1,4 +1,4 @@
-"""A job's log of events, read back: the truth behind every stream and poll."""
+"""Reads a job's log of events, the source of every stream and poll."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EventLog:
         self._redis = redis
 
     def read(self, job_id: str, *, after: int, limit: int | None = None) -> list[Event]:
-        """Return the events numbered above `after`, oldest first; none when the log is gone.
+        """Return at most `limit` events numbered above `after`, oldest first; none without a log.
 
         Raises:
             CoordinatorUnavailable: Redis did not answer.
@@ -44,7 +44,7 @@ class EventLog:
 
     @staticmethod
     def parse_published(message: bytes) -> list[Event]:
-        """Read a message: a line an event, `<sequence> <type> <body>`."""
+        """Read a message: each line is an event, `<sequence> <type> <body>`."""
         return [_parse_line(line) for line in message.split(b"\n")]
 
 

@@ -1,1 +1,1 @@
-"""A job from its acceptance to its end, in Redis."""
+"""Jobs in Redis, from acceptance to their end."""

@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
+from core import events
 from core.events import NewEvent
 from core.ids import shard_of
-from core.jobs import TERMINAL_EVENT, JobSpec, JobStatus
+from core.jobs import TERMINAL_EVENT, JobSpec, JobStatus, Question
 from core.outcome import Outcome, Spent
 from core.team import parse_slot
 from storage import keys
 from storage.failures import coordinator_errors
-from storage.jobs.script_values import now_iso, terminal_data, to_pairs
+from storage.jobs.fields import to_question, to_spec, without_totals
+from storage.jobs.script_values import (
+    encode,
+    now_iso,
+    to_data,
+    to_open_data,
+    to_pairs,
+    to_used,
+)
 from storage.scripts import Script
 
 if TYPE_CHECKING:
@@ -25,16 +34,12 @@ if TYPE_CHECKING:
 
 #: A job that lost its worker this often fails as `worker_lost`.
 MAX_ATTEMPTS: Final = 3
-_TURNS_KEPT: Final = 20
+_EXCHANGES_KEPT: Final = 20
 _CONVERSATION_TTL_S: Final = 7 * 24 * 3600
-
-_spec_decoder = msgspec.json.Decoder(JobSpec)
-_spent_decoder = msgspec.json.Decoder(Spent)
-_encode = msgspec.json.Encoder().encode
 
 
 class Hold(StrEnum):
-    """What a write under a fence tells its worker."""
+    """Whether a write under a fence counted."""
 
     HELD = "held"
     #: Held, and the user wants the job to end.
@@ -48,15 +53,16 @@ class Claim(Struct, frozen=True, kw_only=True):
 
     Attributes:
         slot: the name of a `core.team.Slot`; empty for the whole job.
-        spent: by attempts that were deferred.
+        was_parked: it waited for another job that asked the same, until now.
     """
 
     spec: JobSpec
+    question: Question
     fence: str
     attempt: int
     accepted_ms: int
     slot: str = ""
-    spent: Spent = Spent()
+    was_parked: bool = False
 
     @property
     def job_id(self) -> str:
@@ -83,25 +89,15 @@ class Batch(Struct, frozen=True):
 NO_EVENTS: Final = Batch()
 
 
-class Ending(Struct, frozen=True):
-    """How an attempt ends its job; see `Attempts.finish`."""
-
-    claim: Claim
-    status: JobStatus
-    outcome: Outcome
-    unsure: Batch = NO_EVENTS
-    last_events: Sequence[NewEvent] = ()
-
-
-class Turn(Struct, frozen=True):
-    """One finished exchange of a conversation."""
+class Exchange(Struct, frozen=True):
+    """One question of a conversation and its answer."""
 
     message: str
     answer: str
 
 
 class Attempts:
-    """The workers' face of the job scripts; raises CoordinatorUnavailable when Redis is away."""
+    """The job scripts that workers use; raises CoordinatorUnavailable when Redis is away."""
 
     def __init__(self, redis: Redis, *, lease_s: int) -> None:
         self._redis = redis
@@ -115,18 +111,26 @@ class Attempts:
     def claim(self, job_id: str) -> Claim | None:
         """Start a new attempt, or return None when there is nothing to do (see `claim.lua`)."""
         fence = secrets.token_hex(8)
-        found = self._claim.run(
-            keys.of_script(job_id), [job_id, fence, self._lease_ms, now_iso(), MAX_ATTEMPTS]
-        )
+        arguments = [
+            job_id,
+            fence,
+            self._lease_ms,
+            now_iso(),
+            MAX_ATTEMPTS,
+            to_data(events.job_started(0)),
+            to_data(events.job_retrying("worker_lost", 0)),
+        ]
+        found = self._claim.run(keys.of_script(job_id), arguments)
         if found is None:
             return None
-        spec, attempt, accepted_ms, used = found
+        spec, question, attempt, accepted_ms, was_parked = found
         return Claim(
-            spec=_spec_decoder.decode(spec),
+            spec=to_spec(spec),
+            question=to_question(question, spec),
             fence=fence,
             attempt=attempt,
             accepted_ms=accepted_ms,
-            spent=to_spent(used),
+            was_parked=bool(was_parked),
         )
 
     def renew(self, claims: Sequence[Claim]) -> list[Hold]:
@@ -177,18 +181,35 @@ class Attempts:
     ) -> bool:
         """End the job: last events, outcome, settlement, terminal event, record. All or nothing.
 
+        The job is charged what its account holds (deferred attempts, agents' replies) and what the
+        outcome says.
+
         Args:
+            outcome: its `usage` and `cost_micros` are those of the caller's own calls alone; its
+                savings are those of all replies that it reports.
             unsure: a batch that was sent without an answer; appended first if it did not arrive.
 
         Returns:
             False when another attempt has the job by now; then nothing was written.
         """
-        call = _finish_call(Ending(claim, status, outcome, unsure, last_events))
-        return bool(self._finish.run(*call))
-
-    def finish_many(self, endings: Sequence[Ending]) -> list[bool]:
-        """End several jobs as `finish` does, in one round trip; each is all or nothing."""
-        return [bool(done) for done in self._finish.run_many(list(map(_finish_call, endings)))]
+        arguments: list[Any] = [
+            claim.job_id,
+            claim.slot,
+            claim.fence,
+            now_iso(),
+            status.value,
+            encode(without_totals(outcome)),
+            *to_used(outcome.usage, outcome.cost_micros),
+            TERMINAL_EVENT[status],
+            to_open_data(events.job_ended(TERMINAL_EVENT[status], status.value, outcome)),
+            _exchange_of(claim, status, outcome),
+            _EXCHANGES_KEPT,
+            _CONVERSATION_TTL_S,
+            unsure.number,
+            len(unsure.events),
+            *to_pairs([*unsure.events, *last_events]),
+        ]
+        return bool(self._finish.run(_finish_keys(claim.spec), arguments))
 
     def defer(
         self,
@@ -196,66 +217,49 @@ class Attempts:
         wait_s: float,
         *,
         reason: str,
-        spent: Spent,
+        used: Spent,
         unsure: Batch = NO_EVENTS,
         last_events: Sequence[NewEvent] = (),
     ) -> bool:
-        """Give the job back to the queue for `wait_s`; the attempt does not count.
+        """Give the job, or the slot, back to the queue for `wait_s`; the attempt does not count.
 
         Args:
-            spent: by all attempts so far, which the next claim will say.
+            used: by this attempt alone; the job pays for it when it ends.
 
         Returns:
             False when another attempt has the job by now; then nothing was written.
         """
-        data = {"attempt": claim.attempt, "reason": reason, "retry_after_s": wait_s} | about(claim)
+        slot = parse_slot(claim.slot) if claim.slot else None
+        retrying = events.job_retrying(
+            reason,
+            claim.attempt,
+            agent=slot.speaker if slot else None,
+            round_number=slot.round if slot else None,
+            retry_after_s=wait_s,
+        )
         arguments = [
             claim.job_id,
             claim.slot,
             claim.fence,
             now_iso(),
             int(wait_s * 1000),
-            _encode(data),
+            to_data(retrying),
+            *to_used(used.usage, used.cost_micros),
             unsure.number,
             len(unsure.events),
-            _encode(spent),
             *to_pairs([*unsure.events, *last_events]),
         ]
         return bool(self._defer.run(keys.of_script(claim.job_id), arguments))
 
-    def conversation(self, spec: JobSpec) -> list[Turn]:
-        """Return the latest finished turns of the job's conversation, oldest first."""
+    def conversation(self, spec: JobSpec) -> list[Exchange]:
+        """Return the latest exchanges of the job's conversation, oldest first."""
         if spec.conversation_id is None:
             return []
         with coordinator_errors():
             rows: Any = self._redis.lrange(
                 keys.conversation(spec.user_id, spec.conversation_id), 0, -1
             )
-        return [msgspec.json.decode(row, type=Turn) for row in rows]
-
-
-def _finish_call(ending: Ending) -> tuple[list[str], list[Any]]:
-    """Return keys and arguments of the script that ends a job."""
-    claim, status, outcome = ending.claim, ending.status, ending.outcome
-    spec, unsure = claim.spec, ending.unsure
-    arguments: list[Any] = [
-        spec.id,
-        claim.slot,
-        claim.fence,
-        now_iso(),
-        status.value,
-        _encode(outcome),
-        outcome.cost_micros,
-        TERMINAL_EVENT[status],
-        _encode(terminal_data(status, outcome)),
-        _turn_of(spec, status, outcome),
-        _TURNS_KEPT,
-        _CONVERSATION_TTL_S,
-        unsure.number,
-        len(unsure.events),
-        *to_pairs([*unsure.events, *ending.last_events]),
-    ]
-    return _finish_keys(spec), arguments
+        return [msgspec.json.decode(row, type=Exchange) for row in rows]
 
 
 def _finish_keys(spec: JobSpec) -> list[str]:
@@ -272,20 +276,10 @@ def _finish_keys(spec: JobSpec) -> list[str]:
     ]
 
 
-def about(claim: Claim) -> dict[str, Any]:
-    """Return what an event has to say of whose work it is about: nothing for a whole job."""
-    if not claim.slot:
-        return {}
-    slot = parse_slot(claim.slot)
-    return {"agent": slot.speaker, "round": slot.round}
-
-
-def to_spent(used: bytes) -> Spent:
-    return _spent_decoder.decode(used) if used else Spent()
-
-
-def _turn_of(spec: JobSpec, status: JobStatus, outcome: Outcome) -> bytes:
+def _exchange_of(claim: Claim, status: JobStatus, outcome: Outcome) -> bytes:
     """Return what the conversation remembers of the job; nothing of one that did not complete."""
-    if spec.conversation_id is None or status is not JobStatus.COMPLETED or not outcome.answer:
+    if claim.spec.conversation_id is None or status is not JobStatus.COMPLETED:
         return b""
-    return _encode(Turn(spec.message, outcome.answer.text))
+    if outcome.answer is None:
+        return b""
+    return encode(Exchange(claim.question.message, outcome.answer.text))

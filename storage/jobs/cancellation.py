@@ -8,12 +8,13 @@ from core.errors import JobAlreadyFinished, JobNotFound
 from core.jobs import TERMINAL, Job, JobStatus
 from core.outcome import CANCELLED, Outcome
 from core.team import early_outcome
+from storage.jobs.attempts import Attempts
+from storage.jobs.store import JobStore
+from storage.jobs.sweep import Sweep
+from storage.jobs.teams import Teams
 
 if TYPE_CHECKING:
-    from storage.jobs.attempts import Attempts
-    from storage.jobs.store import JobStore
-    from storage.jobs.sweep import Sweep
-    from storage.jobs.teams import Teams
+    from redis import Redis
 
 
 class Cancellation:
@@ -47,11 +48,25 @@ class Cancellation:
 
     def end_idle_team(self, job: Job) -> None:
         """End a cancelled job whose agents wait or are through, unless somebody works on it."""
-        team = self._teams.look(job.id)
+        team = self._teams.read(job.id)
         if team is not None and not team.is_ending:
             self._end(job, early_outcome(team.plan, team.replies, CANCELLED))
 
     def _end(self, job: Job, outcome: Outcome) -> None:
-        claim = self._sweep.seize(job)
+        claim = self._sweep.take_over(job)
         if claim is not None:
-            self._attempts.finish(claim, JobStatus.CANCELLED, outcome.with_spent(claim.spent))
+            self._attempts.finish(claim, JobStatus.CANCELLED, outcome)
+
+
+def cancellation_of(redis: Redis, *, lease_s: int) -> Cancellation:
+    """Return the cancellation of the jobs in this Redis, for a process that only cancels.
+
+    Args:
+        lease_s: how long a job that is taken over to be ended is left alone.
+    """
+    return Cancellation(
+        JobStore(redis),
+        Sweep(redis, lease_s=lease_s),
+        Attempts(redis, lease_s=lease_s),
+        Teams(redis, lease_s=lease_s),
+    )

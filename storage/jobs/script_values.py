@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from core.chat import Usage
 from core.events import NewEvent
-from core.jobs import JobStatus
-from core.money import to_usd
-from core.outcome import Outcome, public_usage
-from core.timing import iso_time
+from core.timing import iso_time, now_ms
 
-_encode = msgspec.json.Encoder().encode
-
-
-def to_pairs(new_events: Iterable[NewEvent]) -> list[str | bytes]:
-    """Return type and data of each event, as the scripts take them."""
-    return [part for event in new_events for part in (event.type, _encode(event.data))]
-
-
-def terminal_data(status: JobStatus, outcome: Outcome) -> dict[str, Any]:
-    """Return what a job's last event says."""
-    return {
-        "status": status.value,
-        "finish_reason": outcome.answer.finish_reason if outcome.answer else None,
-        "usage": public_usage(outcome.usage),
-        "cost_usd": to_usd(outcome.cost_micros),
-        "degraded": outcome.degraded,
-        "timing_ms": outcome.timing_ms,
-        "error": outcome.error,
-    }
+encode = msgspec.json.Encoder().encode
 
 
 def now_iso() -> str | None:
     """Return the time as events carry it."""
-    return iso_time(int(time.time() * 1000))
+    return iso_time(now_ms())
+
+
+def to_data(event: NewEvent) -> bytes:
+    """Return an event's data as JSON."""
+    return encode(event.data)
+
+
+def to_open_data(event: NewEvent) -> bytes:
+    """Return an event's data as JSON without its closing brace, for a script that adds to it."""
+    return encode(event.data)[:-1]
+
+
+def to_pairs(new_events: Iterable[NewEvent]) -> list[str | bytes]:
+    """Return type and data of each event, one after the other."""
+    return [part for event in new_events for part in (event.type, to_data(event))]
+
+
+def to_used(usage: Usage, cost_micros: int) -> list[Any]:
+    """Return input, cached input and output tokens, and the cost."""
+    return [usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, cost_micros]

@@ -1,4 +1,4 @@
-"""What the sweeper does to jobs that nobody works on: look, take over, put back."""
+"""What the sweeper does with jobs that nobody works on: look, take over, put back."""
 
 from __future__ import annotations
 
@@ -13,26 +13,13 @@ from core.jobs import Job
 from core.team import Slot, parse_slot
 from storage import keys
 from storage.failures import coordinator_errors
-from storage.jobs.attempts import Claim, to_spent
-from storage.jobs.store import REDISPATCH_MS, to_job
+from storage.jobs import fields
+from storage.jobs.attempts import Claim
+from storage.jobs.store import REDISPATCH_MS
 from storage.scripts import Script
 
 if TYPE_CHECKING:
     from redis import Redis
-
-_JOB_FIELDS = (
-    "spec",
-    "status",
-    "attempt",
-    "seq",
-    "started",
-    "finished",
-    "outcome",
-    "cancel",
-    "slots",
-)
-#: What is known of whoever works: on the whole job, or on the slot that they stand for.
-_WORK_FIELDS = ("lease", "attempt", "state", "deadline")
 
 
 class DueJob(Struct, frozen=True, kw_only=True):
@@ -64,12 +51,12 @@ class DueJob(Struct, frozen=True, kw_only=True):
 
 
 class Sweep:
-    """The sweeper's face of the job scripts; every step may be repeated by anyone at any time."""
+    """The job scripts that the sweeper uses; every step may be repeated by anyone at any time."""
 
     def __init__(self, redis: Redis, *, lease_s: int) -> None:
         self._redis = redis
         self._lease_ms = lease_s * 1000
-        self._seize = Script(redis, "seize")
+        self._take_over = Script(redis, "take_over")
         self._release = Script(redis, "release")
 
     def try_lock(self, hold_s: float) -> bool:
@@ -91,31 +78,31 @@ class Sweep:
         with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
             for entry in entries:
                 job_id, _, slot = entry.partition("/")
-                prefix = f"{slot}:" if slot else ""
-                names = [prefix + name for name in _WORK_FIELDS]
-                pipe.hmget(keys.job(job_id), [*_JOB_FIELDS, *names])
+                names = [fields.of_slot(slot, name) for name in fields.WORK]
+                pipe.hmget(keys.job(job_id), [*fields.SWEPT, *names])
             rows = pipe.execute()
         return [_to_due(entry, row) for entry, row in zip(entries, rows, strict=True)]
 
-    def seize(self, job: Job) -> Claim | None:
-        """Take over a job that no live worker holds, so as to end it; None if one holds it."""
+    def take_over(self, job: Job) -> Claim | None:
+        """Take a job that no live worker holds, so as to end it; None if one holds it."""
         fence = secrets.token_hex(8)
-        used = self._seize.run(keys.of_script(job.id), [job.id, fence, self._lease_ms])
-        if used is None:
+        found = self._take_over.run(keys.of_script(job.id), [job.id, fence, self._lease_ms])
+        if found is None:
             return None
+        spec, question = found
         return Claim(
             spec=job.spec,
+            question=fields.to_question(question, spec),
             fence=fence,
             attempt=job.attempt,
             accepted_ms=job.spec.created_ms,
-            spent=to_spent(used),
         )
 
     def release(self, job_id: str, slot: Slot | None = None) -> bool:
         """Put the job, or the slot, back in the queue and look again in 10 s.
 
         Returns:
-            True when it wants publishing.
+            True when it has to be published.
         """
         arguments = [job_id, slot.name if slot else "", REDISPATCH_MS]
         return bool(self._release.run(keys.of_script(job_id), arguments))
@@ -128,16 +115,17 @@ class Sweep:
 
 def _to_due(entry: str, row: Sequence[bytes | None]) -> DueJob:
     job_id, _, slot = entry.partition("/")
-    fields: dict[str, Any] = dict(zip(_JOB_FIELDS, row[: len(_JOB_FIELDS)], strict=True))
-    work: dict[str, Any] = dict(zip(_WORK_FIELDS, row[len(_JOB_FIELDS) :], strict=True))
+    count = len(fields.SWEPT)
+    swept = dict(zip(fields.SWEPT, row[:count], strict=True))
+    work: dict[str, Any] = dict(zip(fields.WORK, row[count:], strict=True))
     return DueJob(
         job_id=job_id,
-        job=to_job(fields),
+        job=fields.to_job(swept),
         slot=parse_slot(slot) if slot else None,
         lease_until_ms=int(work["lease"] or 0),
         attempt=int(work["attempt"] or 0),
         is_done=bool(slot) and work["state"] == b"done",
-        has_team=fields["slots"] is not None,
+        has_team=swept["slots"] is not None,
         slot_deadline_ms=int(work["deadline"] or 0),
-        cancel_requested=fields["cancel"] is not None,
+        cancel_requested=swept["cancel"] is not None,
     )

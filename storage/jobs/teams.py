@@ -13,36 +13,35 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
+from core import events
 from core.errors import SlotUnavailable
 from core.events import NewEvent
-from core.jobs import JobSpec
 from core.team import MemberReply, Slot, TeamPlan, end_of, parse_slot
 from storage import keys
 from storage.failures import coordinator_errors
-from storage.jobs.attempts import MAX_ATTEMPTS, NO_EVENTS, Batch, Claim, Hold, to_spent
-from storage.jobs.script_values import now_iso, to_pairs
+from storage.jobs import fields
+from storage.jobs.attempts import MAX_ATTEMPTS, NO_EVENTS, Batch, Claim, Hold
+from storage.jobs.script_values import encode, now_iso, to_data, to_pairs, to_used
 from storage.jobs.store import REDISPATCH_MS
 from storage.scripts import Script
 
 if TYPE_CHECKING:
     from redis import Redis
 
-#: How long after its deadline the sweeper looks at a job whose agents all went quiet.
+#: How long after its deadline the sweeper looks at a job whose agents all fell silent.
 _GRACE_MS: Final = 1_000
 
-_encode = msgspec.json.Encoder().encode
-_spec_decoder = msgspec.json.Decoder(JobSpec)
 _plan_decoder = msgspec.json.Decoder(TeamPlan)
 _reply_decoder = msgspec.json.Decoder(MemberReply)
 
 
-class Seat(Struct, frozen=True, kw_only=True):
-    """A worker's hold on one slot; times are Unix milliseconds.
+class SlotClaim(Struct, frozen=True, kw_only=True):
+    """One attempt at a slot, and what its worker has to know; times are Unix milliseconds.
 
     Attributes:
         deadline_ms: when the agent is cut; 0 for a round's end.
         queued_ms: since when the slot waited.
-        started_ms: when the job was first worked on.
+        started_ms: when the job was first claimed.
     """
 
     claim: Claim
@@ -58,7 +57,7 @@ class TeamState(Struct, frozen=True, kw_only=True):
 
     Attributes:
         replies: every one the job has, by round and in the team's order.
-        is_ending: a round's end was begun, so that part of an answer may have been told.
+        is_ending: a round's end was begun, so readers may have part of an answer.
     """
 
     plan: TeamPlan
@@ -71,28 +70,28 @@ class RoundState(Struct, frozen=True):
 
     Attributes:
         left: agents that are still to report.
-        is_loose: a slot was sent outside its chord, which will not count it.
+        outside_chord: a slot was published by itself, so the chord will not count it.
         is_cancelled: the job is to end.
         running: slots that live workers hold.
     """
 
     left: int
-    is_loose: bool
+    outside_chord: bool
     is_cancelled: bool
     running: int
 
 
 class Teams:
-    """The workers' face of the team scripts; raises CoordinatorUnavailable when Redis is away."""
+    """The team scripts that workers use; raises CoordinatorUnavailable when Redis is away."""
 
     def __init__(self, redis: Redis, *, lease_s: int) -> None:
         self._redis = redis
         self._lease_ms = lease_s * 1000
-        self._enlist = Script(redis, "enlist")
-        self._join = Script(redis, "join")
+        self._start_round = Script(redis, "start_round")
+        self._claim_slot = Script(redis, "claim_slot")
         self._report = Script(redis, "report")
 
-    def enlist(
+    def start_round(
         self,
         holder: Claim,
         plan: TeamPlan,
@@ -118,29 +117,31 @@ class Teams:
             holder.slot,
             holder.fence,
             now_iso(),
-            _encode(plan),
+            encode(plan),
             end_of(slots[0].round).name,
             deadline_ms,
             REDISPATCH_MS,
             spec.deadline_ms + _GRACE_MS,
-            len(slots),
-            *(slot.name for slot in slots),
             unsure.number,
             len(unsure.events),
+            len(slots),
+            *(slot.name for slot in slots),
             *to_pairs([*unsure.events, *last_events]),
         ]
-        return Hold(self._enlist.run(keys.of_script(spec.id), arguments).decode())
+        return Hold(self._start_round.run(keys.of_script(spec.id), arguments).decode())
 
-    def join(self, job_id: str, slot: Slot) -> Seat | None:
+    def claim_slot(self, job_id: str, slot: Slot) -> SlotClaim | None:
         """Start an attempt at a slot; None when it is done, or the job has ended or is to end.
 
         Raises:
             SlotUnavailable: a live worker has it, or its turn has not come.
         """
-        retrying = {"reason": "worker_lost", "round": slot.round, "agent": slot.speaker}
-        return self._try(job_id, slot, MAX_ATTEMPTS, _encode(retrying)[:-1])
+        retrying = events.job_retrying(
+            "worker_lost", 0, agent=slot.speaker, round_number=slot.round
+        )
+        return self._try(job_id, slot, MAX_ATTEMPTS, to_data(retrying))
 
-    def close(self, job_id: str, slot: Slot) -> Seat | None:
+    def take_slot(self, job_id: str, slot: Slot) -> SlotClaim | None:
         """Take a slot that nobody will work on any more, so as to report for it.
 
         Returns:
@@ -153,20 +154,25 @@ class Teams:
 
     def report(
         self,
-        seat: Seat,
+        slot_claim: SlotClaim,
         reply: MemberReply,
         *,
         unsure: Batch = NO_EVENTS,
         last_events: Sequence[NewEvent] = (),
     ) -> RoundState | None:
-        """Keep an agent's reply; None when another attempt has the slot, then nothing is kept."""
-        claim = seat.claim
+        """Keep an agent's reply, whose own usage the job pays for when it ends.
+
+        Returns:
+            None when another attempt has the slot; then nothing is kept.
+        """
+        claim, report = slot_claim.claim, reply.report
         arguments: list[Any] = [
             claim.job_id,
             claim.slot,
             claim.fence,
             now_iso(),
-            _encode(reply),
+            encode(reply),
+            *to_used(report.usage, report.cost_micros),
             REDISPATCH_MS,
             unsure.number,
             len(unsure.events),
@@ -175,51 +181,56 @@ class Teams:
         found = self._report.run(keys.of_script(claim.job_id), arguments)
         if found is None:
             return None
-        left, loose, cancelled, running = found
-        return RoundState(left, bool(loose), bool(cancelled), running)
+        left, outside_chord, cancelled, running = found
+        return RoundState(left, bool(outside_chord), bool(cancelled), running)
 
     def replies(self, job_id: str) -> list[MemberReply]:
         """Return every reply the job has, by round and in the team's order."""
-        state = self.look(job_id)
+        state = self.read(job_id)
         return state.replies if state else []
 
-    def look(self, job_id: str) -> TeamState | None:
+    def read(self, job_id: str) -> TeamState | None:
         """Return how far the job's team is; None when the job has none (yet)."""
         with coordinator_errors():
-            top: Any = self._redis.hmget(keys.job(job_id), ("team", "slots"))
+            top: Any = self._redis.hmget(keys.job(job_id), fields.TEAM)
             plan, names = top
             if plan is None:
                 return None
             slots = [parse_slot(name) for name in names.decode().split()]
-            fields = [f"{s.name}:{'attempt' if s.is_end else 'reply'}" for s in slots]
-            found: Any = self._redis.hmget(keys.job(job_id), fields)
-        told = list(zip(slots, found, strict=True))
+            wanted = [
+                fields.of_slot(slot.name, fields.END_ATTEMPTS if slot.is_end else fields.REPLY)
+                for slot in slots
+            ]
+            values: Any = self._redis.hmget(keys.job(job_id), wanted)
+        found = list(zip(slots, values, strict=True))
         return TeamState(
             plan=_plan_decoder.decode(plan),
-            replies=[_reply_decoder.decode(row) for slot, row in told if row and not slot.is_end],
-            is_ending=any(int(row or 0) for slot, row in told if slot.is_end),
+            replies=[_reply_decoder.decode(row) for slot, row in found if row and not slot.is_end],
+            is_ending=any(int(row or 0) for slot, row in found if slot.is_end),
         )
 
-    def _try(self, job_id: str, slot: Slot, most_attempts: int, retrying: bytes) -> Seat | None:
+    def _try(
+        self, job_id: str, slot: Slot, most_attempts: int, retrying: bytes
+    ) -> SlotClaim | None:
         fence = secrets.token_hex(8)
-        verdict, *found = self._join.run(
+        answer, *found = self._claim_slot.run(
             keys.of_script(job_id),
             [job_id, slot.name, fence, self._lease_ms, now_iso(), most_attempts, retrying],
         )
-        if verdict == b"held":
+        if answer == b"held":
             raise SlotUnavailable
-        if verdict != b"joined":
+        if answer != b"claimed":
             return None
-        spec, plan, attempt, queued_ms, deadline_ms, accepted_ms, started_ms, used = found
+        spec, question, plan, attempt, queued_ms, deadline_ms, accepted_ms, started_ms = found
         claim = Claim(
-            spec=_spec_decoder.decode(spec),
+            spec=fields.to_spec(spec),
+            question=fields.to_question(question, spec),
             fence=fence,
             attempt=attempt,
             accepted_ms=accepted_ms,
             slot=slot.name,
-            spent=to_spent(used),
         )
-        return Seat(
+        return SlotClaim(
             claim=claim,
             slot=slot,
             plan=_plan_decoder.decode(plan),

@@ -1,1 +1,1 @@
-"""What bounds calls to a provider."""
+"""What bounds the calls to a provider."""

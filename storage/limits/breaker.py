@@ -22,14 +22,14 @@ _FEWEST_CALLS: Final = 20
 _OPENING_SHARE: Final = 0.5
 _OPEN_MS: Final = 15_000
 _PROBE_MS: Final = 10_000
-#: How long a process trusts what it knows and gathers successes, in seconds.
+#: How long a process uses the state it knows and collects successes before it reports, in seconds.
 _REPORT_EVERY_S: Final = 1.0
 
 
 class SharedBreaker:
-    """Opens at 20 calls in 30 s of which half failed; after 15 s one call tries whether it is over.
+    """Opens when half of at least 20 calls in 30 s failed; after 15 s one call probes the model.
 
-    Without Redis every model is allowed: a breaker spares effort, it does not guard anything.
+    Without Redis every model is allowed: the breaker saves useless calls, nothing depends on it.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -39,7 +39,7 @@ class SharedBreaker:
         self._known: dict[str, tuple[str, float]] = {}
 
     def allows(self, model_id: str) -> bool:
-        """Say whether the model may be called now; a probe is allowed to one caller."""
+        """Say whether the model may be called now; only one caller may probe."""
         state, until = self._known.get(model_id, ("closed", 0.0))
         if state != "closed" or time.monotonic() >= until:
             state = self._report(model_id, failures=0)

@@ -1,14 +1,14 @@
-"""Who answers a question for all that ask it at the same time, and who waits for that.
+"""Single flight: of many jobs that ask the same at once one calls a model, the others wait.
 
-A job that lines up hands its claim to the leader's process, which keeps its lease and ends it. When
-that process dies, all its leases run out, and the first of the jobs that is claimed again leads.
+The first to enter leads. The others are parked: back in the queue without a worker, until the
+leader's end releases them. A leader that dies is replaced when its key runs out: a parked job comes
+back by itself after a lease, and the first to enter then leads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
@@ -20,85 +20,103 @@ from storage.scripts import Script
 if TYPE_CHECKING:
     from redis import Redis
 
-#: How long those who come after the end are given the answer, in milliseconds: as long as it may
-#: take from their look into the cache to here.
-_ANSWERED_MS: Final = 2_000
-#: The same where a crowd asked, which may still stand in the queue.
-_ANSWERED_CROWD_MS: Final = 30_000
-_TAKEN_AT_ONCE: Final = 500
+#: How long jobs that enter after the leader's end get its note, in milliseconds; many may still
+#: wait in the queue when it ends.
+_NOTE_MS: Final = 30_000
 
-_encode = msgspec.json.Encoder().encode
-_claim_decoder = msgspec.json.Decoder(Claim)
+
+class Kept(Struct, frozen=True, tag="kept"):
+    """There is an answer for all; `data` is as the cache encodes it."""
+
+    data: bytes
+
+
+class Failed(Struct, frozen=True, tag="failed"):
+    """There is none, for a reason that all share."""
+
+    code: str
+    message: str
+
+
+class Alone(Struct, frozen=True, tag="alone"):
+    """The answer is nobody else's: each job has to answer for itself and is not parked again."""
+
+
+Note = Kept | Failed | Alone
+
+_encode = msgspec.msgpack.Encoder().encode
+_note_decoder = msgspec.msgpack.Decoder(Note)
 
 
 class Role(StrEnum):
-    """What a job is to the question it asks."""
+    """What a job has to do about the question it asks."""
 
+    #: Answer it, then call `end`.
     LEAD = "lead"
-    #: Its claim is another process's now.
-    FOLLOW = "follow"
-    #: Somebody has just answered it.
-    ANSWERED = "answered"
+    #: Nothing: its claim is given back, and it is claimed again when the leader has ended.
+    PARKED = "parked"
+    #: Go by the note.
+    NOTE = "note"
+    #: Nothing: another attempt has the job.
+    LOST = "lost"
 
 
 class Entered(Struct, frozen=True):
-    """The role of a job, and the answer that it was ANSWERED with, as its leader encoded it."""
+    """The role of a job; with NOTE, what its leader has left."""
 
     role: Role
-    answer: bytes = b""
+    note: Note | None = None
 
 
-class Flight(Struct, frozen=True):
-    """One question on its way to an answer, named by its fingerprint; the token is its leader's."""
+class SingleFlight:
+    """Leaders and parked jobs by fingerprint; raises CoordinatorUnavailable when Redis is away.
 
-    name: str
-    token: str
-
-
-class Flights:
-    """Raises CoordinatorUnavailable when Redis is away.
+    A job leads, not an attempt at it: a new attempt of the leader leads again.
 
     Args:
-        silence_s: after which a leader is taken for dead; well below a job's lease, so that jobs
-            which are claimed again do not line up behind a dead one.
+        lease_s: how long a leader may be silent, and after which a parked job comes again.
     """
 
-    def __init__(self, redis: Redis, *, silence_s: float) -> None:
-        self._silence_ms = int(silence_s * 1000)
-        self._enter = Script(redis, "flight_enter")
-        self._tick = Script(redis, "flight_tick")
-        self._close = Script(redis, "flight_close")
+    def __init__(self, redis: Redis, lease_s: int) -> None:
+        self._lease_ms = lease_s * 1000
+        self._enter = Script(redis, "single_flight_enter")
+        self._keep = Script(redis, "single_flight_keep")
+        self._end = Script(redis, "single_flight_end")
 
-    def enter(self, flight: Flight, claim: Claim, *, wants_new: bool = False) -> Entered:
-        """Lead, or hand the claim over to who does.
+    def enter(self, fingerprint: str, claim: Claim) -> Entered:
+        """Make the job lead, or park it, or return the note of a leader that has just ended.
+
+        A parked job is queued without a lease; the attempt does not count, and its next claim
+        appends no `job.started`. The sweeper sends it again after a lease.
+        """
+        job_keys = keys.of_script(claim.job_id)
+        was_parked = int(claim.was_parked)
+        arguments = [claim.job_id, claim.fence, self._lease_ms, _encode(Alone()), was_parked]
+        role, *note = self._enter.run([*job_keys, *keys.single_flight(fingerprint)], arguments)
+        return Entered(Role(role.decode()), _note_decoder.decode(note[0]) if note else None)
+
+    def renew(self, fingerprint: str, job_id: str) -> bool:
+        """Lead for another lease; False when the job does not lead (any more)."""
+        return self.keep(fingerprint, job_id, 0)
+
+    def keep(self, fingerprint: str, job_id: str, wait_s: float) -> bool:
+        """Lead through a deferral of `wait_s` and another lease; False when it does not lead."""
+        leader_key = keys.single_flight(fingerprint)[0]
+        keep_ms = int(wait_s * 1000) + self._lease_ms
+        return bool(self._keep.run([leader_key], [job_id, keep_ms]))
+
+    def end(self, fingerprint: str, job_id: str, note: Note | None) -> list[str]:
+        """Stop leading and release the parked jobs, which are due for the sweeper now.
 
         Args:
-            wants_new: an answer that was just given is of no use.
+            note: what jobs get that enter within 30 s, a `Failed` those that were parked alone;
+                with None the next to enter leads.
+
+        Returns:
+            the released jobs, to be published; none when the job does not lead.
         """
-        arguments = [flight.token, self._silence_ms, _encode(claim), "1" if wants_new else ""]
-        role, *answer = self._enter.run(keys.flight(flight.name), arguments)
-        return Entered(Role(role.decode()), *answer)
-
-    def tick(self, flights: Sequence[Flight]) -> list[list[Claim]]:
-        """Go on leading, and return the claims that were handed over to each, in one round trip."""
-        found = self._tick.run_many(
-            [
-                (keys.flight(flight.name), [flight.token, self._silence_ms, _TAKEN_AT_ONCE])
-                for flight in flights
-            ]
-        )
-        return [_to_claims(claims) for claims in found]
-
-    def close(self, flight: Flight, answer: bytes, *, is_crowd: bool) -> list[Claim]:
-        """Stop leading and return the last claims that were handed over.
-
-        Args:
-            answer: what those are given who come next; empty if that must not be.
-            is_crowd: others have followed.
-        """
-        arguments = [flight.token, answer, _ANSWERED_CROWD_MS if is_crowd else _ANSWERED_MS]
-        return _to_claims(self._close.run(keys.flight(flight.name), arguments))
-
-
-def _to_claims(encoded: Sequence[Any]) -> list[Claim]:
-    return [_claim_decoder.decode(claim) for claim in encoded]
+        parked_only = int(isinstance(note, Failed))
+        encoded = _encode(note) if note else b""
+        arguments = [job_id, encoded, _NOTE_MS, keys.DISPATCH, parked_only]
+        released = self._end.run(keys.single_flight(fingerprint), arguments)
+        return [released_id.decode() for released_id in released]

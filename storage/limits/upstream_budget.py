@@ -1,7 +1,7 @@
-"""What all workers together may ask of a model in a minute, kept in Redis.
+"""The provider's limits on requests and tokens, shared by all workers through Redis.
 
-A call books one request and the tokens that it may take, and learns when it may start: now, or
-later and then in the order in which calls were booked, large ones and small ones alike.
+A call books one request and the most tokens that it may take, and is told when it may start: now,
+or later. Calls start in the order in which they were booked, large or small.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PACED_SHARE: Final = 0.9
 _BURST_SHARE: Final = 0.1
 _MINUTE_S: Final = 60.0
 _DAY_S: Final = 86_400.0
-#: A minute, as a server with a slow clock may tell it.
+#: A minute with an allowance for the server's clock.
 _LONGEST_MINUTE_S: Final = 65.0
 
 
@@ -53,10 +53,10 @@ class _Bounds(Struct, frozen=True):
 
 
 class UpstreamBudget:
-    """The workers' face of the budget, safe to share between threads.
+    """The budget of every model; safe to share between threads.
 
     A model without a limit, from the settings or from the provider's answers, costs no call to
-    Redis. Without Redis every call goes ahead: the provider still guards itself.
+    Redis. Without Redis every call goes ahead: the provider still enforces its limits.
 
     Args:
         requests_per_minute: a limit of our own for each model; None for none.
@@ -122,7 +122,7 @@ class UpstreamBudget:
 
 
 def bound_of(limit_per_minute: int | None) -> Bound | None:
-    """Return the bucket of which no minute sees more than the limit."""
+    """Return the bucket that grants no more than the limit in any minute."""
     if limit_per_minute is None:
         return None
     depth = max(1.0, limit_per_minute * _BURST_SHARE)
@@ -130,10 +130,11 @@ def bound_of(limit_per_minute: int | None) -> Bound | None:
 
 
 def bound_told(told: Allowance | None) -> Bound | None:
-    """Return the bucket that a provider's limit means.
+    """Return the bucket for a limit that the provider's headers state.
 
-    The headers name no period, but what takes more than a minute to be full again is no limit by
-    the minute: Groq counts requests by the day. Where that does not show, little was used.
+    The headers name no period. A limit that takes more than a minute to be full again is one by the
+    day: Groq counts requests so. Where little was used, a limit by the day looks like one by the
+    minute.
     """
     if told is None:
         return None

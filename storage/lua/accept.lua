@@ -1,30 +1,33 @@
 -- Take a job in, or say why not; nothing is stored unless the answer is 'accepted'.
--- KEYS  1 job, 2 events, 3 active, 4 spend, 5 dispatch, 6 idempotency (ignored without a fingerprint)
--- ARGV  1 job id, 2 spec, 3 at (ISO), 4 reservation in micros, 5 monthly budget in micros,
---       6 concurrent jobs allowed, 7 ms until the sweeper looks, 8 fingerprint or '',
---       9 idempotency ttl s, 10 data of job.queued
+-- KEYS  1 job, 2 events, 3 active, 4 spend, 5 dispatch, 6 idempotency (any key where there is no body hash)
+-- ARGV  1 job id, 2 spec, 3 question, 4 at (ISO), 5 reservation in micros, 6 monthly budget in micros,
+--       7 unfinished jobs allowed, 8 ms until the sweeper looks, 9 hash of the request's body or '',
+--       10 idempotency ttl s, 11 data of job.queued
 -- Answer: {'accepted'} | {'repeat', job id} | {'conflict'} | {'too_many'} | {'over_budget'}
-local verdict = check_repeat(KEYS[6], ARGV[8])
-if verdict then
-  return verdict
+local job_id, spec, question, at, reserved, budget, most_jobs, look_in_ms, body_hash, ttl_s, queued = unpack(ARGV)
+local active, spend, dispatch, idempotency = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+
+local repeated = check_repeat(idempotency, body_hash)
+if repeated then
+  return repeated
 end
-if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[6]) then
+if redis.call('ZCARD', active) >= tonumber(most_jobs) then
   return {'too_many'}
 end
-local spend = redis.call('HMGET', KEYS[4], 'reserved', 'spent')
-local committed = tonumber(spend[1] or 0) + tonumber(spend[2] or 0)
-if committed + tonumber(ARGV[4]) > tonumber(ARGV[5]) then
+local month = redis.call('HMGET', spend, 'reserved', 'spent')
+local committed = tonumber(month[1] or 0) + tonumber(month[2] or 0)
+if committed + tonumber(reserved) > tonumber(budget) then
   return {'over_budget'}
 end
 
 local now = now_ms()
-redis.call('HSET', KEYS[1], 'spec', ARGV[2], 'status', 'queued', 'attempt', 0, 'seq', 0,
-  'reserved', ARGV[4], 'accepted', now)
-append_event(ARGV[1], 'job.queued', ARGV[3], ARGV[10])
-redis.call('ZADD', KEYS[3], now, ARGV[1])
-redis.call('HINCRBY', KEYS[4], 'reserved', ARGV[4])
-redis.call('EXPIRE', KEYS[4], 62 * 24 * 3600)
-redis.call('ZADD', KEYS[5], now + ARGV[7], ARGV[1])
-remember_repeat(KEYS[6], ARGV[8], ARGV[1], ARGV[9])
-tell()
+redis.call('HSET', KEYS[1], 'spec', spec, 'question', question, 'status', 'queued', 'attempt', 0, 'seq', 0,
+  'reserved', reserved, 'accepted', now)
+append_event(job_id, 'job.queued', at, queued)
+redis.call('ZADD', active, now, job_id)
+redis.call('HINCRBY', spend, 'reserved', reserved)
+redis.call('EXPIRE', spend, 62 * 24 * 3600)
+redis.call('ZADD', dispatch, now + look_in_ms, job_id)
+remember_repeat(idempotency, body_hash, job_id, ttl_s)
+publish()
 return {'accepted'}

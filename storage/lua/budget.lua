@@ -7,13 +7,12 @@ local KINDS = { 'requests', 'tokens' }
 -- A ticket outlives every deadline, and no budget is forgotten before its tickets.
 local TICKET_KEPT_MS = 300000
 
--- Read the budget as of now. ARGV[first] and on hold, for each kind, the units granted a ms (0: no bound) and the
--- depth.
-local function read_budget(first, now)
+-- Read the budget as of now. The bounds are, for each kind, the units granted a ms (0: no bound) and the depth.
+local function read_budget(bounds, now)
   local budget = { open_at = tonumber(redis.call('HGET', KEYS[1], 'open_at') or 0) }
-  for number, kind in ipairs(KINDS) do
+  for _, kind in ipairs(KINDS) do
     local state = redis.call('HMGET', KEYS[1], kind .. ':granted', kind .. ':booked', kind .. ':at')
-    local rate, depth = tonumber(ARGV[first + 2 * number - 2]), tonumber(ARGV[first + 2 * number - 1])
+    local rate, depth = tonumber(bounds[kind].rate), tonumber(bounds[kind].depth)
     local booked, at = tonumber(state[2] or 0), tonumber(state[3] or now)
     local granted = tonumber(state[1] or depth) + math.max(0, now - at) * rate
     budget[kind] = {

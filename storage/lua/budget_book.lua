@@ -3,8 +3,11 @@
 -- ARGV  1 tokens, 2 ms that the caller can wait, then for requests and for tokens: units a ms, depth
 -- Answer: the ms to wait before this is asked again; 0 when the call may start, which uses the booking up.
 --         Nothing is booked that would have to wait longer than the caller can.
-local now, longest_ms = now_ms(), tonumber(ARGV[2])
-local budget, costs = read_budget(3, now), { requests = 1, tokens = tonumber(ARGV[1]) }
+local tokens, longest_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
+local bounds = { requests = { rate = ARGV[3], depth = ARGV[4] }, tokens = { rate = ARGV[5], depth = ARGV[6] } }
+local now = now_ms()
+
+local budget, costs = read_budget(bounds, now), { requests = 1, tokens = tokens }
 local kept = redis.call('HMGET', KEYS[2], 'requests', 'tokens')
 local tickets, wait = { requests = tonumber(kept[1]), tokens = tonumber(kept[2]) }, 0
 for _, kind in ipairs(KINDS) do

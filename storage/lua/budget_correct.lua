@@ -3,18 +3,21 @@
 -- ARGV  1 tokens booked but not used, 2 ms for which nobody may start, then for requests and for tokens: units a ms,
 --       depth; then for each what the provider has left, or '' where it did not say
 -- Answer: nothing
+local unused, pause_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
+local bounds = { requests = { rate = ARGV[3], depth = ARGV[4] }, tokens = { rate = ARGV[5], depth = ARGV[6] } }
+local left = { requests = tonumber(ARGV[7]), tokens = tonumber(ARGV[8]) }
 local now = now_ms()
-local budget = read_budget(3, now)
-budget.tokens.granted = math.min(budget.tokens.granted + ARGV[1], budget.tokens.booked + budget.tokens.depth)
-for number, kind in ipairs(KINDS) do
-  local left, own = tonumber(ARGV[6 + number]), budget[kind]
-  if left then
-    own.granted = math.min(own.granted, own.booked + left)
+
+local budget = read_budget(bounds, now)
+budget.tokens.granted = math.min(budget.tokens.granted + unused, budget.tokens.booked + budget.tokens.depth)
+for _, kind in ipairs(KINDS) do
+  local own = budget[kind]
+  if left[kind] then
+    own.granted = math.min(own.granted, own.booked + left[kind])
   end
 end
-local pause = tonumber(ARGV[2])
-if pause > 0 then
-  budget.open_at = math.max(budget.open_at, now + pause)
+if pause_ms > 0 then
+  budget.open_at = math.max(budget.open_at, now + pause_ms)
   for _, kind in ipairs(KINDS) do
     -- Nothing is granted while it is closed, so that those who wait do not start all at once when it opens.
     budget[kind].at = math.max(budget[kind].at, budget.open_at)

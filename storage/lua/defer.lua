@@ -1,23 +1,21 @@
--- Give a job, or one slot of it, back for a while; the attempt does not count.
+-- Give a job, or one slot of it, back for a while; the attempt does not count. What it used goes to the job's account.
 -- KEYS  1 job, 2 events, 3 dispatch
--- ARGV  1 job id, 2 slot, 3 fence, 4 at (ISO), 5 ms to wait, 6 data of job.retrying, 7 number and 8 size
---       of the batch that may be here already, 9 what the job or slot has used so far (JSON), then type and data
---       of each event still to append
+-- ARGV  1 job id, 2 slot, 3 fence, 4 at (ISO), 5 ms to wait, 6 data of job.retrying, then what this attempt used:
+--       7 input, 8 cached input and 9 output tokens, 10 micros, 11 number and 12 size of the batch that may be here
+--       already, then type and data of each event still to append
 -- Answer: 1, or 0 when the fence is not the current one (nothing is changed)
-local slot = ARGV[2]
-if not holds(slot, ARGV[3]) then
+local job_id, slot, fence, at, wait_ms, retrying, input, cached, output, micros, batch, batch_size = unpack(ARGV, 1, 12)
+local first_event, dispatch = 13, KEYS[3]
+
+if not holds(slot, fence) then
   return 0
 end
-append_after_unsure(ARGV[1], slot, ARGV[4], tonumber(ARGV[7]), tonumber(ARGV[8]), 10)
-append_event(ARGV[1], 'job.retrying', ARGV[4], ARGV[6])
-if slot == '' then
-  redis.call('HSET', KEYS[1], 'status', 'queued')
-else
-  redis.call('HSET', KEYS[1], field(slot, 'state'), 'queued', 'loose', 1)
+append_after_unsure(job_id, slot, at, batch, batch_size, first_event)
+append_event(job_id, 'job.retrying', at, retrying)
+add_used(input, cached, output, micros)
+give_back(job_id, slot, dispatch, wait_ms)
+if slot ~= '' then
+  redis.call('HSET', KEYS[1], 'outside_chord', 1)
 end
-redis.call('HSET', KEYS[1], field(slot, 'used'), ARGV[9])
-redis.call('HINCRBY', KEYS[1], field(slot, 'attempt'), -1)
-redis.call('HDEL', KEYS[1], field(slot, 'fence'), field(slot, 'lease'))
-redis.call('ZADD', KEYS[3], now_ms() + ARGV[5], entry(ARGV[1], slot))
-tell()
+publish()
 return 1

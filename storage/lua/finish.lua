@@ -1,28 +1,40 @@
--- End a job: last events, outcome, settlement, terminal event, entry for the record. Exactly once.
--- KEYS  1 job, 2 events, 3 active, 4 spend, 5 dispatch, 6 records, 7 conversation
--- ARGV  1 job id, 2 slot, 3 fence, 4 at (ISO), 5 status, 6 outcome, 7 cost in micros, 8 terminal type,
---       9 terminal data, 10 conversation turn or '', 11 turns kept, 12 conversation ttl s,
---       13 number and 14 size of the batch that may be here already (0, 0: there is none),
---       then type and data of each event still to append, that batch first
+-- End a job, exactly once: last events, outcome, totals, settlement, terminal event, entry for the record. The totals
+-- are the job's account and what the caller's own calls used; nobody else adds them up.
+-- KEYS  1 job, 2 events, 3 active, 4 spend, 5 dispatch, 6 records, 7 conversation (any key where there is no exchange)
+-- ARGV  1 job id, 2 slot, 3 fence, 4 at (ISO), 5 status, 6 outcome, then what the caller's own calls used: 7 input,
+--       8 cached input and 9 output tokens, 10 micros, 11 terminal type, 12 terminal data without
+--       its closing brace, 13 exchange of the conversation or '', 14 exchanges kept, 15 conversation ttl s, 16 number and 17 size of the batch that may be here already,
+--       then type and data of each event still to append
 -- Answer: 1, or 0 when the fence is not the current one (nothing is changed)
-if not holds(ARGV[2], ARGV[3]) then
+local job_id, slot, fence, at, status, outcome, input, cached, output, micros = unpack(ARGV, 1, 10)
+local terminal_type, terminal_data, exchange, exchanges_kept, conversation_ttl_s, batch, batch_size = unpack(ARGV, 11, 17)
+local first_event = 18
+local active, spend, dispatch, records, conversation = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+
+if not holds(slot, fence) then
   return 0
 end
-append_after_unsure(ARGV[1], ARGV[2], ARGV[4], tonumber(ARGV[13]), tonumber(ARGV[14]), 15)
-append_event(ARGV[1], ARGV[8], ARGV[4], ARGV[9])
-close_slots(ARGV[1], 5)
-local reserved = redis.call('HGET', KEYS[1], 'reserved')
-redis.call('HSET', KEYS[1], 'status', ARGV[5], 'outcome', ARGV[6], 'finished', now_ms())
+local account = redis.call('HMGET', KEYS[1], 'used_input', 'used_cached', 'used_output', 'used_micros',
+  'reserved')
+local totals = {
+  input = tonumber(account[1] or 0) + input,
+  cached = tonumber(account[2] or 0) + cached,
+  output = tonumber(account[3] or 0) + output,
+  micros = tonumber(account[4] or 0) + micros,
+}
+append_after_unsure(job_id, slot, at, batch, batch_size, first_event)
+write_end(job_id, at, status, outcome, now_ms(), terminal_type, terminal_data, totals)
+close_slots(job_id, dispatch)
 redis.call('HDEL', KEYS[1], 'fence', 'lease', 'cancel')
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('HINCRBY', KEYS[4], 'reserved', 0 - tonumber(reserved))
-redis.call('HINCRBY', KEYS[4], 'spent', ARGV[7])
-redis.call('ZREM', KEYS[5], ARGV[1])
-redis.call('XADD', KEYS[6], '*', 'id', ARGV[1])
-if ARGV[10] ~= '' then
-  redis.call('RPUSH', KEYS[7], ARGV[10])
-  redis.call('LTRIM', KEYS[7], -tonumber(ARGV[11]), -1)
-  redis.call('EXPIRE', KEYS[7], ARGV[12])
+redis.call('ZREM', active, job_id)
+redis.call('HINCRBY', spend, 'reserved', 0 - tonumber(account[5]))
+redis.call('HINCRBY', spend, 'spent', totals.micros)
+redis.call('ZREM', dispatch, job_id)
+redis.call('XADD', records, '*', 'id', job_id)
+if exchange ~= '' then
+  redis.call('RPUSH', conversation, exchange)
+  redis.call('LTRIM', conversation, -tonumber(exchanges_kept), -1)
+  redis.call('EXPIRE', conversation, conversation_ttl_s)
 end
-tell()
+publish()
 return 1

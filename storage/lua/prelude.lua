@@ -1,5 +1,5 @@
--- Shared by every job script, which is loaded with this text in front.
--- By convention KEYS[1] is the job's hash and KEYS[2] its event stream.
+-- Shared by every script, which is loaded with this text in front. In the scripts of jobs KEYS[1] is the job's hash,
+-- whose fields storage/jobs/fields.py lists, and KEYS[2] its event stream.
 
 local EVENTS_KEPT = 10000
 
@@ -8,8 +8,8 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- A job that several agents answer has slots, one for each piece of its work. The job itself is the slot ''; what is
--- said of a slot stands in fields of the job's hash that begin with its name.
+-- A job that several agents answer has slots, one for each piece of its work. The job itself is the slot ''; the
+-- fields of a slot begin with its name.
 local function field(slot, name)
   return slot == '' and name or slot .. ':' .. name
 end
@@ -43,69 +43,110 @@ local function count_running(now)
   return count
 end
 
--- Take all slots from their workers and from the dispatch index, which is KEYS[dispatch].
-local function close_slots(job_id, dispatch)
-  for _, slot in ipairs(slots_of_job()) do
-    redis.call('HDEL', KEYS[1], field(slot, 'fence'), field(slot, 'lease'))
-    redis.call('HSET', KEYS[1], field(slot, 'state'), 'done')
-    redis.call('ZREM', KEYS[dispatch], entry(job_id, slot))
-  end
+local function is_cancelled()
+  return redis.call('HEXISTS', KEYS[1], 'cancel') == 1
 end
 
-local published = {}
-
--- Give an event the job's next number and keep it; `tell` tells those who listen.
-local function append_event(job_id, type, at, data)
-  local sequence = redis.call('HINCRBY', KEYS[1], 'seq', 1)
-  local body = '{"sequence":' .. sequence .. ',"type":"' .. type .. '","job_id":"' .. job_id
-    .. '","at":"' .. at .. '","data":' .. data .. '}'
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', EVENTS_KEPT, sequence .. '-0', 't', type, 'b', body)
-  published[#published + 1] = sequence .. ' ' .. type .. ' ' .. body
-end
-
--- Publish what was appended as one message, a line an event: each message costs every listener.
-local function tell()
-  if #published > 0 then
-    redis.call('PUBLISH', KEYS[2], table.concat(published, '\n'))
-  end
-end
-
--- Append the (type, data) pairs that ARGV holds from `first` on.
-local function append_pairs(job_id, at, first)
-  for i = first, #ARGV, 2 do
-    append_event(job_id, ARGV[i], at, ARGV[i + 1])
-  end
-end
-
--- Append pairs of which the first `count` are batch `number` of the slot, sent before without an answer:
--- they are left out if they had arrived after all.
-local function append_after_unsure(job_id, slot, at, number, count, first)
-  if number > 0 and tonumber(redis.call('HGET', KEYS[1], field(slot, 'batch')) or 0) >= number then
-    first = first + 2 * count
-  end
-  append_pairs(job_id, at, first)
-end
-
+-- Say whether the fence is that of the current attempt at the job or slot.
 local function holds(slot, fence)
   local state = redis.call('HMGET', KEYS[1], 'status', field(slot, 'fence'))
   return state[1] == 'in_progress' and state[2] == fence
 end
 
+-- Take all slots from their workers and from the dispatch index.
+local function close_slots(job_id, dispatch)
+  for _, slot in ipairs(slots_of_job()) do
+    redis.call('HDEL', KEYS[1], field(slot, 'fence'), field(slot, 'lease'))
+    redis.call('HSET', KEYS[1], field(slot, 'state'), 'done')
+    redis.call('ZREM', dispatch, entry(job_id, slot))
+  end
+end
+
+-- Put the job or slot back in the queue for a while; its attempt does not count. One that is to be cancelled is due
+-- at once, because only the sweeper can end a job that no worker holds.
+local function give_back(job_id, slot, dispatch, wait_ms)
+  redis.call('HSET', KEYS[1], slot == '' and 'status' or field(slot, 'state'), 'queued')
+  redis.call('HINCRBY', KEYS[1], field(slot, 'attempt'), -1)
+  redis.call('HDEL', KEYS[1], field(slot, 'fence'), field(slot, 'lease'))
+  local due = now_ms() + (is_cancelled() and 0 or wait_ms)
+  redis.call('ZADD', dispatch, due, entry(job_id, slot))
+end
+
+-- Add what model calls used to the job's account. The script that ends the job adds its caller's own calls to it.
+local function add_used(input, cached, output, micros)
+  redis.call('HINCRBY', KEYS[1], 'used_input', input)
+  redis.call('HINCRBY', KEYS[1], 'used_cached', cached)
+  redis.call('HINCRBY', KEYS[1], 'used_output', output)
+  redis.call('HINCRBY', KEYS[1], 'used_micros', micros)
+end
+
+local unpublished = {}
+
+-- Give an event the job's next number and keep it; `publish` sends it to the listeners.
+local function append_event(job_id, type, at, data)
+  local sequence = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+  local body = '{"sequence":' .. sequence .. ',"type":"' .. type .. '","job_id":"' .. job_id
+    .. '","at":"' .. at .. '","data":' .. data .. '}'
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', EVENTS_KEPT, sequence .. '-0', 't', type, 'b', body)
+  unpublished[#unpublished + 1] = sequence .. ' ' .. type .. ' ' .. body
+end
+
+-- Publish what was appended as one message, a line an event: each message costs every listener.
+local function publish()
+  if #unpublished > 0 then
+    redis.call('PUBLISH', KEYS[2], table.concat(unpublished, '\n'))
+  end
+end
+
+-- Return an event's data (JSON) with the attempt's number, for which Python wrote 0: only the script knows it.
+local function with_attempt(data, attempt)
+  return (string.gsub(data, '"attempt":0', '"attempt":' .. attempt, 1))
+end
+
+-- Append the (type, data) pairs of ARGV from `first` to `last`.
+local function append_pairs(job_id, at, first, last)
+  for i = first, last, 2 do
+    local type, data = ARGV[i], ARGV[i + 1]
+    append_event(job_id, type, at, data)
+  end
+end
+
+-- Append the pairs of ARGV from `first` on. The first `count` of them are batch `number` of the job or slot, which was
+-- sent before without an answer: it is left out where it had arrived after all. Number 0 was never sent.
+local function append_after_unsure(job_id, slot, at, number, count, first)
+  if tonumber(number) > 0 and tonumber(redis.call('HGET', KEYS[1], field(slot, 'batch')) or 0) >= tonumber(number) then
+    first = first + 2 * count
+  end
+  append_pairs(job_id, at, first, #ARGV)
+end
+
+-- End the job: keep its outcome (JSON) and totals, and append the terminal event, whose data (JSON without its closing
+-- brace) gets usage and cost.
+local function write_end(job_id, at, status, outcome, finished, type, data, totals)
+  redis.call('HSET', KEYS[1], 'status', status, 'outcome', outcome, 'finished', finished,
+    'total_input', totals.input, 'total_cached', totals.cached, 'total_output', totals.output,
+    'total_micros', totals.micros)
+  local usage = '{"input_tokens":' .. totals.input .. ',"cached_input_tokens":' .. totals.cached
+    .. ',"output_tokens":' .. totals.output .. ',"total_tokens":' .. (totals.input + totals.output) .. '}'
+  local cost = string.format('%.6f', totals.micros / 1000000)
+  append_event(job_id, type, at, data .. ',"usage":' .. usage .. ',"cost_usd":' .. cost .. '}')
+end
+
 -- Return the answer to a repeated Idempotency-Key, nil for a new one or none.
-local function check_repeat(key, fingerprint)
-  local seen = fingerprint ~= '' and redis.call('GET', key)
+local function check_repeat(key, body_hash)
+  local seen = body_hash ~= '' and redis.call('GET', key)
   if not seen then
     return nil
   end
   local split = string.find(seen, ':', 1, true)
-  if string.sub(seen, 1, split - 1) == fingerprint then
+  if string.sub(seen, 1, split - 1) == body_hash then
     return {'repeat', string.sub(seen, split + 1)}
   end
   return {'conflict'}
 end
 
-local function remember_repeat(key, fingerprint, job_id, ttl_s)
-  if fingerprint ~= '' then
-    redis.call('SET', key, fingerprint .. ':' .. job_id, 'EX', ttl_s)
+local function remember_repeat(key, body_hash, job_id, ttl_s)
+  if body_hash ~= '' then
+    redis.call('SET', key, body_hash .. ':' .. job_id, 'EX', ttl_s)
   end
 end

@@ -1,18 +1,24 @@
 -- Bring back an accepted, unfinished job from its durable record after Redis lost it.
 -- KEYS  1 job, 2 events, 3 active, 4 spend, 5 dispatch
--- ARGV  1 job id, 2 spec, 3 at (ISO), 4 reservation in micros
--- Answer: 'restored' | 'present' (the job is here after all) | 'undone' (it was given up before its 202)
-local status = redis.call('HGET', KEYS[1], 'status')
-if status then
-  return status == 'undone' and 'undone' or 'present'
+-- ARGV  1 job id, 2 spec, 3 question, 4 at (ISO), 5 reservation in micros, 6 data of job.queued
+-- Answer: 'restored' | 'present' (the job is here after all) | 'withdrawn' (it was given up before its 202)
+local job_id, spec, question, at, reserved, queued = unpack(ARGV)
+local active, spend, dispatch, now = KEYS[3], KEYS[4], KEYS[5], now_ms()
+
+local state = redis.call('HMGET', KEYS[1], 'status', 'withdrawn')
+-- The version before wrote the status 'undone' instead of the field.
+if state[2] or state[1] == 'undone' then
+  return 'withdrawn'
 end
-local now = now_ms()
-redis.call('HSET', KEYS[1], 'spec', ARGV[2], 'status', 'queued', 'attempt', 0, 'seq', 0,
-  'reserved', ARGV[4], 'accepted', now)
-append_event(ARGV[1], 'job.queued', ARGV[3], '{"restored":true}')
-redis.call('ZADD', KEYS[3], now, ARGV[1])
-redis.call('HINCRBY', KEYS[4], 'reserved', ARGV[4])
-redis.call('EXPIRE', KEYS[4], 62 * 24 * 3600)
-redis.call('ZADD', KEYS[5], now, ARGV[1])
-tell()
+if state[1] then
+  return 'present'
+end
+redis.call('HSET', KEYS[1], 'spec', spec, 'question', question, 'status', 'queued', 'attempt', 0, 'seq', 0,
+  'reserved', reserved, 'accepted', now)
+append_event(job_id, 'job.queued', at, queued)
+redis.call('ZADD', active, now, job_id)
+redis.call('HINCRBY', spend, 'reserved', reserved)
+redis.call('EXPIRE', spend, 62 * 24 * 3600)
+redis.call('ZADD', dispatch, now, job_id)
+publish()
 return 'restored'

@@ -1,1 +1,1 @@
-"""What MongoDB keeps of jobs."""
+"""Jobs in MongoDB, and the way they get there."""

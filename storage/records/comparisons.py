@@ -1,15 +1,15 @@
-"""What came of comparing cheaper answers with the strongest tier's, in MongoDB."""
+"""Comparisons of cheaper answers with the deep tier's, in MongoDB."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError
 
-from core.comparisons import Comparison, RouteWorth
+from core.comparisons import Comparison
 from storage.failures import store_errors
 
 if TYPE_CHECKING:
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
 
 class Comparisons:
-    """Comparisons in MongoDB; raises StoreUnavailable when it does not answer in time."""
+    """Comparisons by job id; raises StoreUnavailable when MongoDB does not answer in time."""
 
     def __init__(self, database: Database[dict[str, Any]]) -> None:
-        self._comparisons = database.get_collection(
-            "comparisons", write_concern=WriteConcern("majority")
-        )
+        majority = WriteConcern("majority")
+        self._comparisons = database.get_collection("comparisons", write_concern=majority)
 
     def add(self, comparison: Comparison) -> None:
         """Store a comparison; a second one of the same job changes nothing."""
@@ -35,31 +34,14 @@ class Comparisons:
             except DuplicateKeyError:
                 return
 
-    def worth_by_route(self, *, since_ms: int) -> list[RouteWorth]:
-        """Return what the comparisons since then come to, the most compared route first."""
-        since = datetime.fromtimestamp(since_ms / 1000, UTC)
-        stages: list[dict[str, Any]] = [
-            {"$match": {"at": {"$gte": since}}},
-            {"$group": {"_id": {"tier": "$tier", "model": "$model"}, **_SUMS}},
-            {"$sort": {"compared": -1, "_id": 1}},
-        ]
+    def since(self, since_ms: int) -> list[Comparison]:
+        """Return what was compared from then on, newest first."""
+        criteria = {"at": {"$gte": datetime.fromtimestamp(since_ms / 1000, UTC)}}
         with store_errors():
-            return [
-                msgspec.convert(row.pop("_id") | row, RouteWorth)
-                for row in self._comparisons.aggregate(stages)
-            ]
+            return [_from_document(row) for row in self._comparisons.find(criteria).sort("at", -1)]
 
 
-def _count_of(verdict: str) -> dict[str, Any]:
-    return {"$sum": {"$cond": [{"$eq": ["$verdict", verdict]}, 1, 0]}}
-
-
-_SUMS: Final = {
-    "compared": {"$sum": 1},
-    "better": _count_of("better"),
-    "ties": _count_of("tie"),
-    "worse": _count_of("worse"),
-    "cost_micros": {"$sum": "$cost_micros"},
-    "deep_cost_micros": {"$sum": "$deep_cost_micros"},
-    "judging_cost_micros": {"$sum": "$judging_cost_micros"},
-}
+def _from_document(document: dict[str, Any]) -> Comparison:
+    job_id, at = document.pop("_id"), document.pop("at")
+    at_ms = round(at.timestamp() * 1000)
+    return msgspec.convert({"job_id": job_id, "at_ms": at_ms, **document}, Comparison)

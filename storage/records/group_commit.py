@@ -1,4 +1,4 @@
-"""Concurrent writers share one batch, each waiting for its own acknowledgement."""
+"""Group commit: concurrent writers share a batch; each waits for its own acknowledgement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 class GroupCommit(Generic[Item]):
     """Collects items while a batch is being written and writes them together in the next.
 
-    An item that meets no batch in flight is written at once, so a lone writer waits for nothing.
+    An item that finds no batch being written is written at once, so a lone writer never waits.
 
     Args:
         write: stores a batch; what it raises reaches every writer of that batch.
@@ -30,7 +30,7 @@ class GroupCommit(Generic[Item]):
         slot = _Slot(item)
         self._waiting.append(slot)
         with self._turn:
-            # Whoever gets the turn writes for all who wait, so the item may be stored by now.
+            # The lock's holder writes for all who wait, so the item may be stored by now.
             if not slot.is_done:
                 self._write_batch()
         if slot.error is not None:
@@ -44,7 +44,7 @@ class GroupCommit(Generic[Item]):
             self._write([slot.item for slot in batch])
         except Exception as failure:
             error = failure
-            # Those who wait would each wait as long again to hear the same.
+            # The others would each wait as long again for the same error.
             batch += self._waiting
             self._waiting.clear()
         for slot in batch:

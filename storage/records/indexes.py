@@ -1,4 +1,4 @@
-"""What MongoDB has to know of each collection: what a document looks like, what is looked up."""
+"""The indexes and JSON schemas of MongoDB's collections."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ COLLECTIONS: Final = (_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER, _COMPARISONS)
 
 
 def ensure_indexes(database: Database[dict[str, Any]]) -> None:
-    """Bring every collection's schema and indexes to what is written here; a repeat is harmless.
+    """Set every collection's schema and indexes to those of `COLLECTIONS`; a repeat is harmless.
 
     Raises:
         StoreUnavailable: MongoDB is away or refuses; what was done stays.
@@ -187,7 +187,7 @@ def _ensure_schema(database: Database[dict[str, Any]], plan: CollectionPlan) -> 
 def ensure_indexes_in_background(
     database: Database[dict[str, Any]], *, retry_every_s: float = 5.0
 ) -> None:
-    """Do the same on a thread, again and again until MongoDB takes it; returns at once."""
+    """Run `ensure_indexes` on a thread until it succeeds; return at once."""
 
     def ensure() -> None:
         while True:

@@ -13,7 +13,7 @@ import msgspec
 from pymongo import ReplaceOne, WriteConcern
 from pymongo.errors import BulkWriteError
 
-from core.jobs import Job, JobSpec, JobStatus
+from core.jobs import Job, JobSpec, JobStatus, Question
 from core.outcome import WORKER_LOST, Outcome
 from storage.failures import store_errors
 from storage.records.group_commit import GroupCommit
@@ -44,18 +44,18 @@ class JobRecords:
         self._inserts.commit(job)
 
     def _insert_batch(self, jobs: Sequence[Job]) -> None:
-        # A driver's own repeat of a write whose answer was lost finds its document there.
+        # The driver repeats a write whose answer was lost, and then finds its document there.
         with store_errors(within_s=_INSERT_S):
             _insert_missing(self._jobs, [_to_document(job) for job in jobs])
 
     def write_finished(self, jobs: Sequence[Job]) -> None:
-        """Store ended jobs and their settlements; a repeat writes the same again."""
-        born = [_to_document(job) for job in jobs if _is_born_completed(job)]
-        others = [_replace(_to_document(job)) for job in jobs if not _is_born_completed(job)]
+        """Store ended jobs and their settlements; a repeat changes nothing."""
+        unrecorded = [_to_document(job) for job in jobs if _was_accepted_answered(job)]
+        others = [_replace(_to_document(job)) for job in jobs if not _was_accepted_answered(job)]
         with store_errors():
             _insert_missing(self._ledger, [_to_settlement(job) for job in jobs])
-            if born:
-                _insert_missing(self._jobs, born)
+            if unrecorded:
+                _insert_missing(self._jobs, unrecorded)
             if others:
                 self._jobs.bulk_write(others, ordered=False)
 
@@ -73,7 +73,7 @@ class JobRecords:
         before: tuple[int, str] | None = None,
         status: JobStatus | None = None,
     ) -> list[Job]:
-        """Return a user's jobs, newest first, from behind the `(created_ms, id)` of `before` on."""
+        """Return a user's jobs, newest first, starting after the `(created_ms, id)` of `before`."""
         criteria: dict[str, Any] = {"user_id": user_id}
         if status is not None:
             criteria["status"] = status.value
@@ -87,18 +87,22 @@ class JobRecords:
             found = self._jobs.find(criteria).sort([("created_at", -1), ("_id", -1)]).limit(limit)
             return [_from_document(document) for document in found]
 
-    def unfinished(self, *, before_ms: int, limit: int) -> list[JobSpec]:
-        """Return jobs accepted before `before_ms` whose end is not recorded, oldest first."""
+    def unfinished(self, *, before_ms: int, limit: int) -> list[tuple[JobSpec, Question]]:
+        """Return jobs accepted before `before_ms` whose end is not recorded, oldest first.
+
+        Returns:
+            of each what `JobStore.restore` takes.
+        """
         with store_errors():
             found = (
                 self._jobs.find(
                     {"status": JobStatus.QUEUED.value, "created_at": {"$lt": _to_time(before_ms)}},
-                    {"spec": 1},
+                    {"spec": 1, "question": 1},
                 )
                 .sort("created_at", 1)
                 .limit(limit)
             )
-            return [msgspec.convert(document["spec"], JobSpec) for document in found]
+            return [(to_spec(document), to_question(document)) for document in found]
 
     def dead_letters(self, *, limit: int) -> list[Job]:
         """Return the jobs that lost their worker too often, newest first."""
@@ -107,7 +111,7 @@ class JobRecords:
             return [_from_document(document) for document in found]
 
     def dead_letter(self, job_id: str) -> Job | None:
-        """Return one of them, None if there is no such."""
+        """Return the dead letter, None if there is no such."""
         with store_errors():
             found = self._jobs.find_one({"_id": job_id, **_DEAD})
         return None if found is None else _from_document(found)
@@ -121,7 +125,7 @@ class JobRecords:
             }
 
     def discard_unfinished(self, job_id: str) -> None:
-        """Remove the record of a job that was given up before its 202."""
+        """Remove the record of a job that was withdrawn before its 202."""
         with store_errors():
             self._jobs.delete_one({"_id": job_id, "status": JobStatus.QUEUED.value})
 
@@ -137,8 +141,8 @@ def _insert_missing(
             raise
 
 
-def _is_born_completed(job: Job) -> bool:
-    """Say whether the job has no record yet; to insert one costs a quarter of a replacement."""
+def _was_accepted_answered(job: Job) -> bool:
+    """Say whether the job has no record yet; an insert costs a quarter of a replacement."""
     return job.attempt == 0 and job.outcome is not None and job.outcome.cache.status == "hit"
 
 
@@ -158,6 +162,7 @@ def _to_document(job: Job) -> dict[str, Any]:
         "started_ms": job.started_ms,
         "finished_ms": job.finished_ms,
         "spec": msgspec.to_builtins(job.spec),
+        "question": msgspec.to_builtins(job.question),
         "outcome": None if job.outcome is None else msgspec.to_builtins(job.outcome),
     }
 
@@ -182,7 +187,7 @@ def _to_settlement(job: Job) -> dict[str, Any]:
 
 def _from_document(document: dict[str, Any]) -> Job:
     return Job(
-        spec=msgspec.convert(document["spec"], JobSpec),
+        spec=to_spec(document),
         status=JobStatus(document["status"]),
         attempt=document["attempt"],
         cursor=document["cursor"],
@@ -191,7 +196,18 @@ def _from_document(document: dict[str, Any]) -> Job:
         outcome=None
         if document["outcome"] is None
         else msgspec.convert(document["outcome"], Outcome),
+        question=to_question(document),
     )
+
+
+def to_spec(document: dict[str, Any]) -> JobSpec:
+    """Read the spec of a job's document."""
+    return msgspec.convert(document["spec"], JobSpec)
+
+
+def to_question(document: dict[str, Any]) -> Question:
+    """Read the question of a job's document; the version before wrote it into the spec."""
+    return msgspec.convert(document.get("question") or document["spec"], Question)
 
 
 def _to_time(unix_ms: int) -> datetime:

@@ -1,6 +1,6 @@
-"""The stream of ended jobs on their way from Redis to MongoDB.
+"""The stream of ended jobs that are to be written to MongoDB.
 
-An entry leaves the stream only after its job is written, so a repeat is possible and a loss is not.
+An entry is removed only after its job is written, so a job may be written twice but is never lost.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from redis import Redis
 
 _GROUP: Final = "upkeep"
-#: One name for all readers: entries whose reader died are simply read again by the next.
+#: One name for all readers: the next reader reads the entries of one that died again.
 _CONSUMER: Final = "upkeep"
 #: How long an ended job stays in Redis for its readers after it is in MongoDB, in seconds.
 _KEPT_AFTER_END_S: Final = 3600
 
 
 class Entry(Struct, frozen=True):
-    """One ended job in the stream; `job` is None when its hash is gone."""
+    """One ended job in the stream, with its question; `job` is None when its hash is gone."""
 
     shard: str
     entry_id: bytes
@@ -36,16 +36,16 @@ class Entry(Struct, frozen=True):
 
 
 class RecordStream:
-    """Reads ended jobs in batches and lets go of those that are written."""
+    """Reads ended jobs in batches and removes those that are written."""
 
     def __init__(self, redis: Redis, store: JobStore) -> None:
         self._redis = redis
         self._store = store
 
     def read(self, *, per_shard: int) -> list[Entry]:
-        """Return ended jobs that are not yet let go, those read before and not let go first."""
+        """Return ended jobs, first those that were read before and not let go."""
         found = self._entries("0", per_shard) or self._entries(">", per_shard)
-        jobs = self._store.get_many([job_id for _, _, job_id in found]) if found else []
+        jobs = self._store.get_whole([job_id for _, _, job_id in found]) if found else []
         return [Entry(*row, job) for row, job in zip(found, jobs, strict=True)]
 
     def let_go(self, entries: list[Entry]) -> None:

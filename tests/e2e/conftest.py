@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from ops.stack.own import Child
 from tests.api_client import ApiClient
-from tests.services import RunningServer
 from tests.stack import RunningStack
 
 
 @pytest.fixture(scope="session")
-def stack(
-    tmp_path_factory: pytest.TempPathFactory, stub_server: RunningServer
-) -> Iterator[RunningStack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, stub_server: Child) -> Iterator[RunningStack]:
     """`aether up` with the stub upstream in place of a model, and leases short enough to see."""
     stack = RunningStack(
         tmp_path_factory.mktemp("s") / "v",
@@ -25,7 +23,7 @@ def stack(
         AETHER_SWEEP_INTERVAL_S="1",
     )
     yield stack
-    stack.destroy()
+    stack.stop()
 
 
 @pytest.fixture

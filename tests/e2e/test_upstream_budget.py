@@ -43,7 +43,7 @@ def limited_stack(tmp_path_factory, limited_stub):
         AETHER_JOB_DEADLINE_S="140",
     )
     yield stack
-    stack.destroy()
+    stack.stop()
 
 
 @pytest.fixture

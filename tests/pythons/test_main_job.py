@@ -55,8 +55,7 @@ def python(request) -> Path:
 
 def test_the_main_job_is_answered_from_the_lock(python, tmp_path_factory):
     root = tmp_path_factory.mktemp("s") / "v"
-    stack = RunningStack(root, "--no-sample", "--workers", "1", python=python)
-    try:
+    with RunningStack(root, "--no-sample", "--workers", "1", python=str(python)) as stack:
         with closing(ApiClient(stack.url)) as api:
             submitted = api.submit("Help me build a scalable web app", max_tokens=16)
             job = api.end_of(submitted.raise_for_status().json()["id"], timeout_s=150)
@@ -64,5 +63,3 @@ def test_the_main_job_is_answered_from_the_lock(python, tmp_path_factory):
         assert job["answer"]["text"]
         assert stack.interrupt() == 0
         assert stack.processes == []
-    finally:
-        stack.destroy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from typer.main import get_command
+from typer.main import get_group
 
 from core.settings import Settings
 from ops.cli.main import app
@@ -47,7 +47,7 @@ def test_the_checks_of_a_change_are_commands_that_the_readme_names():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_aether_command_named_in_a_document_exists(document):
-    commands = set(get_command(app).commands)
+    commands = set(get_group(app).commands)
 
     assert set(re.findall(r"(?:`|^|\./)aether ([a-z-]+)", document.read_text())) <= commands
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def modules() -> list[Path]:
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+def parsed(root: Path, packages: tuple[str, ...]) -> dict[str, ast.Module]:
+    """Return the syntax tree of every module in the packages, by dotted name."""
+    trees = {}
+    for path in sorted(path for package in packages for path in (root / package).rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        trees[name] = ast.parse(path.read_text())
+    return trees
 
 
 def tracked_texts() -> dict[str, str]:

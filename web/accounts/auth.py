@@ -1,28 +1,26 @@
-"""Accounts and sessions: who asks, and with what right."""
+"""The routes about accounts and sessions, and the check of every request's access token."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from flask import g, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from msgspec import Struct
-from pydantic import ValidationError
 
-from core.errors import DemoDisabled, Unauthenticated
-from core.timing import iso_time
-from web.http.errors import to_invalid_request
-from web.http.openapi import PUBLIC
-from web.schemas import (
-    Body,
-    DemoRequest,
-    LoginRequest,
-    LogoutRequest,
-    RefreshRequest,
-    RegisterRequest,
+from core.errors import (
+    AccountExists,
+    CoordinatorUnavailable,
+    DemoDisabled,
+    ServiceUnavailable,
+    StoreUnavailable,
+    Unauthenticated,
 )
+from core.timing import iso_time
+from web.accounts import schemas
+from web.http.openapi import PUBLIC, returns
 from web.services import current_services
 
 if TYPE_CHECKING:
@@ -30,13 +28,16 @@ if TYPE_CHECKING:
     from storage.accounts.users import User
     from web.accounts.tokens import Claims
 
-BodyModel = TypeVar("BodyModel", bound=Body)
+auth_api = APIBlueprint(
+    "auth",
+    __name__,
+    url_prefix="/api/auth",
+    abp_tags=[Tag(name="auth", description="Accounts, sessions and their tokens.")],
+)
 
-auth_api = APIBlueprint("auth", __name__, url_prefix="/api/auth", abp_tags=[Tag(name="auth")])
 
-
-class Session(Struct, frozen=True):
-    """Who sent this request, and the token that says so."""
+class Caller(Struct, frozen=True):
+    """Who sent this request, by its access token."""
 
     user: User
     claims: Claims
@@ -46,25 +47,25 @@ def current_user() -> User:
     """Return the user whose access token came with this request.
 
     Raises:
-        Unauthenticated: there is no good token, it is revoked, or its account is gone.
-        CoordinatorUnavailable, StoreUnavailable: that could not be found out.
+        Unauthenticated: the token is missing, invalid or revoked, or its account is gone.
+        CoordinatorUnavailable, StoreUnavailable: Redis or MongoDB did not answer the check.
     """
-    return _current_session().user
+    return _caller().user
 
 
 def require_user() -> None:
-    """Refuse a request without a good token before anything of it is looked at."""
+    """Refuse a request without a valid token before its body and parameters are read."""
     current_user()
 
 
-def _current_session() -> Session:
-    session: Session | None = g.get("session")
-    if session is None:
-        session = g.session = _authenticate(request.headers.get("Authorization", ""))
-    return session
+def _caller() -> Caller:
+    caller: Caller | None = g.get("caller")
+    if caller is None:
+        caller = g.caller = _authenticate(request.headers.get("Authorization", ""))
+    return caller
 
 
-def _authenticate(authorization: str) -> Session:
+def _authenticate(authorization: str) -> Caller:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated
@@ -72,7 +73,7 @@ def _authenticate(authorization: str) -> Session:
     claims = services.tokens.read_access(token.strip())
     if services.revoked_tokens.contains_any(claims.sub, claims.jti, claims.fam):
         raise Unauthenticated
-    return Session(_find_user(claims), claims)
+    return Caller(_find_user(claims), claims)
 
 
 def _find_user(claims: Claims) -> User:
@@ -82,18 +83,36 @@ def _find_user(claims: Claims) -> User:
     return user
 
 
-@auth_api.post("/register", security=PUBLIC)
-def register(body: RegisterRequest) -> Any:
-    """Make an account, on trial, and begin a session."""
+@auth_api.post(
+    "/register",
+    security=PUBLIC,
+    **returns(
+        {201: (schemas.Session, "The account exists; its session begins.")},
+        AccountExists,
+        ServiceUnavailable,
+        StoreUnavailable,
+    ),
+)
+def register(body: schemas.RegisterRequest) -> Any:
+    """Create an account, on trial, and begin a session."""
     services = current_services()
     password_hash = services.passwords.hash(body.password.get_secret_value())
     user = services.accounts.create(body.email, password_hash, body.name)
     return _begin_session(user), 201
 
 
-@auth_api.post("/login", security=PUBLIC)
-def login(body: LoginRequest) -> Any:
-    """Begin a session; a wrong address and a wrong password look and take the same."""
+@auth_api.post(
+    "/login",
+    security=PUBLIC,
+    **returns(
+        {200: (schemas.Session, "A new session.")},
+        Unauthenticated,
+        ServiceUnavailable,
+        StoreUnavailable,
+    ),
+)
+def login(body: schemas.LoginRequest) -> Any:
+    """Begin a session; a wrong address and a wrong password get the same response as slowly."""
     services = current_services()
     password = body.password.get_secret_value()
     credentials = services.accounts.find_by_email(body.email)
@@ -106,19 +125,33 @@ def login(body: LoginRequest) -> Any:
     return _begin_session(credentials.user)
 
 
-@auth_api.post("/demo-login", security=PUBLIC)
-def demo_login() -> Any:
-    """Begin a session of a fresh trial account; no body is needed."""
+@auth_api.post(
+    "/demo-login",
+    security=PUBLIC,
+    **returns(
+        {200: (schemas.Session, "A session of a new account.")}, DemoDisabled, StoreUnavailable
+    ),
+)
+def demo_login(body: schemas.DemoRequest) -> Any:
+    """Begin a session of a new trial account; needs no body."""
     services = current_services()
     if not services.settings.demo_login:
         raise DemoDisabled
-    _optional_body(DemoRequest)
     return _begin_session(services.accounts.create_trial())
 
 
-@auth_api.post("/refresh", security=PUBLIC)
-def refresh(body: RefreshRequest) -> Any:
-    """Trade a refresh token for new tokens; presenting a used one ends the session."""
+@auth_api.post(
+    "/refresh",
+    security=PUBLIC,
+    **returns(
+        {200: (schemas.Session, "New tokens of the same session.")},
+        Unauthenticated,
+        StoreUnavailable,
+        CoordinatorUnavailable,
+    ),
+)
+def refresh(body: schemas.RefreshRequest) -> Any:
+    """Trade a refresh token for new tokens; a token that is used twice ends its session."""
     services = current_services()
     claims = services.tokens.read_refresh(body.refresh_token.get_secret_value())
     grant = services.refresh_families.rotate(claims.fam, claims.jti)
@@ -128,11 +161,11 @@ def refresh(body: RefreshRequest) -> Any:
     return _to_tokens(_find_user(claims), grant)
 
 
-@auth_api.post("/logout")
-def logout() -> Any:
-    """End this session at once, or with `everywhere` every session of the account."""
-    body, session, services = _optional_body(LogoutRequest), _current_session(), current_services()
-    user_id, claims = session.user.id, session.claims
+@auth_api.post("/logout", **returns({204: (None, "The session has ended.")}))
+def logout(body: schemas.LogoutRequest) -> Any:
+    """End this session at once, or every session of the account."""
+    caller, services = _caller(), current_services()
+    user_id, claims = caller.user.id, caller.claims
     families = {claims.fam}
     if body.everywhere:
         families.update(services.refresh_families.revoke_all(user_id))
@@ -144,17 +177,10 @@ def logout() -> Any:
     return "", 204
 
 
-@auth_api.get("/me")
+@auth_api.get("/me", **returns({200: (schemas.User, "The account.")}))
 def me() -> Any:
-    """The account behind the token."""
+    """Return the account of the token."""
     return _to_public(current_user())
-
-
-def _optional_body(model: type[BodyModel]) -> BodyModel:
-    try:
-        return model.model_validate(request.get_json() if request.get_data() else {})
-    except ValidationError as error:
-        raise to_invalid_request(error) from None
 
 
 def _void_family(user_id: str, family_id: str) -> None:

@@ -6,7 +6,8 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from argon2 import PasswordHasher, Type
@@ -21,6 +22,23 @@ Result = TypeVar("Result")
 _AT_ONCE: Final = 2
 #: Beyond this wait a login is refused; the client is told to come back.
 _LONGEST_WAIT_S: Final = 5.0
+_FEWEST_DIFFERENT_CHARACTERS: Final = 5
+
+
+def is_easy_to_guess(password: str, email: str) -> bool:
+    """Say whether the password is common, nearly one character repeated, or the address itself."""
+    plain, address = password.lower(), email.lower()
+    return (
+        plain in _common_passwords()
+        or len(set(plain)) < _FEWEST_DIFFERENT_CHARACTERS
+        or plain in {address, address.partition("@")[0]}
+    )
+
+
+@cache
+def _common_passwords() -> frozenset[str]:
+    """Return the passwords that attackers try first, in lower case."""
+    return frozenset(Path(__file__).with_name("common_passwords.txt").read_text().split())
 
 
 class Passwords:

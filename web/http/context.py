@@ -13,9 +13,8 @@ import structlog
 from flask import g, request
 from flask.json.provider import JSONProvider
 from structlog.contextvars import bind_contextvars, clear_contextvars
-from werkzeug.exceptions import UnsupportedMediaType
 
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -70,10 +69,10 @@ def _end(response: flask.Response) -> flask.Response:
 
 
 class JsonRequest(flask.Request):
-    """A request whose body, where a view wants one, is a JSON object."""
+    """A request whose body, where a view takes one, is a JSON object."""
 
     def get_json(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the object; being silent about its flaws, as callers may ask, is not an option.
+        """Return the object, or None without a body; `silent=True` does not hide errors.
 
         Raises:
             InvalidRequest: the body is no JSON object.
@@ -81,7 +80,7 @@ class JsonRequest(flask.Request):
         """
         data = self.get_data()
         if not data:
-            raise InvalidRequest("A JSON body is required.")
+            return None
         if not self.is_json:
             raise UnsupportedMediaType
         try:
@@ -89,7 +88,7 @@ class JsonRequest(flask.Request):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequest("The body is not valid JSON.") from error
         if not isinstance(body, dict):
-            raise InvalidRequest("The body has to be a JSON object.")
+            raise InvalidRequest("The body must be a JSON object.")
         return body
 
 

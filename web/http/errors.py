@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from flask import Response, g
-from msgspec import UNSET, Struct, UnsetType
-from msgspec.json import encode
-from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException
 
-from core.errors import AetherError, InvalidRequest, Unauthenticated
+from core.errors import (
+    AetherError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
+from web.http.schemas import ResponseBody
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -23,62 +30,84 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
-_LONGEST_FIELD: Final = 120
+_MAX_FIELD_CHARS: Final = 120
 
-#: What Flask and Werkzeug raise by themselves: code and detail by status.
-_HTTP_ERRORS: Final = {
-    400: ("invalid_request", "The request is not valid."),
-    404: ("not_found", "There is nothing here."),
-    405: ("method_not_allowed", "This resource does not know that method."),
-    413: ("payload_too_large", "The request body is too large."),
-    415: ("unsupported_media_type", "The body has to be JSON, sent as application/json."),
+#: What Flask and Werkzeug raise by themselves, by status.
+_HTTP_ERRORS: Final[dict[int | None, type[AetherError]]] = {
+    kind.status: kind
+    for kind in (InvalidRequest, NotFound, MethodNotAllowed, PayloadTooLarge, UnsupportedMediaType)
 }
+#: How a sentence about a field goes on, by pydantic's type of error.
+_REASONS: Final = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request",
+    "string_type": "must be text",
+    "string_unicode": "must be valid Unicode",
+    "string_too_short": "must be at least {min_length} characters long",
+    "string_too_long": "must be at most {max_length} characters long",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "bool_type": "must be true or false",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "list_type": "must be a list",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+}
+#: How pydantic names the branches of a union in the path of an error.
+_UNION_BRANCHES: Final = ("list[", "literal[")
 
 
-class Problem(Struct, kw_only=True):
-    """One error; `field` is the dotted path of what is wrong in the request, if one thing is."""
+class Problem(ResponseBody):
+    """Why a request was refused (RFC 9457)."""
 
     type: str
+    """`urn:aether:error:` and the code."""
     title: str
+    """The status in words."""
     status: int
     detail: str
+    """What is wrong and what to do: a sentence for people."""
     code: str
+    """Stable; see the list of errors."""
     request_id: str | None
-    field: str | UnsetType = UNSET
-
-
-class ProblemModel(BaseModel):
-    """The same for the OpenAPI document."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str | None
+    """As in the header `X-Request-ID`."""
     field: str | None = None
+    """The path of the field, parameter or header that is wrong; absent where it is not one."""
 
 
 def register_errors(app: Flask) -> None:
-    """Answer every exception that leaves a view, this being the request's outermost shell."""
+    """Turn every exception that leaves a view into a problem; nothing outside of this catches."""
     app.register_error_handler(Exception, to_response)
 
 
 def to_response(error: Exception) -> Response:
     if isinstance(error, AetherError):
         _log(error)
-        return _respond(error.status, error.code, error.message, error)
+        return _respond(error)
     if isinstance(error, HTTPException):
         return _from_http(error)
     logger.error("request failed", exc_info=error)
-    return _respond(500, AetherError.code, "Something went wrong.")
+    return _respond(AetherError())
 
 
 def to_invalid_request(error: ValidationError) -> InvalidRequest:
-    """Return the first thing wrong with the input, without repeating the input."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    return InvalidRequest(_reason(first), field=path[:_LONGEST_FIELD] or None)
+    """Return the first thing wrong with the input as a sentence, without repeating the input."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field, reason = _path(first)[:_MAX_FIELD_CHARS], _reason(first)
+    if field:
+        return InvalidRequest(f"`{field}` {reason}.", field=field)
+    is_sentence = first["type"] == "value_error"
+    return InvalidRequest(f"{reason}." if is_sentence else "A JSON body is required.")
 
 
 def refuse_invalid(error: ValidationError) -> Response:
@@ -86,12 +115,23 @@ def refuse_invalid(error: ValidationError) -> Response:
     raise to_invalid_request(error) from None
 
 
-def _reason(details: ErrorDetails) -> str:
-    if details["type"] == "missing":
-        return "It is required."
-    if details["type"] == "extra_forbidden":
-        return "There is no such field."
-    return details["msg"].removeprefix("Value error, ") + "."
+def _path(fault: ErrorDetails) -> str:
+    parts = (str(part) for part in fault["loc"] if part != "[key]")
+    return ".".join(part for part in parts if not part.startswith(_UNION_BRANCHES))
+
+
+def _reason(fault: ErrorDetails) -> str:
+    context = {name: _plain(value) for name, value in fault.get("ctx", {}).items()}
+    if context.get("min_length") == 1:
+        return "must not be empty"
+    if fault["type"] not in _REASONS:
+        return fault["msg"].removeprefix("Value error, ")
+    return _REASONS[fault["type"]].format(**context)
+
+
+def _plain(value: Any) -> Any:
+    """Return a bound as people write it: 2 instead of 2.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _log(error: AetherError) -> None:
@@ -103,38 +143,41 @@ def _log(error: AetherError) -> None:
 
 
 def _from_http(error: HTTPException) -> Response:
-    status = error.code or 500
-    if status not in _HTTP_ERRORS:
-        phrase = HTTPStatus(status).phrase
-        return _respond(status, phrase.lower().replace(" ", "_"), f"{phrase}.")
-    response = _respond(status, *_HTTP_ERRORS[status])
+    kind = _HTTP_ERRORS.get(error.code)
+    if kind is None:
+        status = HTTPStatus(error.code or 500)
+        code = status.phrase.lower().replace(" ", "_")
+        return _to_problem(status, code, f"The server answered {status}: {status.phrase}.")
+    response = _respond(kind())
     for name, value in error.get_headers():
         if name == "Allow":
             response.headers[name] = value
     return response
 
 
-def _respond(status: int, code: str, detail: str, error: AetherError | None = None) -> Response:
+def _respond(error: AetherError) -> Response:
+    field = error.field if isinstance(error, InvalidRequest) else None
+    response = _to_problem(HTTPStatus(error.status), error.code, error.message, field)
+    response.headers.extend(dict(_headers(error)))
+    return response
+
+
+def _to_problem(status: HTTPStatus, code: str, detail: str, field: str | None = None) -> Response:
     problem = Problem(
         type=f"urn:aether:error:{code}",
-        title=HTTPStatus(status).phrase,
+        title=status.phrase,
         status=status,
         detail=detail,
         code=code,
         request_id=g.get("request_id"),
+        **({"field": field} if field else {}),
     )
-    if isinstance(error, InvalidRequest) and error.field:
-        problem.field = error.field
-    response = Response(encode(problem), status, mimetype=MEDIA_TYPE)
-    for name, value in _headers(error).items():
-        response.headers[name] = value
-    return response
+    return Response(problem.model_dump_json(exclude_unset=True), status, mimetype=MEDIA_TYPE)
 
 
-def _headers(error: AetherError | None) -> dict[str, str]:
+def _headers(error: AetherError) -> Iterator[tuple[str, str]]:
     retry_after_s: Any = getattr(error, "retry_after_s", None)
     if retry_after_s is not None:
-        return {"Retry-After": str(max(1, math.ceil(retry_after_s)))}
-    if isinstance(error, Unauthenticated):
-        return {"WWW-Authenticate": 'Bearer realm="aether"'}
-    return {}
+        yield "Retry-After", str(max(1, math.ceil(retry_after_s)))
+    elif isinstance(error, Unauthenticated):
+        yield "WWW-Authenticate", 'Bearer realm="aether"'

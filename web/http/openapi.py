@@ -1,12 +1,24 @@
-"""The OpenAPI document, made from the routes."""
+"""The OpenAPI document: made from the routes, completed with every response that they give."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.info import Info
+from pydantic import BaseModel
 
+from core.errors import (
+    AetherError,
+    CoordinatorUnavailable,
+    InvalidRequest,
+    PayloadTooLarge,
+    StoreUnavailable,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
 from web.http.errors import MEDIA_TYPE
 
 if TYPE_CHECKING:
@@ -15,18 +27,61 @@ if TYPE_CHECKING:
 INFO: Final = Info(
     title="Aether",
     version="1.0.0",
-    description="Submit chat jobs, follow them, and get their answers.",
+    description=(
+        "Submit chat jobs, follow them, and get their answers. Every response carries"
+        " `X-Request-ID`; a request may bring its own (8 to 64 letters, digits, `.`, `_` or `-`)."
+    ),
 )
 SECURITY_SCHEMES: Final[dict[str, Any]] = {
     "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 }
 #: The `security` of a route that anyone may call; all others need a token.
 PUBLIC: Final[list[dict[str, list[str]]]] = [{}]
-_PROBLEM: Final = {"$ref": "#/components/responses/Problem"}
+#: The header that comes with every error of a status.
+_ERROR_HEADERS: Final = {
+    401: ("WWW-Authenticate", "The scheme, `Bearer`."),
+    429: ("Retry-After", "Seconds until another try can succeed."),
+    503: ("Retry-After", "Seconds until another try can succeed."),
+}
+#: Under these an operation keeps what `returns` was told until the document is completed.
+_SUCCESSES, _ERRORS = "x-successes", "x-errors"
 
 
-def register_document(app: OpenAPI) -> None:
-    """Serve the document, and nothing that loads a viewer from elsewhere."""
+def returns(
+    statuses: Mapping[int, tuple[type[BaseModel] | None, str]],
+    *errors: type[AetherError],
+    headers: Mapping[str, str] | None = None,
+    media_type: str = "application/json",
+) -> dict[str, Any]:
+    """Return the options of a route that document what it returns.
+
+    What a route can refuse because it takes a body, parameters or a token is added by itself.
+
+    Args:
+        statuses: the schema and the meaning of each status of success; None for no body.
+        errors: what else the route raises.
+        headers: the meaning of each header that comes with a success.
+    """
+    return {
+        "responses": {status: model for status, (model, _) in statuses.items()},
+        "openapi_extensions": {
+            _SUCCESSES: {
+                str(status): {"description": meaning}
+                | _content(media_type, _reference(model.__name__) if model else None)
+                | _headers((headers or {}).items())
+                for status, (model, meaning) in statuses.items()
+            },
+            _ERRORS: [_to_row(kind) for kind in errors],
+        },
+    }
+
+
+def register_document(app: OpenAPI, bounds: Mapping[str, Mapping[str, int]]) -> None:
+    """Serve the document at `/openapi.json`.
+
+    Args:
+        bounds: what settings say of fields of requests, by the field's name.
+    """
     blueprint = APIBlueprint("openapi", __name__, doc_ui=False)
 
     @blueprint.get("/openapi.json")
@@ -34,20 +89,73 @@ def register_document(app: OpenAPI) -> None:
         return app.api_doc
 
     app.register_api(blueprint)
-    _complete(app.api_doc)
+    _complete(app.api_doc, bounds)
 
 
-def _complete(document: dict[str, Any]) -> None:
-    """Say once for all routes that they need a token and how they refuse."""
+def _complete(document: dict[str, Any], bounds: Mapping[str, Mapping[str, int]]) -> None:
     document["security"] = [{name: []} for name in SECURITY_SCHEMES]
-    document["components"]["responses"] = {
-        "Problem": {
-            "description": "Why the request was refused.",
-            "content": {
-                MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemModel"}},
-            },
-        }
-    }
+    for schema in document["components"]["schemas"].values():
+        for name, field in schema.get("properties", {}).items():
+            # Pydantic's titles repeat the names.
+            field.pop("title", None)
+            if name in bounds and schema.get("additionalProperties") is False:
+                _unless_null(field).update(bounds[name])
     for operations in document["paths"].values():
         for operation in operations.values():
-            operation["responses"]["400"] = operation["responses"]["default"] = _PROBLEM
+            successes, errors = operation.pop(_SUCCESSES), operation.pop(_ERRORS)
+            rows = [tuple(row) for row in errors] + [_to_row(k) for k in _usual_errors(operation)]
+            operation["responses"] = successes | _problems(rows)
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"].pop("title", None)
+                parameter["schema"].pop("description", None)
+            if "description" in operation:
+                operation["description"] = operation["description"].replace("<br/>", "\n").strip()
+
+
+def _unless_null(field: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a field's schema that says more than null."""
+    branches: list[dict[str, Any]] = field.get("anyOf", [field])
+    return branches[0]
+
+
+def _usual_errors(operation: Mapping[str, Any]) -> Iterable[type[AetherError]]:
+    if "requestBody" in operation:
+        yield from (InvalidRequest, PayloadTooLarge, UnsupportedMediaType)
+    elif any(parameter["in"] != "path" for parameter in operation.get("parameters", ())):
+        yield InvalidRequest
+    if operation.get("security") != PUBLIC:
+        yield from (Unauthenticated, StoreUnavailable, CoordinatorUnavailable)
+    yield AetherError
+
+
+def _to_row(kind: type[AetherError]) -> tuple[int, str, str]:
+    return kind.status, kind.code, (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def _problems(rows: Iterable[tuple[int, str, str]]) -> dict[str, Any]:
+    """Return the response of each status, with its codes and what they mean."""
+    problems = {}
+    for status, group in groupby(sorted(set(rows)), key=lambda row: row[0]):
+        meanings = {code: meaning for _, code, meaning in group}
+        narrowed = {"properties": {"status": {"const": status}, "code": {"enum": [*meanings]}}}
+        problems[str(status)] = {
+            "description": "\n".join(f"`{code}`: {text}" for code, text in meanings.items()),
+            **_content(MEDIA_TYPE, {"allOf": [_reference("Problem"), narrowed]}),
+            **_headers([_ERROR_HEADERS[status]] if status in _ERROR_HEADERS else []),
+        }
+    return problems
+
+
+def _content(media_type: str, schema: dict[str, Any] | None) -> dict[str, Any]:
+    return {"content": {media_type: {"schema": schema}}} if schema else {}
+
+
+def _headers(headers: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    described = {
+        name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in headers
+    }
+    return {"headers": described} if described else {}
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}

@@ -1,65 +1,67 @@
-"""Answering a request at submit, with an answer that was given before."""
+"""Jobs that a kept answer completes at submit, without a worker."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from cache.replay import events_of, outcome_of
 from core import events
-from core.events import NewEvent
-from core.jobs import Job, JobSpec, JobStatus
-from storage.jobs.script_values import terminal_data
+from core.jobs import Job, JobSpec, JobStatus, Question
+from core.timing import TimeAccount, now_ms
 
 if TYPE_CHECKING:
-    from cache.response_cache import Hit
+    from cache.entry import Hit
     from storage.jobs.store import IdempotencyClaim
     from web.services import WebServices
 
 
-def find_answer(services: WebServices, spec: JobSpec) -> Hit | None:
-    """Return a kept answer that may serve; within a conversation only its worker can tell.
+def find_answer(services: WebServices, spec: JobSpec, question: Question) -> Hit | None:
+    """Return a kept answer for the request, if there is one that may be used.
 
-    One that is to be made anew is forgotten here at once, so that who asked for that sees it.
+    A request within a conversation finds none here: its fingerprint covers the history, which its
+    worker reads.
     """
     if spec.cache.mode == "bypass" or spec.conversation_id is not None:
         return None
-    name = services.fingerprints.of(spec)
+    fingerprint = services.fingerprints.of(spec, question)
     if spec.cache.mode == "refresh":
-        services.cache.forget(name)
+        # The client that refreshes may repeat the request before the other processes know.
+        services.cache.drop_local(fingerprint)
         return None
-    return services.cache.look(name, spec.cache)
+    return services.cache.get(fingerprint, spec.cache)
 
 
 def accept_answered(
-    services: WebServices, spec: JobSpec, hit: Hit, idempotency: IdempotencyClaim | None
+    services: WebServices,
+    spec: JobSpec,
+    question: Question,
+    hit: Hit,
+    idempotency: IdempotencyClaim | None,
 ) -> tuple[str, Job]:
-    """Take the job in as one that has completed, and return the id that it is known by.
+    """Accept the job as completed by the hit; return the id it is known by, and the job.
 
-    The id is another job's when the Idempotency-Key had brought that one. The job is as durable as
-    any that has ended: it reaches MongoDB by the stream of records.
+    The id is another job's when an earlier request used the Idempotency-Key. The job is as durable
+    as any that has ended: it reaches MongoDB by the stream of records.
     """
-    finished_ms = int(time.time() * 1000)
-    took_ms = max(0, finished_ms - spec.created_ms)
-    outcome = outcome_of(hit, _timing(took_ms))
-    told = [
-        NewEvent(events.JOB_QUEUED, {"mode": spec.mode}),
-        *events_of(hit),
-        NewEvent(events.JOB_COMPLETED, terminal_data(JobStatus.COMPLETED, outcome)),
+    finished_ms = now_ms()
+    timing_ms = TimeAccount(spec.created_ms).close(rest="accept", at_ms=finished_ms)
+    outcome = hit.to_outcome(timing_ms)
+    log = [
+        events.job_queued(spec.mode),
+        *hit.to_events(),
+        events.job_ended(events.JOB_COMPLETED, JobStatus.COMPLETED.value, outcome),
     ]
     job = Job(
         spec=msgspec.structs.replace(spec, reserved_micros=0),
         status=JobStatus.COMPLETED,
-        cursor=len(told),
+        cursor=len(log),
         started_ms=spec.created_ms,
         finished_ms=finished_ms,
         outcome=outcome,
+        question=question,
     )
-    return services.job_store.accept_answered(job, told, idempotency), job
-
-
-def _timing(took_ms: int) -> dict[str, int | None]:
-    parts = dict.fromkeys(("queue", "route", "cache", "model", "synthesis", "persist"), 0)
-    return {"accept": took_ms, **parts, "first_token": None, "total": took_ms}
+    accepted_id = services.job_store.accept_answered(job, log, idempotency)
+    if accepted_id == spec.id:
+        services.counters.count_cache_use(outcome)
+    return accepted_id, job

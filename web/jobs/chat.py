@@ -5,94 +5,138 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from flask import Response, g, jsonify, request
+from flask import Response, g, jsonify
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from core.errors import InvalidRequest
+from core.errors import (
+    BudgetExhausted,
+    CostLimitTooLow,
+    IdempotencyConflict,
+    ServiceUnavailable,
+    TierNotInPlan,
+    TooManyJobs,
+    UnknownAgent,
+    UnknownModel,
+)
 from core.jobs import Mode
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
+from web.http.openapi import returns
+from web.jobs.event_schemas import Event
 from web.jobs.jobs import wait_for_end
-from web.jobs.stream import event_stream
+from web.jobs.response_schemas import Job
+from web.jobs.schemas import ChatRequest, SubmitHeaders, TeamChatRequest, WaitHeaders
+from web.jobs.stream import MEDIA_TYPE, event_stream
 from web.jobs.submission import Submitted, submit
-from web.schemas import ChatRequest, TeamChatRequest
 from web.services import current_services
 
-chat_api = APIBlueprint("chat", __name__, url_prefix="/api/ai/v4/chat", abp_tags=[Tag(name="chat")])
+chat_api = APIBlueprint(
+    "chat",
+    __name__,
+    url_prefix="/api/ai/v4/chat",
+    abp_tags=[Tag(name="chat", description="Submit a question; the response is a job.")],
+)
 chat_api.before_request(require_user)
 
 #: How long a quick request waits for its answer when it does not say, in seconds.
 _QUICK_WAIT_S: Final = 10.0
 _MAX_WAIT_S: Final = 60.0
-_MAX_KEY_CHARS: Final = 255
 _WAIT_PREFERENCE = re.compile(
     r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,4})\"?\s*(?=$|[,;])", re.IGNORECASE
 )
+_ERRORS: Final = (
+    UnknownAgent,
+    IdempotencyConflict,
+    TooManyJobs,
+    BudgetExhausted,
+    ServiceUnavailable,
+)
+_ROUTE_ERRORS: Final = (UnknownModel, CostLimitTooLow, TierNotInPlan)
+_LOCATION: Final = {"Location": "The path of the job."}
+_HEADERS: Final = _LOCATION | {
+    "Preference-Applied": "The wait that was granted, where the request has `Prefer`.",
+    "Idempotency-Replayed": "`true` where an earlier request with this key made the job.",
+}
+_STATUSES: Final = {
+    200: (Job, "The job has ended."),
+    202: (Job, "The job is accepted and durable; it goes on."),
+}
 
 
-@chat_api.post("/optimized")
-def optimized(body: ChatRequest) -> Any:
-    """Have the best-suited agent answer; 202 with the job, or 200 with `Prefer: wait=S`."""
-    return _answer(body, "optimized", default_wait_s=0.0)
+@chat_api.post("/optimized", **returns(_STATUSES, *_ERRORS, *_ROUTE_ERRORS, headers=_HEADERS))
+def optimized(header: WaitHeaders, body: ChatRequest) -> Any:
+    """Ask the agent that suits the question best, or the one that is named."""
+    return _answer(header, body, "optimized", default_wait_s=0.0)
 
 
-@chat_api.post("/quick")
-def quick(body: ChatRequest) -> Any:
-    """Have the quick tier answer; waits up to 10 s unless `Prefer: wait=S` says otherwise."""
-    return _answer(body, "quick", default_wait_s=_QUICK_WAIT_S)
+@chat_api.post("/quick", **returns(_STATUSES, *_ERRORS, *_ROUTE_ERRORS, headers=_HEADERS))
+def quick(header: WaitHeaders, body: ChatRequest) -> Any:
+    """Ask one agent on the quick tier; waits up to 10 s unless `Prefer: wait=S` says otherwise."""
+    return _answer(header, body, "quick", default_wait_s=_QUICK_WAIT_S)
 
 
-@chat_api.post("/multi-agent")
-def multi_agent(body: TeamChatRequest) -> Any:
-    """Have several agents answer at once, and one answer made of it."""
-    return _answer(body, "multi_agent", default_wait_s=0.0)
+@chat_api.post("/multi-agent", **returns(_STATUSES, *_ERRORS, headers=_HEADERS))
+def multi_agent(header: WaitHeaders, body: TeamChatRequest) -> Any:
+    """Ask several agents at once and make one answer of their replies."""
+    return _answer(header, body, "multi_agent", default_wait_s=0.0)
 
 
-@chat_api.post("/stream")
-def stream(body: ChatRequest) -> Response:
-    """Submit and answer with the job's event stream."""
-    submitted = _submit(body, "stream")
+@chat_api.post(
+    "/stream",
+    **returns(
+        {200: (Event, "The job's events up to its end, as server-sent events.")},
+        *_ERRORS,
+        *_ROUTE_ERRORS,
+        headers=_LOCATION,
+        media_type=MEDIA_TYPE,
+    ),
+)
+def stream(header: SubmitHeaders, body: ChatRequest) -> Response:
+    """Ask one agent and read the job's events in the response.
+
+    When the connection breaks, `GET` the path in `Location` with `/events` appended.
+    """
+    submitted = _submit(header, body, "stream")
     response = event_stream(current_services(), submitted.job, after=0)
     response.headers["Location"] = to_public(submitted.job)["links"]["self"]
     return response
 
 
-def _answer(body: ChatRequest | TeamChatRequest, mode: Mode, *, default_wait_s: float) -> Any:
-    wait_s = _preferred_wait_s(default_wait_s)
-    submitted = _submit(body, mode)
-    job = wait_for_end(current_services(), submitted.job, wait_s)
+def _answer(
+    header: WaitHeaders,
+    body: ChatRequest | TeamChatRequest,
+    mode: Mode,
+    *,
+    default_wait_s: float,
+) -> Any:
+    wait_s = _preferred_wait_s(header.prefer, default_wait_s)
+    submitted = _submit(header, body, mode)
+    services = current_services()
+    job = wait_for_end(services.feed, services.job_store, submitted.job, wait_s)
     public = to_public(job)
     response = jsonify(public)
     response.status_code = 200 if job.is_terminal else 202
     response.headers["Location"] = public["links"]["self"]
-    if "Prefer" in request.headers and wait_s:
+    if header.prefer is not None and wait_s:
         response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
     if submitted.is_repeat:
         response.headers["Idempotency-Replayed"] = "true"
     return response
 
 
-def _submit(body: ChatRequest | TeamChatRequest, mode: Mode) -> Submitted:
-    user = current_user()
+def _submit(header: SubmitHeaders, body: ChatRequest | TeamChatRequest, mode: Mode) -> Submitted:
     return submit(
         current_services(),
-        user,
+        current_user(),
         body,
         mode=mode,
-        idempotency_key=_idempotency_key(),
+        idempotency_key=header.idempotency_key,
         request_id=g.request_id,
     )
 
 
-def _preferred_wait_s(default_s: float) -> float:
-    """Read `Prefer: wait=S` (RFC 7240), at most 60 s; an unreadable preference is ignored."""
-    found = _WAIT_PREFERENCE.search(request.headers.get("Prefer", ""))
+def _preferred_wait_s(prefer: str | None, default_s: float) -> float:
+    """Read `wait=S` (RFC 7240), at most 60 s; other preferences are ignored."""
+    found = _WAIT_PREFERENCE.search(prefer or "")
     return min(float(found[1]), _MAX_WAIT_S) if found else default_s
-
-
-def _idempotency_key() -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not (0 < len(key) <= _MAX_KEY_CHARS):
-        raise InvalidRequest("It has to have 1 to 255 characters.", field="Idempotency-Key")
-    return key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -14,10 +14,7 @@ from core.money import to_usd
 
 if TYPE_CHECKING:
     from core.plans import Plan
-    from web.schemas import ChatRequest
-
-#: How many quick answers a cascade asks for before the stronger tier.
-_CASCADE_DRAFTS: Final = 2
+    from web.jobs.schemas import ChatRequest
 
 
 class Prices(Struct, frozen=True):
@@ -29,11 +26,11 @@ class Prices(Struct, frozen=True):
     is_cascade: bool = False
 
     def of(self, model: Model) -> int:
-        """Return the price of an answer by this model, drafts before it included."""
+        """Return the price of an answer by this model, a draft before it included."""
         last = self._of_call(model)
         if not self.is_cascade:
             return last
-        return _CASCADE_DRAFTS * self._of_call(self.catalogue.for_tier(TIERS[0])) + last
+        return self._of_call(self.catalogue.for_tier(TIERS[0])) + last
 
     def up_to(self, tier: Tier) -> int:
         """Return the price when the router may choose any tier up to this one."""
@@ -65,7 +62,9 @@ def settle_route(
         most = prices.up_to(max_tier)
     else:
         if TIERS.index(pinned) > TIERS.index(plan.max_tier):
-            raise TierNotInPlan(f"The plan {plan.name} goes up to the tier {plan.max_tier}.")
+            raise TierNotInPlan(
+                f"The plan `{plan.name}` includes tiers up to `{plan.max_tier}` only."
+            )
         max_tier = pinned
         named = catalogue.get(request.model) if request.model else None
         most = prices.of(named or catalogue.for_tier(pinned))
@@ -89,13 +88,16 @@ def _limit_micros(request: ChatRequest) -> int | None:
 def _pinned_tier(request: ChatRequest, mode: Mode, catalogue: Catalogue) -> Tier | None:
     if mode == "quick":
         if request.model or request.routing == "cascade" or request.tier not in (None, TIERS[0]):
-            raise InvalidRequest("The quick route answers with the quick tier.", field="tier")
+            field = "model" if request.model else "tier" if request.tier else "routing"
+            raise InvalidRequest(
+                f"`{field}` must be left out on the quick route: its tier is `quick`.", field=field
+            )
         return TIERS[0]
     if request.model is None:
         return request.tier
     if catalogue.get(request.model) is None:
         known = ", ".join(catalogue.models)
-        raise UnknownModel(f"It has to be one of {known}.", field="model")
+        raise UnknownModel(f"`model` must be one of {known}.", field="model")
     return catalogue.tier_of(request.model)
 
 
@@ -112,4 +114,7 @@ def _strongest_within(limit: int | None, max_tier: Tier, prices: Prices) -> Tier
 
 def _refuse_above(limit: int | None, micros: int) -> None:
     if limit is not None and micros > limit:
-        raise CostLimitTooLow(f"It can cost up to ${to_usd(micros):.6f}.", field="max_cost_usd")
+        raise CostLimitTooLow(
+            f"`max_cost_usd` must be at least {to_usd(micros):.6f}, what this request can cost.",
+            field="max_cost_usd",
+        )

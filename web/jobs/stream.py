@@ -14,17 +14,18 @@ from core.errors import CoordinatorUnavailable
 from core.events import JOB_SNAPSHOT, Event
 from core.jobs import Job
 from core.public import to_public
-from core.timing import iso_time
+from core.timing import iso_time, now_ms
 
 if TYPE_CHECKING:
     from web.services import WebServices
 
 logger = structlog.get_logger(__name__)
 
+MEDIA_TYPE: Final = "text/event-stream"
 HEARTBEAT_S: Final = 10.0
-#: The client is told to come back after this long; it resumes by its last number.
+#: A stream ends after this long; its client connects again and resumes by its last number.
 _LONGEST_S: Final = 600.0
-#: Tells the client to come back; it resumes by its last number.
+#: Tells the client to connect again at once; it resumes by its last number.
 _RESUME: Final = b"retry: 200\n: the server ends this connection, resume elsewhere\n\n"
 _HEADERS: Final = {
     "Cache-Control": "no-cache, no-transform",
@@ -36,19 +37,19 @@ _HEADERS: Final = {
 def event_stream(
     services: WebServices, job: Job, *, after: int, types: frozenset[str] | None = None
 ) -> Response:
-    """Answer with the events above `after` up to the terminal one; 204 when none can follow.
+    """Return a stream of the events above `after` up to the terminal one; 204 if none can follow.
 
-    A cursor that the log does not reach (any more) is answered with one `job.snapshot` first, from
-    whose number the stream goes on.
+    Where the log does not hold the event after `after` (any more), the stream begins with one
+    `job.snapshot` and goes on from its number.
     """
     if job.is_terminal and after == job.cursor:
         return Response(status=204)
     frames = _frames(services, job, after, types)
-    return Response(frames, mimetype="text/event-stream", headers=_HEADERS)
+    return Response(frames, mimetype=MEDIA_TYPE, headers=_HEADERS)
 
 
 def is_wanted(event: Event, types: frozenset[str] | None) -> bool:
-    """Say whether a reader who asked for these types is told of the event."""
+    """Say whether a reader who asked for these types gets the event."""
     return types is None or event.type in types
 
 
@@ -70,13 +71,13 @@ def _frames(
             if event is not None and event.is_terminal:
                 return
     except CoordinatorUnavailable:
-        logger.warning("stream broke off", job_id=job.id)
-    # Told to end, out of time or without Redis; the status line is long gone.
+        logger.warning("stream ends without Redis, client will resume", job_id=job.id)
+    # The server stops, the time is over or Redis is away; the status line was sent long ago.
     yield _RESUME
 
 
 def _until_late(services: WebServices, job_id: str, after: int) -> Iterator[Event | None]:
-    """Follow the job until its end, the longest a stream may take, or a log that began anew."""
+    """Yield the job's events until its end, the time limit, or a log that began anew."""
     give_up_at, last = time.monotonic() + _LONGEST_S, after
     for event in services.feed.follow(job_id, after=after, heartbeat_s=HEARTBEAT_S):
         yield event
@@ -116,7 +117,7 @@ def _snapshot_frame(job: Job) -> bytes:
             "sequence": job.cursor,
             "type": JOB_SNAPSHOT,
             "job_id": job.id,
-            "at": iso_time(int(time.time() * 1000)),
+            "at": iso_time(now_ms()),
             "data": to_public(job),
         }
     )

@@ -12,13 +12,13 @@ from msgspec import Struct
 from core.chat import Usage
 from core.errors import ServiceUnavailable, StoreUnavailable, UnknownAgent
 from core.ids import new_job_id
-from core.jobs import Job, JobSpec, JobStatus, Mode, RouteRequest, TeamRequest
+from core.jobs import Job, JobSpec, JobStatus, Mode, Question, RouteRequest, TeamRequest
 from core.personas import agent_names
 from core.team import calls_of
 from storage.jobs.store import IdempotencyClaim
 from web.jobs.cached import accept_answered, find_answer
 from web.jobs.quote import settle_route
-from web.schemas import ChatRequest, TeamChatRequest
+from web.jobs.schemas import ChatRequest, TeamChatRequest
 
 if TYPE_CHECKING:
     from storage.accounts.users import User
@@ -49,25 +49,26 @@ def submit(
     Raises:
         UnknownAgent, UnknownModel, TierNotInPlan, CostLimitTooLow: the request cannot be met.
         TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
-        StoreUnavailable, CoordinatorUnavailable: nothing is promised; what was begun is undone.
+        StoreUnavailable, CoordinatorUnavailable: nothing is promised; what was begun is withdrawn.
     """
     _refuse_unknown_agents(request)
     spec = _to_spec(services, user, request, mode, request_id)
+    question = Question(request.message)
     idempotency = _to_claim(request, mode, idempotency_key)
-    hit = find_answer(services, spec)
+    hit = find_answer(services, spec, question)
     if hit is not None:
-        accepted_id, answered = accept_answered(services, spec, hit, idempotency)
+        accepted_id, answered = accept_answered(services, spec, question, hit, idempotency)
         if accepted_id == spec.id:
             return Submitted(answered, is_repeat=False)
     else:
-        accepted_id = services.job_store.accept(spec, user.plan, idempotency)
+        accepted_id = services.job_store.accept(spec, question, user.plan, idempotency)
     if accepted_id != spec.id:
-        return Submitted(_repeat(services, accepted_id, user.id), is_repeat=True)
-    job = Job(spec=spec, status=JobStatus.QUEUED, cursor=1)
+        return Submitted(_repeat(services, accepted_id, user.id, question), is_repeat=True)
+    job = Job(spec=spec, status=JobStatus.QUEUED, cursor=1, question=question)
     try:
         services.job_records.insert(job)
     except StoreUnavailable:
-        services.job_store.undo(spec, idempotency)
+        services.job_store.withdraw(spec, idempotency)
         raise
     services.queue.submit(spec.id, is_quick=mode == "quick", request_id=request_id)
     return Submitted(job, is_repeat=False)
@@ -79,7 +80,9 @@ def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
     else:
         field, named = "agents", [] if request.agents == "auto" else list(request.agents)
     if set(named) - set(agent_names()):
-        raise UnknownAgent(f"It has to be one of {', '.join(agent_names())}.", field=field)
+        raise UnknownAgent(
+            f"`{field}` must name agents of {', '.join(agent_names())}.", field=field
+        )
 
 
 def _to_spec(
@@ -103,7 +106,6 @@ def _to_spec(
         id=new_job_id(user.id),
         user_id=user.id,
         mode=mode,
-        message=request.message,
         created_ms=now_ms,
         deadline_ms=now_ms + services.settings.job_deadline_s * 1000,
         max_tokens=max_tokens,
@@ -138,21 +140,26 @@ def _to_claim(
     body = msgspec.json.encode([mode, request.model_dump()], order="deterministic")
     return IdempotencyClaim(
         digest=hashlib.sha256(key.encode()).hexdigest(),
-        fingerprint=hashlib.sha256(body).hexdigest(),
+        body_hash=hashlib.sha256(body).hexdigest(),
     )
 
 
-def _repeat(services: WebServices, job_id: str, user_id: str) -> Job:
+def _repeat(services: WebServices, job_id: str, user_id: str, question: Question) -> Job:
     """Return the job that an Idempotency-Key brought before, and make sure it is durable.
 
     The first request may be waiting for its record, or have died before it; a second insert of the
     same record changes nothing.
+
+    Args:
+        question: of the request, which is the job's: the bodies are the same.
     """
     job = services.job_store.get(job_id)
-    if job is not None and job.status is JobStatus.QUEUED and job.attempt == 0:
-        services.job_records.insert(job)
+    if job is not None:
+        job = msgspec.structs.replace(job, question=question)
+        if job.status is JobStatus.QUEUED and job.attempt == 0:
+            services.job_records.insert(job)
     job = job or services.job_records.get(job_id, user_id)
     if job is None:
-        # The first request was undone between the two looks; its key is free again.
+        # The first request was withdrawn between the two looks; its key is free again.
         raise ServiceUnavailable(retry_after_s=1)
     return job

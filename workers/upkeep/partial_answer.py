@@ -1,21 +1,18 @@
-"""What is left of an attempt whose worker is gone: its text, and what it will have cost."""
+"""What the log still holds of an attempt whose worker is gone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from core import events
 from core.chat import Usage
-from core.jobs import JobSpec
-from core.models import estimate_tokens
-from core.outcome import Answer
-
-if TYPE_CHECKING:
-    from core.events import Event
-    from core.models import Catalogue
+from core.events import Event
+from core.jobs import Question
+from core.models import Catalogue, estimate_tokens
+from core.outcome import Answer, Spent
 
 
 class _Body(msgspec.Struct):
@@ -25,32 +22,35 @@ class _Body(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Body)
 
 
-def remains_of(
-    spec: JobSpec, log: Iterable[Event], catalogue: Catalogue
-) -> tuple[Answer | None, Usage, int]:
-    """Return the last attempt's answer so far, its estimated usage and the cost of that.
+def partial_answer(
+    question: Question, log: Iterable[Event], catalogue: Catalogue
+) -> tuple[Answer | None, Spent]:
+    """Return the last attempt's answer so far and an estimate of what it used and cost.
 
-    The provider's own figures died with the worker; an attempt that wrote nothing counts as free.
+    The provider's own figures died with the worker. An attempt without text counts as free.
     """
-    text: list[str] = []
-    agents: dict[str, None] = {}
-    model_id = ""
-    for event in log:
-        if event.type == events.JOB_RETRYING:
-            text, agents = [], {}
-        elif event.type in (events.ROUTE_SELECTED, events.SYNTHESIS_STARTED):
-            # A team's route names a model for each agent; the answer is the synthesis's.
-            model_id = _decoder.decode(event.body).data.get("model", "")
-        elif event.type == events.ANSWER_DELTA:
-            data = _decoder.decode(event.body).data
-            text.append(data["text"])
-            agents[data["agent"]] = None
+    told = [(event.type, _decoder.decode(event.body).data) for event in log]
+    text = events.answer_text(told)
     if not text:
-        return None, Usage(), 0
-    answer = Answer(text="".join(text), finish_reason="interrupted", agents=tuple(agents))
+        return None, Spent()
+    agents = dict.fromkeys(data["agent"] for kind, data in told if kind == events.ANSWER_DELTA)
+    answer = Answer(text=text, finish_reason="interrupted", agents=tuple(agents))
     usage = Usage(
-        input_tokens=estimate_tokens(spec.message),
-        output_tokens=estimate_tokens(answer.text),
+        input_tokens=estimate_tokens(question.message), output_tokens=estimate_tokens(text)
     )
-    model = catalogue.get(model_id)
-    return answer, usage, 0 if model is None else catalogue.cost_micros(model, usage)
+    model = catalogue.get(_model_of_answer(told))
+    return answer, Spent(usage, 0 if model is None else catalogue.cost_micros(model, usage))
+
+
+def _model_of_answer(told: list[tuple[str, dict[str, Any]]]) -> str:
+    """Return the id of the model that wrote the answer: the synthesis's, or the agent's alone.
+
+    A team's answer has no model before its synthesis began; one agent's reply that became the
+    answer is in the job's account already.
+    """
+    synthesis = [data["model"] for kind, data in told if kind == events.SYNTHESIS_STARTED]
+    routes = [data["model"] for kind, data in told if kind == events.ROUTE_SELECTED]
+    is_team = len({data["agent"] for kind, data in told if kind == events.ROUTE_SELECTED}) > 1
+    if synthesis:
+        return str(synthesis[-1])
+    return "" if is_team or not routes else str(routes[-1])

@@ -19,7 +19,7 @@ from storage.events.hub import EventHub
 from storage.events.log import EventLog
 from storage.jobs.attempts import Attempts, Batch
 from storage.jobs.store import JobStore
-from tests.jobs import ROOMY, make_spec
+from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import port_of, wait_until
 from tests.tcp_proxy import TcpProxy
 
@@ -66,7 +66,7 @@ class RunningJob:
     def __init__(self, redis):
         spec = make_spec()
         self.id = spec.id
-        JobStore(redis).accept(spec, ROOMY, None)
+        JobStore(redis).accept(spec, QUESTION, ROOMY, None)
         self._attempts = Attempts(redis, lease_s=15)
         self._claim = self._attempts.claim(spec.id)
 

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from core.chat import Usage
 from core.events import ANSWER_DELTA, TERMINAL_TYPES, NewEvent
 from core.ids import new_user_id
 from core.jobs import NEXT_STATUS, TERMINAL, TERMINAL_EVENT, JobStatus
@@ -29,7 +30,7 @@ from storage.events.log import EventLog
 from storage.jobs.attempts import MAX_ATTEMPTS, NO_EVENTS, Attempts, Batch, Hold
 from storage.jobs.store import JobStore, Restored
 from storage.jobs.sweep import Sweep
-from tests.jobs import ROOMY, make_spec
+from tests.jobs import QUESTION, ROOMY, make_spec
 
 RESERVED = 50
 ENDS = st.sampled_from(sorted(TERMINAL))
@@ -37,6 +38,7 @@ ENDS = st.sampled_from(sorted(TERMINAL))
 MOST_JOBS = 3
 TIMES = st.integers(1, 3)
 WORD = NewEvent(ANSWER_DELTA, {"text": "word "})
+USED = Spent(Usage(3, 1, 2), 7)
 
 
 class JobMachine(RuleBasedStateMachine):
@@ -45,7 +47,7 @@ class JobMachine(RuleBasedStateMachine):
     jobs = Bundle("jobs")
     claims = Bundle("claims")
     #: Claims of those who take a job over only to end it.
-    seizures = Bundle("seizures")
+    take_overs = Bundle("take_overs")
 
     def __init__(self, redis):
         super().__init__()
@@ -60,8 +62,10 @@ class JobMachine(RuleBasedStateMachine):
         self.seen = {}
         self.good_fence = {}
         self.logs = {}
-        self.undone = set()
+        self.withdrawn = set()
         self.batches = {}
+        #: What deferred attempts at each job cost, and how each job ended at what cost in all.
+        self.used = {}
         self.ended = {}
 
     # The API
@@ -70,20 +74,20 @@ class JobMachine(RuleBasedStateMachine):
     @rule(target=jobs)
     def accept(self):
         spec = make_spec(user_id=self.user_id, reserved_micros=RESERVED)
-        assert self.store.accept(spec, ROOMY, None) == spec.id
+        assert self.store.accept(spec, QUESTION, ROOMY, None) == spec.id
         self.specs[spec.id] = spec
         self.seen[spec.id] = JobStatus.QUEUED
         self.logs[spec.id] = []
         return spec.id
 
     @rule(job_id=jobs, times=TIMES)
-    def undo(self, job_id, times):
+    def withdraw(self, job_id, times):
         job = self.store.get(job_id)
-        may_go = job is not None and job.status is JobStatus.QUEUED and job.attempt == 0
+        may_go = job is not None and job.status is JobStatus.QUEUED and job.started_ms is None
         for number in range(times):
-            assert self.store.undo(self.specs[job_id]) is (may_go and number == 0)
+            assert self.store.withdraw(self.specs[job_id]) is (may_go and number == 0)
         if may_go:
-            self.undone.add(job_id)
+            self.withdrawn.add(job_id)
 
     @rule(job_id=jobs, times=TIMES)
     def request_cancel(self, job_id, times):
@@ -93,9 +97,9 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule(job_id=jobs, times=TIMES)
     def restore(self, job_id, times):
-        expected = Restored.UNDONE if job_id in self.undone else Restored.PRESENT
+        expected = Restored.WITHDRAWN if job_id in self.withdrawn else Restored.PRESENT
         for _ in range(times):
-            assert self.store.restore(self.specs[job_id]) is expected
+            assert self.store.restore(self.specs[job_id], QUESTION) is expected
 
     # Workers
 
@@ -132,11 +136,11 @@ class JobMachine(RuleBasedStateMachine):
         for _ in range(times):
             is_good = self.is_good(claim)
             assert (
-                self.attempts.defer(claim, 1.0, reason="busy", spent=Spent(), unsure=unsure)
-                is is_good
+                self.attempts.defer(claim, 1.0, reason="busy", used=USED, unsure=unsure) is is_good
             )
             if is_good:
                 self.good_fence[claim.job_id] = None
+                self.used[claim.job_id] = self.used.get(claim.job_id, 0) + USED.cost_micros
                 assert self.store.get(claim.job_id).attempt == claim.attempt - 1
 
     @rule(claim=claims, status=ENDS, cost=st.integers(0, 90), is_sent=st.booleans(), times=TIMES)
@@ -160,20 +164,20 @@ class JobMachine(RuleBasedStateMachine):
         if may:
             self.good_fence[job_id] = None
 
-    @rule(target=seizures, job_id=jobs, times=TIMES)
-    def seize(self, job_id, times):
+    @rule(target=take_overs, job_id=jobs, times=TIMES)
+    def take_over(self, job_id, times):
         job = self.store.get(job_id)
         if job is None:
             return multiple()
         may = not job.is_terminal and not self.is_held(job_id)
-        got = [claim for _ in range(times) if (claim := self.sweep.seize(job))]
+        got = [claim for _ in range(times) if (claim := self.sweep.take_over(job))]
         assert len(got) == may
         for claim in got:
             self.good_fence[job_id] = claim.fence
         return multiple(*got)
 
-    @rule(claim=seizures, status=ENDS, times=TIMES)
-    def end_seized(self, claim, status, times):
+    @rule(claim=take_overs, status=ENDS, times=TIMES)
+    def end_taken_over(self, claim, status, times):
         self.end(claim, status, 0, times, unsure=NO_EVENTS)
 
     # What holds after every step
@@ -181,7 +185,7 @@ class JobMachine(RuleBasedStateMachine):
     @invariant()
     def every_job_is_whole(self):
         for job_id in self.specs:
-            if job_id in self.undone:
+            if job_id in self.withdrawn:
                 assert self.store.get(job_id) is None
                 assert self.length(job_id) == 0
             else:
@@ -189,7 +193,7 @@ class JobMachine(RuleBasedStateMachine):
 
     @invariant()
     def counters_are_those_of_unfinished_jobs(self):
-        live = set(self.specs) - self.undone - set(self.ended)
+        live = set(self.specs) - self.withdrawn - set(self.ended)
         spend = self.redis.hgetall(keys.spend(self.user_id, self.now_ms))
         active = self.redis.zrange(keys.active(self.user_id), 0, -1)
         due = self.redis.zrange(keys.dispatch(self.user_id), 0, -1)
@@ -254,7 +258,7 @@ class JobMachine(RuleBasedStateMachine):
             assert self.attempts.finish(claim, status, outcome, unsure=unsure) is is_good
             if is_good:
                 self.good_fence[claim.job_id] = None
-                self.ended[claim.job_id] = status, cost
+                self.ended[claim.job_id] = status, cost + self.used.get(claim.job_id, 0)
 
 
 def is_reachable(before, after):

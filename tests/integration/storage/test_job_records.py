@@ -9,13 +9,13 @@ import pytest
 
 from core.errors import StoreUnavailable
 from core.ids import new_user_id
-from core.jobs import Job, JobStatus
+from core.jobs import Job, JobStatus, Question
 from core.outcome import WORKER_LOST, Answer, CacheUse, JobError, Outcome
 from core.settings import Settings
 from storage.connections import close_all
 from storage.connections import mongo_database as connect
 from storage.records.jobs import JobRecords
-from tests.jobs import make_spec
+from tests.jobs import QUESTION, make_spec
 from tests.services import port_of, wait_until
 from tests.tcp_proxy import TcpProxy
 
@@ -44,7 +44,8 @@ def distant_records(proxy, mongo_database):
 
 
 def queued(**changes):
-    return Job(spec=make_spec(**changes), status=JobStatus.QUEUED, cursor=1)
+    spec = make_spec(**changes)
+    return Job(spec=spec, status=JobStatus.QUEUED, cursor=1, question=QUESTION)
 
 
 def ended(job, outcome=DONE, status=JobStatus.COMPLETED):
@@ -64,6 +65,18 @@ def test_job_is_found_as_it_was_when_it_is_recorded(records):
     assert records.existing([job.id, queued().id]) == {job.id}
 
 
+def test_question_is_found_when_the_version_before_recorded_the_job(records, mongo_database):
+    job = queued(created_ms=1_000)
+    records.insert(job)
+    of_job = {"_id": job.id}
+    mongo_database["jobs"].update_one(
+        of_job, {"$unset": {"question": 1}, "$set": {"spec.message": "Old?"}}
+    )
+
+    assert records.get(job.id, job.spec.user_id).question == Question("Old?")
+    assert records.unfinished(before_ms=2_000, limit=10) == [(job.spec, Question("Old?"))]
+
+
 def test_end_stays_when_a_job_is_recorded_again_after_it(records, mongo_database):
     job = queued()
     records.insert(job)
@@ -79,17 +92,17 @@ def test_end_stays_when_a_job_is_recorded_again_after_it(records, mongo_database
 
 def test_answer_from_the_cache_is_recorded_once_when_its_write_is_repeated(records, mongo_database):
     hit = msgspec.structs.replace(DONE, cost_micros=0, cache=CacheUse(status="hit", layer="memory"))
-    born = msgspec.structs.replace(ended(queued(reserved_micros=0), hit), attempt=0)
+    answered = msgspec.structs.replace(ended(queued(reserved_micros=0), hit), attempt=0)
     others = [queued(), queued()]
     for job in others:
         records.insert(job)
 
     for _ in range(2):
-        records.write_finished([ended(others[0]), born, ended(others[1])])
+        records.write_finished([ended(others[0]), answered, ended(others[1])])
 
-    assert records.get(born.id, born.spec.user_id) == born
+    assert records.get(answered.id, answered.spec.user_id) == answered
     assert [records.get(job.id, job.spec.user_id) for job in others] == [ended(o) for o in others]
-    assert mongo_database["ledger"].count_documents({"job_id": born.id}) == 1
+    assert mongo_database["ledger"].count_documents({"job_id": answered.id}) == 1
 
 
 def test_every_writer_waits_for_its_own_record_when_many_write_at_once(records):
@@ -123,7 +136,7 @@ def test_only_old_unfinished_jobs_are_listed_when_lost_ones_are_looked_for(recor
         records.insert(job)
     records.write_finished([ended(over)])
 
-    assert records.unfinished(before_ms=2_000, limit=10) == [old.spec]
+    assert records.unfinished(before_ms=2_000, limit=10) == [(old.spec, QUESTION)]
 
 
 def test_record_goes_only_when_its_job_has_not_ended(records):

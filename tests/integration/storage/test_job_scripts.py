@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from core import events
 from core.chat import Usage
 from core.errors import (
     BudgetExhausted,
@@ -15,14 +16,15 @@ from core.errors import (
 )
 from core.events import ANSWER_DELTA, NewEvent
 from core.ids import new_job_id, new_user_id
-from core.jobs import JobStatus
-from core.outcome import Answer, Outcome, Spent
+from core.jobs import Job, JobStatus, Question
+from core.outcome import Answer, Outcome, Savings, Spent
 from core.plans import Plan
+from core.timing import now_ms
 from storage import keys
-from storage.jobs.attempts import Batch, Hold, Turn
+from storage.jobs.attempts import Batch, Exchange, Hold
 from storage.jobs.cancellation import Cancellation
 from storage.jobs.store import IdempotencyClaim, Restored
-from tests.jobs import ROOMY, make_spec
+from tests.jobs import QUESTION, ROOMY, make_spec
 
 SPENT = Spent(Usage(input_tokens=7, output_tokens=3), 12)
 DONE = Outcome(answer=Answer(text="ab", finish_reason="stop", agents=("dev",)), cost_micros=30)
@@ -44,21 +46,32 @@ def spend_of(redis_client, spec):
 def test_job_is_queued_with_its_first_event_when_accepted(store, log):
     spec = make_spec()
 
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
 
     job = store.get(spec.id)
     assert (job.spec, job.status, job.cursor) == (spec, JobStatus.QUEUED, 1)
     assert types_of(log.read(spec.id, after=0)) == ["job.queued"]
 
 
+def test_question_is_read_only_when_it_is_asked_for(store):
+    spec = make_spec()
+    store.accept(spec, QUESTION, ROOMY, None)
+
+    assert store.get(spec.id).question is None
+    assert store.get_many([spec.id])[0].question is None
+    assert store.get_whole([spec.id])[0].question == QUESTION
+    assert store.question(spec.id) == QUESTION
+    assert store.question(new_job_id(spec.user_id)) is None
+
+
 def test_second_job_is_refused_when_the_plan_allows_one(store):
     plan = Plan(name="trial", concurrent_jobs=1, monthly_budget_micros=1_000)
     first = make_spec()
-    store.accept(first, plan, None)
+    store.accept(first, QUESTION, plan, None)
     second = make_spec(user_id=first.user_id)
 
     with pytest.raises(TooManyJobs):
-        store.accept(second, plan, None)
+        store.accept(second, QUESTION, plan, None)
 
     assert store.get(second.id) is None
 
@@ -66,10 +79,10 @@ def test_second_job_is_refused_when_the_plan_allows_one(store):
 def test_job_is_refused_when_reservations_reach_the_budget(store, redis_client):
     plan = Plan(name="trial", concurrent_jobs=10, monthly_budget_micros=99)
     first = make_spec(reserved_micros=50)
-    store.accept(first, plan, None)
+    store.accept(first, QUESTION, plan, None)
 
     with pytest.raises(BudgetExhausted):
-        store.accept(make_spec(user_id=first.user_id, reserved_micros=50), plan, None)
+        store.accept(make_spec(user_id=first.user_id, reserved_micros=50), QUESTION, plan, None)
 
     assert spend_of(redis_client, first) == {"reserved": 50}
 
@@ -77,53 +90,63 @@ def test_job_is_refused_when_reservations_reach_the_budget(store, redis_client):
 def test_same_job_is_returned_when_an_idempotency_key_repeats(store):
     spec = make_spec()
     claim = IdempotencyClaim("key", "body")
-    store.accept(spec, ROOMY, claim)
+    store.accept(spec, QUESTION, ROOMY, claim)
 
-    repeated = store.accept(make_spec(user_id=spec.user_id), ROOMY, claim)
+    repeated = store.accept(make_spec(user_id=spec.user_id), QUESTION, ROOMY, claim)
 
     assert repeated == spec.id
 
 
 def test_idempotency_key_is_refused_when_the_body_differs(store):
     spec = make_spec()
-    store.accept(spec, ROOMY, IdempotencyClaim("key", "body"))
+    store.accept(spec, QUESTION, ROOMY, IdempotencyClaim("key", "body"))
 
     with pytest.raises(IdempotencyConflict):
-        store.accept(make_spec(user_id=spec.user_id), ROOMY, IdempotencyClaim("key", "other"))
+        store.accept(
+            make_spec(user_id=spec.user_id), QUESTION, ROOMY, IdempotencyClaim("key", "other")
+        )
 
 
-def test_nothing_is_left_but_a_mark_when_an_accept_is_undone(store, redis_client):
+def test_nothing_is_left_but_a_mark_when_an_accept_is_withdrawn(store, redis_client):
     spec = make_spec()
     claim = IdempotencyClaim("key", "body")
-    store.accept(spec, ROOMY, claim)
+    store.accept(spec, QUESTION, ROOMY, claim)
 
-    assert store.undo(spec, claim)
+    assert store.withdraw(spec, claim)
 
     assert store.get(spec.id) is None
     assert spend_of(redis_client, spec) == {"reserved": 0}
     assert redis_client.zcard(keys.active(spec.user_id)) == 0
-    assert store.restore(spec) is Restored.UNDONE
+    assert store.restore(spec, QUESTION) is Restored.WITHDRAWN
     fresh = make_spec(user_id=spec.user_id)
-    assert store.accept(fresh, ROOMY, claim) == fresh.id
+    assert store.accept(fresh, QUESTION, ROOMY, claim) == fresh.id
 
 
-def test_undo_does_nothing_when_a_worker_has_the_job(store, attempts):
+def test_withdrawal_does_nothing_when_a_worker_has_the_job(store, attempts):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     attempts.claim(spec.id)
 
-    assert not store.undo(spec)
+    assert not store.withdraw(spec)
 
     assert store.get(spec.id).status is JobStatus.IN_PROGRESS
 
 
+def test_withdrawal_does_nothing_when_a_worker_had_the_job(store, attempts):
+    spec = make_spec()
+    store.accept(spec, QUESTION, ROOMY, None)
+    attempts.defer(attempts.claim(spec.id), 5.0, reason="rate_limited", used=SPENT)
+
+    assert not store.withdraw(spec)
+
+
 def test_second_claim_gets_nothing_when_the_lease_is_alive(store, attempts):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
 
     first, second = attempts.claim(spec.id), attempts.claim(spec.id)
 
-    assert (first.attempt, first.spec) == (1, spec)
+    assert (first.attempt, first.spec, first.question) == (1, spec, QUESTION)
     assert second is None
 
 
@@ -133,7 +156,7 @@ def test_claim_gets_nothing_when_the_job_is_unknown(attempts):
 
 def test_zombie_is_refused_when_a_new_attempt_has_the_job(store, attempts, log, redis_client):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     zombie = attempts.claim(spec.id)
     attempts.append([(zombie, Batch([NewEvent(ANSWER_DELTA, {"text": "old"})]))])
     expire_lease(redis_client, spec.id)
@@ -146,13 +169,19 @@ def test_zombie_is_refused_when_a_new_attempt_has_the_job(store, attempts, log, 
     assert not attempts.finish(zombie, JobStatus.COMPLETED, DONE)
     retrying = log.read(spec.id, after=3)[0]
     assert retrying.type == "job.retrying"
-    assert msgspec.json.decode(retrying.body)["data"]["superseded_through"] == 3
+    assert msgspec.json.decode(retrying.body)["data"] == {
+        "reason": "worker_lost",
+        "attempt": 2,
+        "agent": None,
+        "round": None,
+        "retry_after_s": None,
+    }
     assert store.get(spec.id).attempt == 2
 
 
 def test_events_are_numbered_without_gaps_when_a_job_runs_to_its_end(store, attempts, log):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     claim = attempts.claim(spec.id)
     attempts.append([(claim, Batch([NewEvent(ANSWER_DELTA, {"text": "a"})]))])
 
@@ -160,10 +189,10 @@ def test_events_are_numbered_without_gaps_when_a_job_runs_to_its_end(store, atte
         claim, JobStatus.COMPLETED, DONE, last_events=[NewEvent(ANSWER_DELTA, {"text": "b"})]
     )
 
-    events = log.read(spec.id, after=0)
-    assert [event.sequence for event in events] == [1, 2, 3, 4, 5]
-    assert types_of(events)[2:] == ["answer.delta", "answer.delta", "job.completed"]
-    assert msgspec.json.decode(events[2].body) | {"at": ""} == {
+    kept = log.read(spec.id, after=0)
+    assert [event.sequence for event in kept] == [1, 2, 3, 4, 5]
+    assert types_of(kept)[2:] == ["answer.delta", "answer.delta", "job.completed"]
+    assert msgspec.json.decode(kept[2].body) | {"at": ""} == {
         "sequence": 3,
         "type": "answer.delta",
         "job_id": spec.id,
@@ -174,7 +203,7 @@ def test_events_are_numbered_without_gaps_when_a_job_runs_to_its_end(store, atte
 
 def test_batch_is_appended_once_when_it_is_sent_again(store, attempts, log):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     claim = attempts.claim(spec.id)
     arrived = Batch([NewEvent(ANSWER_DELTA, {"text": "a"})], 1)
     fresh = Batch([NewEvent(ANSWER_DELTA, {"text": "b"})], 2)
@@ -196,7 +225,7 @@ def test_batch_is_appended_once_when_it_is_sent_again(store, attempts, log):
 
 def test_batch_that_never_arrived_comes_with_the_end(store, attempts, log):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     lost = Batch([NewEvent(ANSWER_DELTA, {"text": "a"})], 1)
 
     attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, DONE, unsure=lost)
@@ -206,7 +235,7 @@ def test_batch_that_never_arrived_comes_with_the_end(store, attempts, log):
 
 def test_job_is_settled_once_when_it_is_finished_twice(store, attempts, redis_client):
     spec = make_spec(reserved_micros=50)
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     claim = attempts.claim(spec.id)
 
     answers = [attempts.finish(claim, JobStatus.COMPLETED, DONE) for _ in range(2)]
@@ -219,30 +248,30 @@ def test_job_is_settled_once_when_it_is_finished_twice(store, attempts, redis_cl
     assert store.get(spec.id).outcome == DONE
 
 
-def test_free_job_ends_and_is_undone_like_any_other(store, attempts, redis_client):
-    ended, undone = make_spec(reserved_micros=0), make_spec(reserved_micros=0)
-    for spec in (ended, undone):
-        store.accept(spec, ROOMY, None)
+def test_free_job_ends_and_is_withdrawn_like_any_other(store, attempts, redis_client):
+    ended, withdrawn = make_spec(reserved_micros=0), make_spec(reserved_micros=0)
+    for spec in (ended, withdrawn):
+        store.accept(spec, QUESTION, ROOMY, None)
 
     assert attempts.finish(attempts.claim(ended.id), JobStatus.COMPLETED, Outcome())
-    assert store.undo(undone)
+    assert store.withdraw(withdrawn)
 
     assert spend_of(redis_client, ended) == {"reserved": 0, "spent": 0}
-    assert spend_of(redis_client, undone) == {"reserved": 0}
+    assert spend_of(redis_client, withdrawn) == {"reserved": 0}
 
 
-def test_turn_is_remembered_when_a_job_of_a_conversation_completes(store, attempts):
+def test_exchange_is_remembered_when_a_job_of_a_conversation_completes(store, attempts):
     spec = make_spec(conversation_id="plans")
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
 
     attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, DONE)
 
-    assert attempts.conversation(spec) == [Turn(spec.message, "ab")]
+    assert attempts.conversation(spec) == [Exchange(QUESTION.message, "ab")]
 
 
 def test_conversation_is_anothers_when_the_user_differs(store, attempts):
     spec = make_spec(conversation_id="plans")
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, DONE)
 
     assert attempts.conversation(make_spec(conversation_id="plans")) == []
@@ -252,7 +281,7 @@ def test_queued_job_ends_at_once_when_it_is_cancelled(
     store, attempts, sweep, log, redis_client, teams
 ):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
 
     Cancellation(store, sweep, attempts, teams).cancel(store.get(spec.id))
 
@@ -262,9 +291,9 @@ def test_queued_job_ends_at_once_when_it_is_cancelled(
     assert attempts.claim(spec.id) is None
 
 
-def test_worker_hears_of_it_when_its_job_is_cancelled(store, attempts, sweep, teams):
+def test_write_says_so_when_the_job_is_cancelled(store, attempts, sweep, teams):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     claim = attempts.claim(spec.id)
 
     Cancellation(store, sweep, attempts, teams).cancel(store.get(spec.id))
@@ -275,7 +304,7 @@ def test_worker_hears_of_it_when_its_job_is_cancelled(store, attempts, sweep, te
 
 def test_cancel_is_refused_when_the_job_has_ended(store, attempts, sweep, teams):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, DONE)
 
     with pytest.raises(JobAlreadyFinished) as refusal:
@@ -284,11 +313,11 @@ def test_cancel_is_refused_when_the_job_has_ended(store, attempts, sweep, teams)
     assert refusal.value.job_status == "completed"
 
 
-def test_cancel_is_refused_when_the_accept_was_undone(store, attempts, sweep, teams):
+def test_cancel_is_refused_when_the_accept_was_withdrawn(store, attempts, sweep, teams):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     job = store.get(spec.id)
-    store.undo(spec)
+    store.withdraw(spec)
 
     with pytest.raises(JobNotFound):
         Cancellation(store, sweep, attempts, teams).cancel(job)
@@ -296,7 +325,7 @@ def test_cancel_is_refused_when_the_accept_was_undone(store, attempts, sweep, te
 
 def test_job_is_due_when_its_lease_has_run_out(store, attempts, sweep, redis_client):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     attempts.claim(spec.id)
     expire_lease(redis_client, spec.id)
 
@@ -309,23 +338,23 @@ def test_job_is_due_when_its_lease_has_run_out(store, attempts, sweep, redis_cli
     assert attempts.claim(spec.id).attempt == 2
 
 
-def test_release_and_seize_do_nothing_when_the_lease_is_alive(store, attempts, sweep):
+def test_release_and_take_over_do_nothing_when_the_lease_is_alive(store, attempts, sweep):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     claim = attempts.claim(spec.id)
 
     assert not sweep.release(spec.id)
-    assert sweep.seize(store.get(spec.id)) is None
+    assert sweep.take_over(store.get(spec.id)) is None
 
     assert attempts.renew([claim]) == [Hold.HELD]
 
 
 def test_job_is_queued_again_when_redis_had_lost_it(store, attempts, redis_client):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     redis_client.flushall()
 
-    restored = [store.restore(spec), store.restore(spec)]
+    restored = [store.restore(spec, QUESTION), store.restore(spec, QUESTION)]
 
     assert restored == [Restored.RESTORED, Restored.PRESENT]
     assert attempts.claim(spec.id).spec == spec
@@ -334,7 +363,7 @@ def test_job_is_queued_again_when_redis_had_lost_it(store, attempts, redis_clien
 
 def test_scripts_work_when_redis_has_forgotten_them(store, attempts, redis_client):
     spec = make_spec()
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     claim = attempts.claim(spec.id)
     redis_client.script_flush()
 
@@ -342,29 +371,116 @@ def test_scripts_work_when_redis_has_forgotten_them(store, attempts, redis_clien
     assert attempts.finish(claim, JobStatus.COMPLETED, DONE)
 
 
-def test_next_attempt_is_told_what_was_spent_when_a_job_was_given_back(
-    store, attempts, redis_client
-):
-    spec = make_spec()
-    store.accept(spec, ROOMY, None)
-    first = attempts.claim(spec.id)
+def test_whole_cost_is_in_the_end_when_a_job_was_given_back(store, attempts, log, redis_client):
+    spec = make_spec(reserved_micros=50)
+    store.accept(spec, QUESTION, ROOMY, None)
+    attempts.defer(attempts.claim(spec.id), 5.0, reason="rate_limited", used=SPENT)
+    own = msgspec.structs.replace(DONE, usage=Usage(10, 4, 5), savings=Savings(routing_micros=60))
 
-    attempts.defer(first, 5.0, reason="rate_limited", spent=SPENT)
-    second = attempts.claim(spec.id)
-    expire_lease(redis_client, spec.id)
+    attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, own)
 
-    assert (first.spent, second.spent, second.attempt) == (Spent(), SPENT, 1)
-    assert attempts.claim(spec.id).spent == SPENT
+    outcome = store.get(spec.id).outcome
+    assert (outcome.usage, outcome.cost_micros) == (Usage(17, 4, 8), 42)
+    assert outcome.baseline_micros == 42 + 60
+    assert spend_of(redis_client, spec) == {"reserved": 0, "spent": 42}
+    end = msgspec.json.decode(log.read(spec.id, after=0)[-1].body)["data"]
+    assert end == {
+        "status": "completed",
+        "finish_reason": "stop",
+        "degraded": False,
+        "timing_ms": {},
+        "error": None,
+        "usage": {
+            "input_tokens": 17,
+            "cached_input_tokens": 4,
+            "output_tokens": 8,
+            "total_tokens": 25,
+        },
+        "cost_usd": 0.000042,
+    }
 
 
-def test_what_was_spent_is_paid_when_a_job_is_cancelled_that_was_given_back(
+def test_what_was_used_is_paid_when_a_job_is_cancelled_that_was_given_back(
     store, attempts, sweep, teams, redis_client
 ):
     spec = make_spec(reserved_micros=50)
-    store.accept(spec, ROOMY, None)
-    attempts.defer(attempts.claim(spec.id), 5.0, reason="rate_limited", spent=SPENT)
+    store.accept(spec, QUESTION, ROOMY, None)
+    attempts.defer(attempts.claim(spec.id), 5.0, reason="rate_limited", used=SPENT)
 
     Cancellation(store, sweep, attempts, teams).cancel(store.get(spec.id))
 
     assert store.get(spec.id).outcome.usage == SPENT.usage
     assert spend_of(redis_client, spec) == {"reserved": 0, "spent": 12}
+
+
+def test_deferred_job_is_due_at_once_when_it_is_to_be_cancelled(store, attempts, sweep):
+    spec = make_spec()
+    store.accept(spec, QUESTION, ROOMY, None)
+    claim = attempts.claim(spec.id)
+    store.request_cancel(spec.id)
+
+    attempts.defer(claim, 60.0, reason="rate_limited", used=SPENT)
+
+    (due,) = sweep.due(now_ms(), per_shard=10)
+    assert (due.job_id, due.cancel_requested) == (spec.id, True)
+
+
+def test_answered_job_is_accepted_as_completed(store, log, redis_client):
+    spec = make_spec(reserved_micros=0)
+    outcome = msgspec.structs.replace(DONE, cost_micros=0, savings=Savings(cache_micros=30))
+    answered = Job(
+        spec=spec,
+        status=JobStatus.COMPLETED,
+        cursor=3,
+        started_ms=spec.created_ms,
+        finished_ms=spec.created_ms + 5,
+        outcome=outcome,
+        question=QUESTION,
+    )
+    told = [
+        events.job_queued(spec.mode),
+        events.cache_hit("memory", 1.0, 0.00003),
+        events.job_ended(events.JOB_COMPLETED, "completed", outcome),
+    ]
+
+    assert store.accept_answered(answered, told, None) == spec.id
+
+    assert store.get_whole([spec.id]) == [answered]
+    kept = log.read(spec.id, after=0)
+    assert types_of(kept) == ["job.queued", "cache.hit", "job.completed"]
+    end = msgspec.json.decode(kept[-1].body)["data"]
+    assert (end["usage"]["total_tokens"], end["cost_usd"]) == (0, 0.0)
+    assert redis_client.xlen(keys.records(spec.id[4])) == 1
+
+
+def test_job_is_read_and_claimed_when_the_version_before_wrote_it(store, attempts, redis_client):
+    spec = make_spec()
+    store.accept(spec, QUESTION, ROOMY, None)
+    old_spec = msgspec.to_builtins(spec) | {"message": "Old?"}
+    redis_client.hset(keys.job(spec.id), "spec", msgspec.json.encode(old_spec))
+    redis_client.hdel(keys.job(spec.id), "question")
+
+    assert store.question(spec.id) == Question("Old?")
+    assert store.get_whole([spec.id])[0].question == Question("Old?")
+    assert attempts.claim(spec.id).question == Question("Old?")
+
+
+def test_outcome_is_read_when_the_version_before_wrote_it(store, attempts, redis_client):
+    spec = make_spec()
+    store.accept(spec, QUESTION, ROOMY, None)
+    attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, DONE)
+    old = msgspec.structs.replace(DONE, usage=SPENT.usage)
+    redis_client.hset(keys.job(spec.id), "outcome", msgspec.json.encode(old))
+    totals = ("total_input", "total_cached", "total_output", "total_micros")
+    redis_client.hdel(keys.job(spec.id), *totals)
+
+    assert store.get(spec.id).outcome == old
+
+
+def test_job_stays_withdrawn_when_the_version_before_withdrew_it(store, redis_client):
+    spec = make_spec()
+    redis_client.hset(keys.job(spec.id), "status", "undone")
+
+    assert store.get(spec.id) is None
+    assert store.request_cancel(spec.id) is None
+    assert store.restore(spec, QUESTION) is Restored.WITHDRAWN

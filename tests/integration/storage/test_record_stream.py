@@ -16,7 +16,7 @@ from storage import keys
 from storage.jobs.attempts import Attempts
 from storage.jobs.store import JobStore
 from storage.records.stream import RecordStream
-from tests.jobs import ROOMY, make_spec
+from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import port_of
 from tests.tcp_proxy import TcpProxy
 
@@ -34,7 +34,7 @@ def end_jobs(redis_client):
     def end_jobs(count):
         specs = [make_spec() for _ in range(count)]
         for spec in specs:
-            store.accept(spec, ROOMY, None)
+            store.accept(spec, QUESTION, ROOMY, None)
             attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, Outcome())
         return {spec.id for spec in specs}
 
@@ -59,6 +59,7 @@ def test_jobs_are_read_again_when_their_reader_died(stream, redis_client, end_jo
 
     assert ids_of(first) == ids_of(second) == job_ids
     assert {entry.job.status for entry in second} == {JobStatus.COMPLETED}
+    assert {entry.job.question for entry in second} == {QUESTION}
     assert stream.read(per_shard=100) == []
 
 

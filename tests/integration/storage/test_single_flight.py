@@ -1,88 +1,281 @@
-"""Jobs that ask the same: one leads, the others hand over their claims, nobody is forgotten."""
+"""Jobs that ask the same at once: one leads, the others wait without a worker, nobody is lost."""
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from core.events import JOB_STARTED
+from core.jobs import JobStatus
+from core.timing import now_ms
 from storage import keys
-from storage.jobs.attempts import Claim
-from storage.limits.single_flight import Flight, Flights, Role
-from tests.jobs import make_spec
+from storage.jobs.attempts import Hold
+from storage.jobs.cancellation import Cancellation
+from storage.limits.single_flight import Alone, Entered, Failed, Kept, Role, SingleFlight
+from tests.jobs import QUESTION, ROOMY, make_spec
 
 NAME = "f" * 64
+LEASE_S = 15
+KEPT = Kept(b"\x00kept:\xff")
+LEADS, IS_PARKED = Entered(Role.LEAD), Entered(Role.PARKED)
 
 
 @pytest.fixture
-def flights(redis_client):
-    return Flights(redis_client, silence_s=5)
+def single_flight(redis_client):
+    return SingleFlight(redis_client, LEASE_S)
 
 
-def make_claim(fence):
-    return Claim(spec=make_spec(), fence=fence, attempt=1, accepted_ms=0)
+@pytest.fixture
+def claimed(store, attempts):
+    """Return what makes a job that a worker has just claimed."""
+
+    def claimed(**changes):
+        spec = make_spec(**changes)
+        store.accept(spec, QUESTION, ROOMY, None)
+        return attempts.claim(spec.id)
+
+    return claimed
 
 
-def enter(flights, token, **how):
-    return flights.enter(Flight(NAME, token), make_claim(token), **how)
+def due_in_s(redis_client, job_id):
+    return (redis_client.zscore(keys.dispatch(job_id), job_id) - now_ms()) / 1000
 
 
-def fences(claims):
-    return [claim.fence for claim in claims]
+def started(log, job_id):
+    return [event.type for event in log.read(job_id, after=0)].count(JOB_STARTED)
 
 
-def test_first_leads_and_is_given_the_claims_of_the_others(flights):
-    leader = Flight(NAME, "a")
-
-    roles = [enter(flights, token).role for token in "abc"]
-
-    assert roles == [Role.LEAD, Role.FOLLOW, Role.FOLLOW]
-    assert fences(flights.tick([leader])[0]) == ["b", "c"]
-    assert flights.tick([leader]) == [[]]
-
-
-def test_claims_that_came_late_are_given_at_the_end(flights):
-    for token in "abc":
-        enter(flights, token)
-
-    assert fences(flights.close(Flight(NAME, "a"), b"", is_crowd=False)) == ["b", "c"]
-    assert enter(flights, "d").role is Role.LEAD
-
-
-def test_answer_is_given_to_who_comes_just_after_it(flights):
-    enter(flights, "a")
-    answer = b"\x00kept:\xff"
-    flights.close(Flight(NAME, "a"), answer, is_crowd=True)
-
-    entered = enter(flights, "b")
-
-    assert (entered.role, entered.answer) == (Role.ANSWERED, answer)
-
-
-def test_one_leads_again_when_nobody_has_use_for_the_answer(flights):
-    enter(flights, "a")
-    flights.close(Flight(NAME, "a"), b"kept", is_crowd=True)
-
-    roles = [enter(flights, token, wants_new=True).role for token in "bcd"]
-
-    assert roles == [Role.LEAD, Role.FOLLOW, Role.FOLLOW]
-
-
-def test_another_leads_when_the_leader_is_silent(flights, redis_client):
-    enter(flights, "a")
-    enter(flights, "b")
-    redis_client.delete(keys.flight(NAME)[0])
-
-    assert enter(flights, "c").role is Role.LEAD
-    assert flights.tick([Flight(NAME, "a")]) == [[]]
-    assert flights.close(Flight(NAME, "a"), b"late", is_crowd=True) == []
-    assert fences(flights.tick([Flight(NAME, "c")])[0]) == ["b"]
-
-
-@pytest.mark.parametrize(("is_crowd", "longest_ms"), [(False, 2_000), (True, 30_000)])
-def test_answer_is_handed_out_for_longer_when_many_asked(
-    is_crowd, longest_ms, flights, redis_client
+def test_first_leads_and_the_others_wait_in_the_queue(
+    single_flight, claimed, store, attempts, redis_client
 ):
-    enter(flights, "a")
+    leader, other = claimed(), claimed()
 
-    flights.close(Flight(NAME, "a"), b"kept", is_crowd=is_crowd)
+    assert single_flight.enter(NAME, leader) == LEADS
+    assert single_flight.enter(NAME, other) == IS_PARKED
 
-    assert longest_ms / 2 < redis_client.pttl(keys.flight(NAME)[0]) <= longest_ms
+    job = store.get(other.job_id)
+    assert (job.status, job.attempt) == (JobStatus.QUEUED, 0)
+    assert attempts.renew([leader, other]) == [Hold.HELD, Hold.LOST]
+    assert LEASE_S - 5 < due_in_s(redis_client, other.job_id) <= LEASE_S
+
+
+def test_another_question_has_a_leader_of_its_own(single_flight, claimed):
+    single_flight.enter(NAME, claimed())
+
+    assert single_flight.enter("e" * 64, claimed()) == LEADS
+
+
+def test_parked_job_goes_on_without_another_beginning(single_flight, claimed, attempts, log):
+    single_flight.enter(NAME, claimed())
+    first = claimed()
+    single_flight.enter(NAME, first)
+
+    again = attempts.claim(first.job_id)
+
+    assert (again.attempt, again.question) == (1, QUESTION)
+    assert started(log, first.job_id) == 1
+    assert single_flight.enter(NAME, again) == IS_PARKED
+    assert single_flight.enter(NAME, first) == Entered(Role.LOST)
+
+
+def test_parked_job_is_told_once_of_the_worker_that_it_lost(
+    single_flight, claimed, attempts, log, redis_client
+):
+    single_flight.enter(NAME, claimed())
+    lost = claimed()
+    redis_client.hset(keys.job(lost.job_id), "lease", 1)
+    single_flight.enter(NAME, attempts.claim(lost.job_id))
+
+    again = attempts.claim(lost.job_id)
+
+    assert again.attempt == 2
+    types = [event.type for event in log.read(lost.job_id, after=0)]
+    assert types == ["job.queued", "job.started", "job.retrying", "job.started"]
+
+
+def test_claim_that_is_void_changes_nothing(single_flight, claimed, attempts, redis_client):
+    zombie = claimed()
+    redis_client.hset(keys.job(zombie.job_id), "lease", 1)
+    heir = attempts.claim(zombie.job_id)
+
+    assert single_flight.enter(NAME, zombie) == Entered(Role.LOST)
+
+    assert attempts.renew([heir]) == [Hold.HELD]
+    assert single_flight.enter(NAME, claimed()) == LEADS
+
+
+def test_new_attempt_of_the_leader_leads_again(single_flight, claimed, attempts, redis_client):
+    leader = claimed()
+    single_flight.enter(NAME, leader)
+    redis_client.hset(keys.job(leader.job_id), "lease", 1)
+
+    assert single_flight.enter(NAME, attempts.claim(leader.job_id)) == LEADS
+
+
+def test_all_that_wait_are_released_when_the_leader_ends(single_flight, claimed, redis_client):
+    leader, others = claimed(), [claimed() for _ in range(3)]
+    for claim in (leader, *others):
+        single_flight.enter(NAME, claim)
+
+    released = single_flight.end(NAME, leader.job_id, KEPT)
+
+    assert sorted(released) == sorted(claim.job_id for claim in others)
+    assert all(due_in_s(redis_client, job_id) <= 0 for job_id in released)
+    assert single_flight.end(NAME, leader.job_id, KEPT) == []
+
+
+@pytest.mark.parametrize("note", [KEPT, Alone()])
+def test_note_is_given_to_who_comes_after_the_end(note, single_flight, claimed, redis_client):
+    leader = claimed()
+    single_flight.enter(NAME, leader)
+    single_flight.end(NAME, leader.job_id, note)
+
+    assert single_flight.enter(NAME, claimed()) == Entered(Role.NOTE, note)
+    assert 15_000 < redis_client.pttl(keys.single_flight(NAME)[2]) <= 30_000
+
+
+def test_a_failure_is_shared_by_those_who_waited_and_tried_anew_by_those_who_come_later(
+    single_flight, claimed, attempts
+):
+    leader, waiting = claimed(), claimed()
+    for claim in (leader, waiting):
+        single_flight.enter(NAME, claim)
+    failed = Failed("model_failed", "It failed.")
+    single_flight.end(NAME, leader.job_id, failed)
+
+    assert single_flight.enter(NAME, attempts.claim(waiting.job_id)) == Entered(Role.NOTE, failed)
+    assert single_flight.enter(NAME, claimed()) == LEADS
+
+
+def test_next_leads_when_the_leader_left_no_note(single_flight, claimed, attempts):
+    leader, *others = claims = [claimed() for _ in range(3)]
+    for claim in claims:
+        single_flight.enter(NAME, claim)
+    single_flight.end(NAME, leader.job_id, None)
+
+    again = [single_flight.enter(NAME, attempts.claim(claim.job_id)) for claim in others]
+
+    assert again == [LEADS, IS_PARKED]
+
+
+def test_nobody_waits_in_vain_when_the_leader_ends_between_a_look_and_an_entry(
+    single_flight, claimed
+):
+    leader, late = claimed(), claimed()
+    single_flight.enter(NAME, leader)
+    # Here the late job looks for a kept answer and finds none.
+    single_flight.end(NAME, leader.job_id, KEPT)
+
+    assert single_flight.enter(NAME, late) == Entered(Role.NOTE, KEPT)
+    assert single_flight.end(NAME, leader.job_id, KEPT) == []
+
+
+def test_one_leads_when_a_thousand_enter_at_once(single_flight, claimed, attempts, store):
+    claims = [claimed() for _ in range(1_000)]
+
+    with ThreadPoolExecutor(16) as pool:
+        entered = list(pool.map(lambda claim: single_flight.enter(NAME, claim), claims))
+
+    assert Counter(one.role for one in entered) == {Role.LEAD: 1, Role.PARKED: 999}
+    leader = claims[entered.index(LEADS)]
+    released = single_flight.end(NAME, leader.job_id, KEPT)
+    parked = {claim.job_id for claim in claims} - {leader.job_id}
+    assert len(released) == 999
+    assert set(released) == parked
+    again = [attempts.claim(job_id) for job_id in released]
+    notes = {single_flight.enter(NAME, claim).role for claim in again}
+    assert notes == {Role.NOTE}
+
+
+def test_nobody_waits_again_when_the_answer_was_not_shareable(
+    single_flight, claimed, attempts, redis_client
+):
+    leader, other = claimed(), claimed()
+    for claim in (leader, other):
+        single_flight.enter(NAME, claim)
+    single_flight.end(NAME, leader.job_id, Alone())
+    other = attempts.claim(other.job_id)
+    assert single_flight.enter(NAME, other) == Entered(Role.NOTE, Alone())
+
+    redis_client.delete(keys.single_flight(NAME)[2])  # Its 30 seconds are over.
+
+    assert single_flight.enter(NAME, claimed()) == LEADS
+    assert single_flight.enter(NAME, other) == Entered(Role.NOTE, Alone())
+
+
+def test_next_to_enter_leads_when_the_leader_is_dead(single_flight, claimed, redis_client):
+    dead, parked = claimed(), claimed()
+    single_flight.enter(NAME, dead)
+    single_flight.enter(NAME, parked)
+    leader_key = keys.single_flight(NAME)[0]
+    assert 0 < redis_client.pttl(leader_key) <= LEASE_S * 1000
+
+    redis_client.delete(leader_key)  # Its lease is over.
+
+    heir = claimed()
+    assert single_flight.enter(NAME, heir) == LEADS
+    assert not single_flight.renew(NAME, dead.job_id)
+    assert single_flight.end(NAME, dead.job_id, KEPT) == []
+    assert single_flight.end(NAME, heir.job_id, KEPT) == [parked.job_id]
+
+
+def test_leader_leads_on_when_it_renews_or_is_deferred(single_flight, claimed, redis_client):
+    leader = claimed()
+    single_flight.enter(NAME, leader)
+    leader_key = keys.single_flight(NAME)[0]
+
+    assert single_flight.keep(NAME, leader.job_id, 60.0)
+    assert 60_000 < redis_client.pttl(leader_key) <= (60 + LEASE_S) * 1000
+    assert single_flight.renew(NAME, leader.job_id)
+    assert 0 < redis_client.pttl(leader_key) <= LEASE_S * 1000
+
+
+def test_parked_job_ends_at_once_when_it_is_cancelled(
+    single_flight, claimed, store, sweep, attempts, teams
+):
+    leader, other = claimed(), claimed()
+    for claim in (leader, other):
+        single_flight.enter(NAME, claim)
+
+    Cancellation(store, sweep, attempts, teams).cancel(store.get(other.job_id))
+
+    assert store.get(other.job_id).status is JobStatus.CANCELLED
+    assert single_flight.end(NAME, leader.job_id, KEPT) == []
+
+
+def test_job_is_due_at_once_when_its_cancel_came_before_it_was_parked(
+    single_flight, claimed, store, sweep
+):
+    leader, other = claimed(), claimed()
+    single_flight.enter(NAME, leader)
+    store.request_cancel(other.job_id)
+
+    assert single_flight.enter(NAME, other) == IS_PARKED
+
+    (due,) = sweep.due(now_ms(), per_shard=10)
+    assert (due.job_id, due.cancel_requested) == (other.job_id, True)
+
+
+def test_parked_job_is_due_by_its_deadline(single_flight, claimed, sweep):
+    leader, other = claimed(), claimed(deadline_ms=now_ms() + 1_000)
+    single_flight.enter(NAME, leader)
+    single_flight.enter(NAME, other)
+
+    due = {entry.job_id: entry for entry in sweep.due(now_ms() + LEASE_S * 1000, per_shard=10)}
+
+    found = due[other.job_id]
+    assert (found.job.status, found.lease_until_ms) == (JobStatus.QUEUED, 0)
+    assert found.job.spec.deadline_ms < now_ms() + LEASE_S * 1000
+    assert sweep.take_over(found.job) is not None
+
+
+def test_job_that_was_released_leads_without_being_released_again(single_flight, claimed, attempts):
+    leader, other = claimed(), claimed()
+    for claim in (leader, other):
+        single_flight.enter(NAME, claim)
+    single_flight.end(NAME, leader.job_id, None)
+
+    assert single_flight.enter(NAME, attempts.claim(other.job_id)) == LEADS
+    assert single_flight.end(NAME, other.job_id, KEPT) == []

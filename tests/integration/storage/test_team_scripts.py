@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from core.chat import Usage
@@ -13,7 +14,7 @@ from core.team import Member, MemberReply, Slot, TeamPlan, end_of
 from storage import keys
 from storage.jobs.attempts import Batch, Hold
 from storage.jobs.cancellation import Cancellation
-from tests.jobs import ROOMY, make_spec
+from tests.jobs import QUESTION, ROOMY, make_spec
 
 DEV, LUNA, END = Slot(1, "dev"), Slot(1, "luna"), end_of(1)
 SPENT = Spent(Usage(input_tokens=7, output_tokens=3), 12)
@@ -23,10 +24,10 @@ SPENT = Spent(Usage(input_tokens=7, output_tokens=3), 12)
 def job_id(store, attempts, teams):
     """A job that is dev's and luna's for a round."""
     spec = make_spec(team=TeamRequest())
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     holder = attempts.claim(spec.id)
     plan = make_plan("dev", "luna")
-    held = teams.enlist(holder, plan, [DEV, LUNA], deadline_ms=spec.deadline_ms - 1)
+    held = teams.start_round(holder, plan, [DEV, LUNA], deadline_ms=spec.deadline_ms - 1)
     assert held is Hold.HELD
     return spec.id
 
@@ -68,58 +69,58 @@ def test_whole_job_is_nobodys_when_its_team_has_it(job_id, attempts):
 
 def test_holder_can_write_no_more_when_it_has_handed_over(store, attempts, teams):
     spec = make_spec(team=TeamRequest())
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     holder = attempts.claim(spec.id)
-    teams.enlist(holder, make_plan("dev"), [DEV], deadline_ms=spec.deadline_ms)
+    teams.start_round(holder, make_plan("dev"), [DEV], deadline_ms=spec.deadline_ms)
 
     assert attempts.renew([holder]) == [Hold.LOST]
     assert not attempts.finish(holder, JobStatus.COMPLETED, Outcome())
-    again = teams.enlist(holder, make_plan("dev"), [DEV], deadline_ms=spec.deadline_ms)
+    again = teams.start_round(holder, make_plan("dev"), [DEV], deadline_ms=spec.deadline_ms)
     assert again is Hold.LOST
 
 
 def test_slot_is_refused_when_a_live_worker_has_it(job_id, teams):
-    seat = teams.join(job_id, DEV)
+    slot_claim = teams.claim_slot(job_id, DEV)
 
-    assert (seat.slot, seat.claim.attempt) == (DEV, 1)
+    assert (slot_claim.slot, slot_claim.claim.attempt) == (DEV, 1)
     with pytest.raises(SlotUnavailable):
-        teams.join(job_id, DEV)
-    assert teams.join(job_id, LUNA) is not None
+        teams.claim_slot(job_id, DEV)
+    assert teams.claim_slot(job_id, LUNA) is not None
 
 
 def test_end_is_refused_when_an_agent_has_not_reported(job_id, teams):
-    teams.report(teams.join(job_id, DEV), reply_of(DEV))
+    teams.report(teams.claim_slot(job_id, DEV), reply_of(DEV))
 
     with pytest.raises(SlotUnavailable):
-        teams.join(job_id, END)
+        teams.claim_slot(job_id, END)
 
 
 def test_end_is_due_when_the_last_agent_has_reported(job_id, teams, redis_client):
-    first = teams.report(teams.join(job_id, DEV), reply_of(DEV))
-    last = teams.report(teams.join(job_id, LUNA), reply_of(LUNA))
+    first = teams.report(teams.claim_slot(job_id, DEV), reply_of(DEV))
+    last = teams.report(teams.claim_slot(job_id, LUNA), reply_of(LUNA))
 
     assert (first.left, last.left) == (1, 0)
     assert set(due_entries(redis_client, job_id)) == {job_id, f"{job_id}/1.end"}
     assert [reply.report.name for reply in teams.replies(job_id)] == ["dev", "luna"]
-    assert teams.join(job_id, END).slot.is_end
+    assert teams.claim_slot(job_id, END).slot.is_end
 
 
 def test_reply_is_kept_once_when_its_slot_is_sent_again(job_id, teams):
-    seat = teams.join(job_id, DEV)
-    teams.report(seat, reply_of(DEV))
+    slot_claim = teams.claim_slot(job_id, DEV)
+    teams.report(slot_claim, reply_of(DEV))
 
-    assert teams.report(seat, reply_of(DEV, "another")) is None
-    assert teams.join(job_id, DEV) is None
+    assert teams.report(slot_claim, reply_of(DEV, "another")) is None
+    assert teams.claim_slot(job_id, DEV) is None
     assert [reply.text for reply in teams.replies(job_id)] == ["hello"]
 
 
 def test_late_words_are_refused_when_the_slot_has_another_worker(
     job_id, teams, attempts, redis_client, log
 ):
-    zombie = teams.join(job_id, DEV)
+    zombie = teams.claim_slot(job_id, DEV)
     expire(redis_client, job_id, DEV)
 
-    heir = teams.join(job_id, DEV)
+    heir = teams.claim_slot(job_id, DEV)
 
     assert heir.claim.attempt == 2
     words = Batch([NewEvent(AGENT_DELTA, {"text": "late"})], 1)
@@ -127,11 +128,17 @@ def test_late_words_are_refused_when_the_slot_has_another_worker(
     assert teams.report(zombie, reply_of(DEV)) is None
     assert teams.report(heir, reply_of(DEV)).left == 1
     retrying = next(e for e in log.read(job_id, after=0) if e.type == "job.retrying")
-    assert b'"reason":"worker_lost","round":1,"agent":"dev","attempt":2' in retrying.body
+    assert msgspec.json.decode(retrying.body)["data"] == {
+        "reason": "worker_lost",
+        "attempt": 2,
+        "agent": "dev",
+        "round": 1,
+        "retry_after_s": None,
+    }
 
 
 def test_batch_of_a_slot_is_appended_once_when_it_is_sent_again(job_id, teams, attempts, log):
-    dev, luna = teams.join(job_id, DEV), teams.join(job_id, LUNA)
+    dev, luna = teams.claim_slot(job_id, DEV), teams.claim_slot(job_id, LUNA)
     words = Batch([NewEvent(AGENT_DELTA, {"text": "a"})], 1)
 
     attempts.append([(dev.claim, words), (luna.claim, words), (dev.claim, words)])
@@ -142,45 +149,36 @@ def test_batch_of_a_slot_is_appended_once_when_it_is_sent_again(job_id, teams, a
 
 
 def test_slot_is_sent_again_when_its_worker_is_gone(job_id, teams, sweep, redis_client):
-    teams.join(job_id, DEV)
+    teams.claim_slot(job_id, DEV)
     expire(redis_client, job_id, DEV)
 
     assert sweep.release(job_id, DEV)
 
-    assert teams.join(job_id, DEV).claim.attempt == 2
+    assert teams.claim_slot(job_id, DEV).claim.attempt == 2
     assert not sweep.release(job_id, DEV)
-    state = teams.report(teams.join(job_id, LUNA), reply_of(LUNA))
-    assert state.is_loose
+    state = teams.report(teams.claim_slot(job_id, LUNA), reply_of(LUNA))
+    assert state.outside_chord
 
 
 def test_slot_is_closed_when_it_is_out_of_attempts(job_id, teams, redis_client):
     for _ in range(3):
-        teams.join(job_id, DEV)
+        teams.claim_slot(job_id, DEV)
         expire(redis_client, job_id, DEV)
 
-    assert teams.join(job_id, DEV) is None
-    assert teams.report(teams.close(job_id, DEV), reply_of(DEV)).left == 1
+    assert teams.claim_slot(job_id, DEV) is None
+    assert teams.report(teams.take_slot(job_id, DEV), reply_of(DEV)).left == 1
 
 
 def test_attempt_does_not_count_when_the_slot_is_given_back(job_id, teams, attempts):
-    seat = teams.join(job_id, DEV)
+    slot_claim = teams.claim_slot(job_id, DEV)
 
-    assert attempts.defer(seat.claim, 5.0, reason="rate_limited", spent=SPENT)
+    assert attempts.defer(slot_claim.claim, 5.0, reason="rate_limited", used=SPENT)
 
-    assert teams.join(job_id, DEV).claim.attempt == 1
-
-
-def test_slot_and_nobody_else_is_told_what_it_had_spent_when_it_was_given_back(
-    job_id, teams, attempts
-):
-    attempts.defer(teams.join(job_id, DEV).claim, 5.0, reason="rate_limited", spent=SPENT)
-
-    assert teams.join(job_id, DEV).claim.spent == SPENT
-    assert teams.join(job_id, LUNA).claim.spent == Spent()
+    assert teams.claim_slot(job_id, DEV).claim.attempt == 1
 
 
 def test_sweeper_sees_each_slot_by_itself(job_id, teams, sweep, store):
-    teams.join(job_id, DEV)
+    teams.claim_slot(job_id, DEV)
     far_ms = store.get(job_id).spec.deadline_ms + 10_000
 
     due = {entry.entry: entry for entry in sweep.due(far_ms, per_shard=10)}
@@ -195,35 +193,37 @@ def test_job_ends_once_when_its_end_slot_finishes_it(
     job_id, teams, attempts, redis_client, store, log
 ):
     for slot in (DEV, LUNA):
-        teams.report(teams.join(job_id, slot), reply_of(slot))
-    seat = teams.join(job_id, END)
+        teams.report(teams.claim_slot(job_id, slot), reply_of(slot))
+    slot_claim = teams.claim_slot(job_id, END)
 
-    assert attempts.finish(seat.claim, JobStatus.COMPLETED, Outcome(cost_micros=14))
+    assert attempts.finish(slot_claim.claim, JobStatus.COMPLETED, Outcome(cost_micros=5))
 
-    assert store.get(job_id).status is JobStatus.COMPLETED
+    job = store.get(job_id)
+    assert (job.status, job.outcome.cost_micros) == (JobStatus.COMPLETED, 7 + 7 + 5)
+    assert job.outcome.usage == Usage(input_tokens=4, output_tokens=6)
     assert due_entries(redis_client, job_id) == {}
-    assert teams.join(job_id, END) is None
-    assert not attempts.finish(seat.claim, JobStatus.FAILED, Outcome())
+    assert teams.claim_slot(job_id, END) is None
+    assert not attempts.finish(slot_claim.claim, JobStatus.FAILED, Outcome())
     numbers = [event.sequence for event in log.read(job_id, after=0)]
     assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_next_round_is_handed_over_by_the_end_of_the_one_before(job_id, teams, redis_client):
     for slot in (DEV, LUNA):
-        teams.report(teams.join(job_id, slot), reply_of(slot))
-    end = teams.join(job_id, END)
+        teams.report(teams.claim_slot(job_id, slot), reply_of(slot))
+    end = teams.claim_slot(job_id, END)
     second = [Slot(2, "dev"), Slot(2, "luna")]
 
-    assert teams.enlist(end.claim, end.plan, second, deadline_ms=1) is Hold.HELD
+    assert teams.start_round(end.claim, end.plan, second, deadline_ms=1) is Hold.HELD
 
-    assert teams.join(job_id, END) is None
-    seat = teams.join(job_id, Slot(2, "luna"))
-    assert teams.report(seat, reply_of(seat.slot)).left == 1
+    assert teams.claim_slot(job_id, END) is None
+    slot_claim = teams.claim_slot(job_id, Slot(2, "luna"))
+    assert teams.report(slot_claim, reply_of(slot_claim.slot)).left == 1
     assert f"{job_id}/2.dev" in due_entries(redis_client, job_id)
 
 
 def test_cancelled_team_ends_at_once_when_nobody_works(job_id, store, sweep, attempts, teams):
-    teams.report(teams.join(job_id, DEV), reply_of(DEV))
+    teams.report(teams.claim_slot(job_id, DEV), reply_of(DEV))
 
     Cancellation(store, sweep, attempts, teams).cancel(store.get(job_id))
 
@@ -233,36 +233,49 @@ def test_cancelled_team_ends_at_once_when_nobody_works(job_id, store, sweep, att
 
 
 def test_cancelled_team_is_left_to_who_works_on_it(job_id, store, sweep, attempts, teams):
-    seat = teams.join(job_id, DEV)
+    slot_claim = teams.claim_slot(job_id, DEV)
 
     Cancellation(store, sweep, attempts, teams).cancel(store.get(job_id))
 
     assert store.get(job_id).status is JobStatus.IN_PROGRESS
-    assert attempts.renew([seat.claim]) == [Hold.CANCELLED]
-    assert teams.join(job_id, LUNA) is None
-    state = teams.report(seat, reply_of(DEV))
+    assert attempts.renew([slot_claim.claim]) == [Hold.CANCELLED]
+    assert teams.claim_slot(job_id, LUNA) is None
+    state = teams.report(slot_claim, reply_of(DEV))
     assert (state.is_cancelled, state.running) == (True, 0)
+
+
+def test_agent_that_was_put_off_is_paid_when_its_team_is_cancelled(
+    job_id, store, sweep, attempts, teams
+):
+    attempts.defer(teams.claim_slot(job_id, DEV).claim, 5.0, reason="rate_limited", used=SPENT)
+
+    Cancellation(store, sweep, attempts, teams).cancel(store.get(job_id))
+
+    outcome = store.get(job_id).outcome
+    assert (outcome.usage, outcome.cost_micros) == (SPENT.usage, SPENT.cost_micros)
 
 
 def test_hand_over_says_so_when_the_job_is_to_be_cancelled(store, attempts, teams):
     spec = make_spec(team=TeamRequest())
-    store.accept(spec, ROOMY, None)
+    store.accept(spec, QUESTION, ROOMY, None)
     holder = attempts.claim(spec.id)
     store.request_cancel(spec.id)
 
-    hold = teams.enlist(holder, make_plan("dev"), [DEV], deadline_ms=spec.deadline_ms)
+    hold = teams.start_round(holder, make_plan("dev"), [DEV], deadline_ms=spec.deadline_ms)
 
     assert hold is Hold.CANCELLED
-    assert teams.look(spec.id).replies == []
+    assert teams.read(spec.id).replies == []
 
 
-def test_team_is_seized_when_no_worker_lives(job_id, store, sweep, attempts, teams, redis_client):
-    seat = teams.join(job_id, DEV)
-    assert sweep.seize(store.get(job_id)) is None
+def test_team_is_taken_over_when_no_worker_lives(
+    job_id, store, sweep, attempts, teams, redis_client
+):
+    slot_claim = teams.claim_slot(job_id, DEV)
+    assert sweep.take_over(store.get(job_id)) is None
     expire(redis_client, job_id, DEV)
 
-    claim = sweep.seize(store.get(job_id))
+    claim = sweep.take_over(store.get(job_id))
 
-    assert attempts.renew([seat.claim]) == [Hold.LOST]
+    assert attempts.renew([slot_claim.claim]) == [Hold.LOST]
     late = JobError("deadline_exceeded", "Too late.")
     assert attempts.finish(claim, JobStatus.INCOMPLETE, Outcome(error=late))

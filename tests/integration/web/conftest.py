@@ -6,6 +6,7 @@ import pytest
 
 from core.settings import Settings
 from storage.records.indexes import ensure_indexes
+from tests.openapi import CheckedClient
 from web.app import create_app
 from web.services import EXTENSION
 
@@ -30,4 +31,6 @@ def app(settings, mongo_database):
 
 @pytest.fixture
 def client(app):
+    """A client that fails where a response is not as the document says."""
+    app.test_client_class = CheckedClient
     return app.test_client()

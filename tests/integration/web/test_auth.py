@@ -33,7 +33,7 @@ def refresh(client, token):
 def assert_unauthenticated(response):
     assert response.status_code == 401
     assert response.json["code"] == "unauthenticated"
-    assert response.json["detail"] == "A valid access token is required."
+    assert response.json["detail"] == "The token is missing, not valid or expired; log in again."
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="aether"'
 
 
@@ -255,7 +255,7 @@ def test_field_is_named_when_there_is_no_such(client, mongo_database, path, extr
 
     assert response.status_code == 400
     assert response.json["field"] == extra
-    assert response.json["detail"] == "There is no such field."
+    assert response.json["detail"] == f"`{extra}` is not a field of this request."
     assert mongo_database["users"].count_documents({}) == 0
 
 

@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from core.errors import StoreUnavailable
-from core.events import ANSWER_DELTA, NewEvent
+from core.events import answer_delta
 from core.jobs import Job, JobStatus
 from core.models import read_catalogue
 from core.outcome import Answer, Outcome
@@ -24,12 +24,14 @@ from storage.jobs.sweep import Sweep
 from storage.jobs.teams import Teams
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
-from tests.jobs import ROOMY, make_spec
+from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import port_of
 from tests.tcp_proxy import TcpProxy
 from workers import names
 from workers.queue import JobQueue
-from workers.upkeep.sweeper import sweep, write_records
+from workers.upkeep.records import RecordWriter
+from workers.upkeep.sweeper import Sweeper
+from workers.upkeep.teams import TeamSweeper
 
 DONE = Outcome(answer=Answer(text="ab", finish_reason="stop", agents=("dev",)), cost_micros=30)
 
@@ -47,19 +49,27 @@ def runtime(redis_server, redis_client, mongo_database, proxy):
     url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
     settings = Settings(mongo_url=url, mongo_database=mongo_database.name, sweep_interval_s=1)
     database = connect(settings, selection_timeout_s=0.3)
-    store = JobStore(redis_client)
+    store, records = JobStore(redis_client), JobRecords(database)
+    attempts = Attempts(redis_client, lease_s=15)
+    stream = RecordStream(redis_client, store)
     with Celery("upkeep", broker=redis_server.url, set_as_current=False) as app:
         yield SimpleNamespace(
-            settings=settings,
             store=store,
-            attempts=Attempts(redis_client, lease_s=15),
-            sweep=Sweep(redis_client, lease_s=15),
-            teams=Teams(redis_client, lease_s=15),
-            log=EventLog(redis_client),
-            records=JobRecords(database),
-            record_stream=RecordStream(redis_client, store),
-            catalogue=read_catalogue(settings.llm_provider, None),
-            queue=JobQueue(app),
+            attempts=attempts,
+            records=records,
+            record_stream=stream,
+            writer=RecordWriter(stream, records),
+            sweeper=Sweeper(
+                Sweep(redis_client, lease_s=15),
+                store,
+                attempts,
+                EventLog(redis_client),
+                records,
+                JobQueue(app),
+                TeamSweeper(Teams(redis_client, lease_s=15), None, None, None),
+                read_catalogue(settings.llm_provider, None),
+                interval_s=1,
+            ),
         )
     close_all(database)
 
@@ -70,9 +80,11 @@ def accept(runtime, redis_client):
 
     def accept(*, is_recorded=True, **changes):
         spec = make_spec(**changes)
-        runtime.store.accept(spec, ROOMY, None)
+        runtime.store.accept(spec, QUESTION, ROOMY, None)
         if is_recorded:
-            runtime.records.insert(Job(spec=spec, status=JobStatus.QUEUED, cursor=1))
+            runtime.records.insert(
+                Job(spec=spec, question=QUESTION, status=JobStatus.QUEUED, cursor=1)
+            )
         redis_client.zadd(keys.dispatch(spec.id), {spec.id: 1})
         return spec
 
@@ -82,8 +94,7 @@ def accept(runtime, redis_client):
 def lose_worker(runtime, redis, spec):
     """Claim the job, tell a word of its answer and be gone."""
     claim = runtime.attempts.claim(spec.id)
-    word = NewEvent(ANSWER_DELTA, {"text": "word ", "agent": "dev"})
-    runtime.attempts.append([(claim, Batch([word]))])
+    runtime.attempts.append([(claim, Batch([answer_delta("dev", "word ")]))])
     redis.hset(keys.job(spec.id), "lease", 1)
     redis.zadd(keys.dispatch(spec.id), {spec.id: 1})
     return claim
@@ -92,7 +103,7 @@ def lose_worker(runtime, redis, spec):
 def test_job_is_published_when_nobody_has_claimed_it(runtime, accept, redis_client):
     spec = accept()
 
-    sweep(runtime)
+    runtime.sweeper.run()
 
     assert redis_client.llen(names.RUN_QUEUE) == 1
     assert redis_client.zscore(keys.dispatch(spec.id), spec.id) > time.time() * 1000
@@ -102,7 +113,7 @@ def test_second_sweep_does_nothing_when_one_has_just_been(runtime, accept, redis
     accept()
 
     for _ in range(3):
-        sweep(runtime)
+        runtime.sweeper.run()
 
     assert redis_client.llen(names.RUN_QUEUE) == 1
 
@@ -110,7 +121,7 @@ def test_second_sweep_does_nothing_when_one_has_just_been(runtime, accept, redis
 def test_job_is_undone_when_it_has_no_record(runtime, accept, redis_client):
     spec = accept(is_recorded=False)
 
-    sweep(runtime)
+    runtime.sweeper.run()
 
     assert runtime.store.get(spec.id) is None
     assert redis_client.llen(names.RUN_QUEUE) == 0
@@ -121,7 +132,7 @@ def test_job_without_a_record_waits_when_mongo_is_away(runtime, accept, proxy, r
     lose_worker(runtime, redis_client, lost)
     proxy.close()
 
-    sweep(runtime)
+    runtime.sweeper.run()
 
     assert runtime.store.get(spec.id).status is JobStatus.QUEUED
     assert runtime.store.get(lost.id).status is JobStatus.QUEUED
@@ -132,7 +143,7 @@ def test_job_goes_back_to_the_queue_when_its_worker_is_lost(runtime, accept, red
     spec = accept()
     zombie = lose_worker(runtime, redis_client, spec)
 
-    sweep(runtime)
+    runtime.sweeper.run()
 
     assert redis_client.llen(names.RUN_QUEUE) == 1
     assert not runtime.attempts.finish(zombie, JobStatus.COMPLETED, DONE)
@@ -144,8 +155,8 @@ def test_job_fails_with_what_it_had_when_it_lost_three_workers(runtime, accept, 
     for _ in range(3):
         lose_worker(runtime, redis_client, spec)
 
-    sweep(runtime)
-    write_records(runtime)
+    runtime.sweeper.run()
+    runtime.writer.run()
 
     (dead,) = runtime.records.dead_letters(limit=10)
     assert (dead.id, dead.attempt) == (spec.id, 3)
@@ -161,7 +172,7 @@ def test_job_ends_cancelled_when_it_was_to_be_and_no_worker_is_left(
         lose_worker(runtime, redis_client, spec)
     runtime.store.request_cancel(spec.id)
 
-    sweep(runtime)
+    runtime.sweeper.run()
 
     assert runtime.store.get(spec.id).status is JobStatus.CANCELLED
 
@@ -169,7 +180,7 @@ def test_job_ends_cancelled_when_it_was_to_be_and_no_worker_is_left(
 def test_job_ends_incomplete_when_its_deadline_has_passed(runtime, accept):
     spec = accept(deadline_ms=int(time.time() * 1000) - 1)
 
-    sweep(runtime)
+    runtime.sweeper.run()
 
     assert runtime.store.get(spec.id).status is JobStatus.INCOMPLETE
 
@@ -179,7 +190,7 @@ def test_job_is_brought_back_when_redis_has_lost_it(runtime, accept, redis_clien
     young = accept()
     redis_client.flushall()
 
-    sweep(runtime)
+    runtime.sweeper.run()
 
     assert runtime.attempts.claim(old.id).spec == old
     assert runtime.store.get(young.id) is None
@@ -209,8 +220,8 @@ def test_ended_jobs_are_recorded_once_when_they_are_written_again_and_again(
     entries = runtime.record_stream.read(per_shard=10)
     runtime.records.write_finished([entry.job for entry in entries])
 
-    write_records(runtime)
-    write_records(runtime)
+    runtime.writer.run()
+    runtime.writer.run()
 
     assert_recorded_once(mongo_database, redis_client, ended)
 
@@ -220,7 +231,7 @@ def test_ended_jobs_wait_and_are_recorded_once_when_mongo_does_not_answer(
 ):
     proxy.blackhole()
     with pytest.raises(StoreUnavailable):
-        write_records(runtime)
+        runtime.writer.run()
     shards = {job_id[4] for job_id in ended}
     waiting = sum(redis_client.xlen(keys.records(shard)) for shard in shards)
 
@@ -248,7 +259,7 @@ def write_until_it_works(runtime):
     give_up_at = time.monotonic() + 20
     while True:
         try:
-            return write_records(runtime)
+            return runtime.writer.run()
         except StoreUnavailable:
             if time.monotonic() > give_up_at:
                 raise

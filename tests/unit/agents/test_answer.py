@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
-from agents.answer import Listener, Turn, TurnRunner, fallbacks_of
+from agents.answer import AnswerRunner
+from agents.plan import Turn, fallbacks_of
+from agents.reply import Listener
 from core.chat import Message, StreamEnd, TextDelta, Usage
 from core.errors import (
     ModelMissing,
@@ -17,8 +19,8 @@ from core.errors import (
     TurnStopped,
 )
 from core.models import estimate_tokens, read_catalogue
-from core.outcome import Spent
 from core.stop import StopReason, StopSignal
+from tests.fakes import Circuits, ScriptedModel
 
 CATALOGUE = read_catalogue("groq")
 MODEL = CATALOGUE.for_tier("standard")
@@ -36,56 +38,32 @@ USAGE = Usage(input_tokens=100, output_tokens=10)
 END = StreamEnd(finish_reason="stop", usage=USAGE)
 
 
-class CuedModel:
-    """Answers each call with the next list of items; raises what is an exception."""
-
-    def __init__(self, *calls):
-        self.calls = list(calls)
-        self.asked = []
-
-    def stream(self, request, *, deadline, stop):
-        self.asked.append(request.model)
-        for item in self.calls.pop(0):
-            if isinstance(item, Exception):
-                raise item
-            yield item
-
-
-class Circuits:
-    """A breaker whose open circuits are given."""
-
-    def __init__(self, *open_models):
-        self.open_models = open_models
-        self.recorded = []
-
-    def allows(self, model_id):
-        return model_id not in self.open_models
-
-    def record(self, model_id, *, is_success):
-        self.recorded.append((model_id, is_success))
-
-
-class Heard:
-    """What a job's readers are told, in order."""
+class Published:
+    """What a job's readers see of an answer, in order."""
 
     def __init__(self):
-        self.told = []
+        self.seen = []
         self.listener = Listener(
-            lambda text: self.told.append(text),
-            lambda reason: self.told.append(f"restart: {reason}"),
-            lambda model, _: self.told.append(f"fallback: {model.id}"),
+            lambda text: self.seen.append(text),
+            lambda reason: self.seen.append(f"restart: {reason}"),
+            lambda tier, model, reason, replaced: self.seen.append(f"route: {tier} {model.id}"),
         )
 
 
-def run(*calls, stop=None, circuits=None, within_s=5.0):
-    model, heard = CuedModel(*calls), Heard()
-    reply = TurnRunner(model, CATALOGUE, circuits or Circuits()).run(
-        TURN,
+def run(*calls, turn=TURN, stop=None, circuits=None, within_s=5.0):
+    model, published = ScriptedModel(*calls), Published()
+    reply = AnswerRunner(model, CATALOGUE, circuits or Circuits()).run(
+        turn,
+        booking="job/1",
         deadline=time.monotonic() + within_s,
         stop=stop or StopSignal(),
-        listener=heard.listener,
+        listener=published.listener,
     )
-    return reply, model, heard
+    return reply, model, published
+
+
+def asked(model):
+    return [request.model for request in model.requests]
 
 
 def reply_of(*items, stop=None):
@@ -93,10 +71,10 @@ def reply_of(*items, stop=None):
 
 
 def test_reply_is_billed_by_the_providers_usage_when_it_completes():
-    reply, _, heard = run([TextDelta("an "), TextDelta("answer"), END])
+    reply, _, published = run([TextDelta("an "), TextDelta("answer"), END])
 
     assert (reply.text, reply.finish_reason) == ("an answer", "stop")
-    assert heard.told == ["an ", "answer"]
+    assert published.seen == ["an ", "answer"]
     assert reply.report.status == "completed"
     assert (reply.report.usage, reply.report.cost_micros) == (USAGE, 21)
 
@@ -131,17 +109,17 @@ def test_text_so_far_is_kept_and_billed_when_the_failure_is_final():
 
 
 def test_same_model_is_asked_again_when_a_failure_may_pass():
-    reply, model, heard = run([ModelTimeout()], [TextDelta("answer"), END])
+    reply, model, published = run([ModelTimeout()], [TextDelta("answer"), END])
 
-    assert model.asked == [MODEL.id, MODEL.id]
+    assert asked(model) == [MODEL.id, MODEL.id]
     assert (reply.text, reply.report.status) == ("answer", "completed")
-    assert heard.told == ["answer"]
+    assert published.seen == ["answer"]
 
 
 def test_readers_start_anew_and_both_calls_are_billed_when_the_first_broke_off():
-    reply, _, heard = run([TextDelta("half"), ModelTimeout()], [TextDelta("answer"), END])
+    reply, _, published = run([TextDelta("half"), ModelTimeout()], [TextDelta("answer"), END])
 
-    assert heard.told == ["half", "restart: model_timeout", "answer"]
+    assert published.seen == ["half", "restart: model_timeout", "answer"]
     assert reply.text == "answer"
     assert reply.report.usage.output_tokens > USAGE.output_tokens
 
@@ -149,12 +127,12 @@ def test_readers_start_anew_and_both_calls_are_billed_when_the_first_broke_off()
 def test_fallback_answers_when_the_model_fails_three_times():
     circuits = Circuits()
 
-    reply, model, heard = run(
+    reply, model, published = run(
         *[[ModelTimeout()]] * 3, [TextDelta("answer"), END], circuits=circuits
     )
 
-    assert model.asked == [MODEL.id] * 3 + [MODEL.fallback]
-    assert heard.told == [f"fallback: {MODEL.fallback}", "answer"]
+    assert asked(model) == [MODEL.id] * 3 + [MODEL.fallback]
+    assert published.seen == [f"route: standard {MODEL.fallback}", "answer"]
     assert reply.report.model == MODEL.fallback
     assert circuits.recorded == [(MODEL.id, False)] * 3 + [(MODEL.fallback, True)]
 
@@ -162,20 +140,20 @@ def test_fallback_answers_when_the_model_fails_three_times():
 def test_fallback_answers_at_once_when_the_provider_has_no_such_model():
     _, model, _ = run([ModelMissing()], [END])
 
-    assert model.asked == [MODEL.id, MODEL.fallback]
+    assert asked(model) == [MODEL.id, MODEL.fallback]
 
 
 def test_model_is_not_asked_when_its_circuit_is_open():
-    _, model, heard = run([END], circuits=Circuits(MODEL.id))
+    _, model, published = run([END], circuits=Circuits(MODEL.id))
 
-    assert model.asked == [MODEL.fallback]
-    assert heard.told == [f"fallback: {MODEL.fallback}"]
+    assert asked(model) == [MODEL.fallback]
+    assert published.seen == [f"route: standard {MODEL.fallback}"]
 
 
 def test_job_comes_back_later_when_every_circuit_is_open():
     reply, model, _ = run(circuits=Circuits(MODEL.id, MODEL.fallback), within_s=60)
 
-    assert model.asked == []
+    assert asked(model) == []
     assert reply.retry_in_s == 10.0
 
 
@@ -183,21 +161,6 @@ def test_job_comes_back_when_the_provider_names_a_long_wait():
     reply, _, _ = run([RateLimited(retry_after_s=30.0)], within_s=60)
 
     assert (reply.retry_in_s, reply.report.error.code) == (30.0, "model_rate_limited")
-
-
-def test_what_earlier_attempts_spent_is_part_of_the_reply():
-    before = Spent(USAGE, 21)
-    runner = TurnRunner(CuedModel([TextDelta("answer"), END]), CATALOGUE, Circuits())
-
-    reply = runner.run(
-        msgspec.structs.replace(TURN, spent=before),
-        deadline=time.monotonic() + 5,
-        stop=StopSignal(),
-        listener=Heard().listener,
-    )
-
-    assert reply.report.usage == USAGE + USAGE
-    assert reply.report.cost_micros == 42
 
 
 def test_short_wait_is_obeyed_in_place():
@@ -226,3 +189,63 @@ def test_status_says_why_when_the_call_was_stopped(reason, status):
     reply = reply_of(TextDelta("half"), TurnStopped(), stop=stop)
 
     assert (reply.text, reply.report.status) == ("half", status)
+
+
+QUICK = CATALOGUE.for_tier("quick")
+CASCADE = replace(TURN, tier="quick", models=(QUICK,), stronger=TURN)
+
+
+def said(text, finish_reason="stop"):
+    return [TextDelta(text), StreamEnd(finish_reason=finish_reason, usage=USAGE)]
+
+
+def test_the_quick_answer_is_published_when_it_passes_its_check():
+    reply, model, published = run(said("Roses are red"), turn=CASCADE)
+
+    assert (reply.text, published.seen) == ("Roses are red", ["Roses are red"])
+    assert (asked(model), reply.report.tier, reply.report.drafts) == ([QUICK.id], "quick", ())
+    assert reply.report.timing_ms["first_token"] == reply.report.timing_ms["total"]
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        (said("Roses are", "length"), "cut short"),
+        (said(""), "empty"),
+        (said("I cannot help with that."), "refused"),
+        ([PermanentModelError()], "failed"),
+    ],
+)
+def test_nobody_reads_a_quick_answer_that_fails_its_check(call, why):
+    reply, model, published = run(call, said("Roses are red"), turn=CASCADE)
+
+    assert published.seen == [f"route: standard {MODEL.id}", "Roses are red"]
+    assert why in reply.cascade
+    assert (asked(model), reply.report.tier) == ([QUICK.id, MODEL.id], "standard")
+
+
+def test_a_quick_answer_that_was_not_published_is_paid_for():
+    reply, *_ = run(said("Roses are", "length"), said("Roses are red"), turn=CASCADE)
+
+    (draft,) = reply.report.drafts
+    assert (draft.model, draft.usage) == (QUICK.id, USAGE)
+    assert reply.report.usage == USAGE + USAGE
+    assert reply.report.cost_micros == sum(
+        CATALOGUE.cost_micros(model, USAGE) for model in (QUICK, MODEL)
+    )
+
+
+def test_nothing_is_published_when_the_job_is_cancelled_before_the_check():
+    stop = StopSignal()
+    stop.stop(StopReason.CANCELLED)
+
+    reply, model, published = run([TextDelta("1"), TurnStopped()], turn=CASCADE, stop=stop)
+
+    assert (reply.report.status, reply.text, published.seen) == ("cancelled", "", [])
+    assert asked(model) == [QUICK.id]
+
+
+def test_the_stronger_tier_is_not_asked_when_the_provider_names_a_long_wait():
+    reply, model, published = run([RateLimited(retry_after_s=60)], turn=CASCADE, within_s=300)
+
+    assert (reply.retry_in_s, asked(model), published.seen) == (60, [QUICK.id], [])

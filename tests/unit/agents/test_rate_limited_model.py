@@ -1,13 +1,12 @@
-"""When a model is asked, by the budget that all workers share."""
+"""When a model is called, under the budget that all workers share."""
 
 from __future__ import annotations
 
-import threading
 import time
 
 import pytest
 
-from agents.rate_limited_model import PacedModel
+from agents.rate_limited_model import RateLimitedModel
 from core.chat import Allowance, Message, ModelRequest, RateLimits, StreamEnd, TextDelta, Usage
 from core.errors import ModelTimeout, RateLimited, TurnStopped
 from core.stop import StopReason, StopSignal
@@ -27,18 +26,18 @@ class CuedModel:
 
     def __init__(self, *items):
         self.items = items
-        self.asked = 0
+        self.calls = 0
 
     def stream(self, request, *, deadline, stop):
-        self.asked += 1
+        self.calls += 1
         for item in self.items:
             if isinstance(item, Exception):
                 raise item
             yield item
 
 
-class Line:
-    """A throttle with one answer for each time that it is asked; notes what it is told."""
+class FakeThrottle:
+    """A throttle with a scripted wait for each booking; records bookings and settlements."""
 
     def __init__(self, *waits_s):
         self.waits_s = list(waits_s)
@@ -53,96 +52,108 @@ class Line:
         self.settled.append((unused_tokens, limits, closed_for_s))
 
 
-def ask(line, *items, request=REQUEST, stop=None, within_s=60.0):
+class RecordedStop(StopSignal):
+    """A stop signal whose waits end at once; it can be stopped during the first of them."""
+
+    def __init__(self, stops_with=None):
+        super().__init__()
+        self.stops_with = stops_with
+        self.waits_s = []
+
+    def wait(self, timeout_s):
+        self.waits_s.append(timeout_s)
+        if self.stops_with is not None:
+            self.stop(self.stops_with)
+
+
+def run(throttle, *items, request=REQUEST, stop=None, within_s=60.0):
     model = CuedModel(*items)
-    stream = PacedModel(model, line).stream(
-        request, deadline=time.monotonic() + within_s, stop=stop or StopSignal()
+    stream = RateLimitedModel(model, throttle).stream(
+        request, deadline=time.monotonic() + within_s, stop=stop or RecordedStop()
     )
-    heard = []
+    received = []
     error = None
     try:
-        heard.extend(stream)
+        received.extend(stream)
     except (RateLimited, ModelTimeout, TurnStopped) as raised:
         error = raised
-    return model, heard, error
+    return model, received, error
 
 
 def test_call_is_booked_and_corrected_by_what_it_used():
-    line = Line()
+    throttle = FakeThrottle()
 
-    _, heard, _ = ask(line, TextDelta("answer"), END)
+    _, received, _ = run(throttle, TextDelta("answer"), END)
 
-    assert heard == [TextDelta("answer"), END]
-    assert line.booked == [("m", "job/", BOOKED)]
-    assert line.settled == [(BOOKED - 20, LIMITS, 0.0)]
-
-
-def test_short_wait_is_waited_and_asked_for_again_under_the_same_name():
-    line = Line(0.2, 0.1)
-    began = time.monotonic()
-
-    model, heard, _ = ask(line, END)
-
-    assert time.monotonic() - began >= 0.3
-    assert (model.asked, heard) == (1, [END])
-    assert [name for _, name, _ in line.booked] == ["job/"] * 3
+    assert received == [TextDelta("answer"), END]
+    assert throttle.booked == [("m", "job/", BOOKED)]
+    assert throttle.settled == [(BOOKED - 20, LIMITS, 0.0)]
 
 
-def test_call_without_a_name_keeps_one_for_its_wait():
-    line = Line(0.01)
+def test_call_is_booked_again_under_the_same_name_after_a_short_wait():
+    throttle, stop = FakeThrottle(0.2, 0.1), RecordedStop()
+
+    model, received, _ = run(throttle, END, stop=stop)
+
+    assert stop.waits_s == [0.2, 0.1]
+    assert (model.calls, received) == (1, [END])
+    assert [name for _, name, _ in throttle.booked] == ["job/"] * 3
+
+
+def test_call_without_a_booking_name_keeps_a_random_one():
+    throttle = FakeThrottle(0.01)
     nameless = ModelRequest(model="m", messages=REQUEST.messages, max_tokens=100)
 
-    ask(line, END, request=nameless)
-    ask(line, END, request=nameless)
+    run(throttle, END, request=nameless)
+    run(throttle, END, request=nameless)
 
-    first, again, other = (name for _, name, _ in line.booked)
+    first, again, other = (name for _, name, _ in throttle.booked)
     assert first == again != other
 
 
-def test_long_wait_gives_the_slot_back_and_nothing_is_asked():
-    line = Line(30.0)
+def test_long_wait_is_raised_and_the_model_is_not_called():
+    throttle = FakeThrottle(30.0)
 
-    model, _, error = ask(line, END)
+    model, _, error = run(throttle, END)
 
-    assert (model.asked, error.retry_after_s) == (0, 30.0)
-    assert line.settled == []
+    assert (model.calls, error.retry_after_s) == (0, 30.0)
+    assert throttle.settled == []
 
 
 def test_wait_ends_when_the_job_is_cancelled():
-    line, stop = Line(*[2.0] * 100), StopSignal()
-    threading.Timer(0.1, stop.stop, [StopReason.CANCELLED]).start()
+    throttle, stop = FakeThrottle(2.0, 2.0), RecordedStop(StopReason.CANCELLED)
 
-    model, _, error = ask(line, END, stop=stop)
+    model, _, error = run(throttle, END, stop=stop)
 
     assert isinstance(error, TurnStopped)
-    assert (model.asked, len(line.booked)) == (0, 1)
+    assert (model.calls, len(throttle.booked)) == (0, 1)
 
 
 def test_nothing_is_booked_when_the_deadline_has_passed():
-    line = Line()
+    throttle = FakeThrottle()
 
-    _, _, error = ask(line, END, within_s=0)
+    _, _, error = run(throttle, END, within_s=0)
 
     assert isinstance(error, TurnStopped)
-    assert line.booked == []
+    assert throttle.booked == []
 
 
-def test_refused_call_is_given_back_and_closes_the_budget():
-    line = Line()
+def test_refused_call_is_unbooked_and_closes_the_budget():
+    throttle = FakeThrottle()
 
-    _, _, error = ask(line, RateLimited(retry_after_s=7.0))
+    _, _, error = run(throttle, RateLimited(retry_after_s=7.0))
 
     assert error.retry_after_s == 7.0
-    assert line.settled == [(BOOKED, RateLimits(), 7.0)]
+    assert throttle.settled == [(BOOKED, RateLimits(), 7.0)]
 
 
 @pytest.mark.parametrize(
     ("items", "used_tokens"),
     [((ModelTimeout(),), 0), ((TextDelta("x" * 35), ModelTimeout()), 24)],
 )
-def test_broken_call_is_corrected_by_what_it_brought(items, used_tokens):
-    line = Line()
+def test_broken_call_is_settled_by_the_text_that_came(items, used_tokens):
+    throttle = FakeThrottle()
 
-    ask(line, *items)
+    run(throttle, *items)
 
-    assert line.settled == [(BOOKED - used_tokens, RateLimits(), 0.0)]
+    assert throttle.settled == [(BOOKED - used_tokens, RateLimits(), 0.0)]

@@ -60,7 +60,7 @@ def test_sage_answers_when_two_are_equally_near():
 
     assert (selection.persona.name, selection.reason) == (
         "sage",
-        "the message is as near to dev as to atlas",
+        "the message matches dev and atlas equally",
     )
 
 
@@ -144,9 +144,9 @@ def test_every_member_and_the_team_have_a_reason():
     ("message", "name", "reason"),
     [
         ("Python?", "dev", "one agent is enough; the message names: python"),
-        ("你好", "sage", "one agent is enough; nothing in the message names a speciality"),
+        ("你好", "sage", "one agent is enough; nothing in the message names a skill"),
         ("Explain lists in Python", "dev", "one agent is enough; the message names: python"),
-        ("page, load", "sage", "one agent is enough; the message is as near to luna as to atlas"),
+        ("page, load", "sage", "one agent is enough; the message matches luna and atlas equally"),
     ],
 )
 def test_one_agent_answers_and_the_team_says_why_when_the_question_does_not_split(

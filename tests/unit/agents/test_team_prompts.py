@@ -9,7 +9,6 @@ import pytest
 from agents.context import build_messages
 from agents.team_prompts import (
     Contribution,
-    best_reply,
     build_revision,
     build_synthesis,
     cut_fairly,
@@ -194,18 +193,3 @@ def test_what_short_texts_leave_is_shared_by_the_long_ones(lengths, budget_token
 
 def test_cut_text_ends_with_a_whole_character():
     assert cut_fairly(["你好" * 50], 10) == ["你好" * 5 + "你"]
-
-
-def test_best_reply_is_the_most_relevant_one_that_the_model_ended():
-    cut = reply("dev", "a very long reply that has no end", finish_reason="length")
-    ended = [reply("atlas", "Postgres"), reply("quinn", "a longer reply")]
-
-    assert best_reply([cut, *ended]).name == "atlas"
-
-
-def test_best_reply_is_the_longest_when_a_limit_ended_them_all():
-    cut = [
-        reply(name, text, finish_reason="length") for name, text in (("dev", "a"), ("luna", "ab"))
-    ]
-
-    assert best_reply(cut).name == "luna"

@@ -35,7 +35,7 @@ async def served(*pieces):
         try:
             yield Target(server.sockets[0].getsockname()[1])
         finally:
-            await asyncio.gather(*handlers)
+            await asyncio.gather(*filter(None, handlers))
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What two requests have to share for one answer to serve both."""
+"""Which requests have the same fingerprint, and which must not."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from hypothesis import strategies as st
 from cache.fingerprint import Fingerprints, canonical, fingerprints_of
 from core.chat import Message
 from core.ids import new_user_id
-from core.jobs import CacheControl, JobSpec, RouteRequest, TeamRequest
+from core.jobs import CacheControl, JobSpec, Question, RouteRequest, TeamRequest
 from core.settings import Settings
 from ops.stack.state import ROOT
 from tests.jobs import make_spec
 
-NAMES = Fingerprints("secret", "v1", is_shared=False)
-SPEC = make_spec(message="What is a mutex?")
+FINGERPRINTS = Fingerprints("secret", "v1", is_shared=False)
+SPEC = make_spec()
+QUESTION = Question("What is a mutex?")
 
 
 def changed(**fields):
     return msgspec.structs.replace(SPEC, **fields)
+
+
+def fingerprint_of(spec=SPEC, message=QUESTION.message, history=()):
+    return FINGERPRINTS.of(spec, Question(message), history)
 
 
 @pytest.mark.parametrize(
@@ -34,18 +39,15 @@ def changed(**fields):
         {"request_id": "another"},
         {"cache": CacheControl(ttl_s=5)},
         {"mode": "stream"},
-        {"message": "What  is a   mutex?"},
     ],
 )
-def test_name_is_the_same_when_the_answer_does_not_depend_on_the_change(fields):
-    assert NAMES.of(changed(**fields)) == NAMES.of(SPEC)
+def test_fingerprint_is_the_same_when_the_answer_does_not_depend_on_the_change(fields):
+    assert fingerprint_of(changed(**fields)) == fingerprint_of()
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        {"message": "what is a mutex?"},
-        {"message": "What is a mutex"},
         {"user_id": new_user_id()},
         {"mode": "quick"},
         {"agent": "dev"},
@@ -55,13 +57,21 @@ def test_name_is_the_same_when_the_answer_does_not_depend_on_the_change(fields):
         {"temperature": 0.0},
     ],
 )
-def test_name_differs_when_the_answer_may(fields):
-    assert NAMES.of(changed(**fields)) != NAMES.of(SPEC)
+def test_fingerprint_differs_when_the_answer_may(fields):
+    assert fingerprint_of(changed(**fields)) != fingerprint_of()
+
+
+def test_fingerprint_differs_by_the_message_but_not_by_blanks_that_nobody_sees():
+    assert fingerprint_of(message="What  is a   mutex?") == fingerprint_of()
+    assert (
+        len({fingerprint_of(message=text) for text in ("what is a mutex?", "What is a mutex")}) == 2
+    )
+    assert fingerprint_of(message="What is a mutex") != fingerprint_of()
 
 
 def test_every_part_of_a_job_counts_or_is_known_not_to():
-    # Whoever adds a field has to say here what it does to the answer, and to change `of` if so.
-    counts = {"user_id", "mode", "message", "max_tokens", "temperature", "agent", "team"}
+    # A new field belongs into one of these sets; one that the answer depends on, also into `of`.
+    counts = {"user_id", "mode", "max_tokens", "temperature", "agent", "team"}
     counts |= {"route"}
     by_history = {"conversation_id"}
     does_not = {"id", "created_ms", "deadline_ms", "cache", "metadata", "reserved_micros"}
@@ -70,20 +80,33 @@ def test_every_part_of_a_job_counts_or_is_known_not_to():
     assert set(JobSpec.__struct_fields__) == counts | by_history | does_not
 
 
-def test_name_differs_by_the_models_that_answer(tmp_path):
+def test_fingerprint_differs_by_the_models_that_answer(tmp_path):
     shipped = (ROOT / "core" / "models.toml").read_text()
     catalogue = tmp_path / "models.toml"
     catalogue.write_text(shipped.replace("gpt-oss-20b", "gpt-oss-21b"))
 
-    names = [
-        fingerprints_of(Settings(jwt_secret="s" * 40, models_file=file)).of(SPEC)
+    fingerprints = [
+        fingerprints_of(Settings(jwt_secret="s" * 40, models_file=file)).of(SPEC, QUESTION)
         for file in (None, catalogue)
     ]
 
-    assert names[0] != names[1]
+    assert fingerprints[0] != fingerprints[1]
 
 
-def test_name_differs_when_the_conversation_went_otherwise():
+def test_fingerprint_differs_by_the_weights_of_the_router(tmp_path):
+    shipped = (ROOT / "core" / "routing.toml").read_text()
+    own = tmp_path / "routing.toml"
+    own.write_text(shipped.replace("bias = -", "bias = -1"))
+
+    fingerprints = [
+        fingerprints_of(Settings(jwt_secret="s" * 40, routing_file=file)).of(SPEC, QUESTION)
+        for file in (None, own)
+    ]
+
+    assert fingerprints[0] != fingerprints[1]
+
+
+def test_fingerprint_differs_when_the_history_does():
     histories = [
         (),
         (Message("user", "a"), Message("assistant", "b")),
@@ -91,10 +114,10 @@ def test_name_differs_when_the_conversation_went_otherwise():
         (Message("user", "a"), Message("assistant", "c")),
     ]
 
-    assert len({NAMES.of(SPEC, history) for history in histories}) == len(histories)
+    assert len({fingerprint_of(history=history) for history in histories}) == len(histories)
 
 
-def test_name_differs_when_another_route_was_asked_for():
+def test_fingerprint_differs_when_the_requested_route_does():
     asked = [
         RouteRequest(),
         RouteRequest(tier="quick"),
@@ -103,26 +126,26 @@ def test_name_differs_when_another_route_was_asked_for():
         RouteRequest(is_cascade=True),
     ]
 
-    assert len({NAMES.of(changed(route=route)) for route in asked}) == len(asked)
-    assert NAMES.of(changed(route=RouteRequest(max_cost_micros=9))) == NAMES.of(SPEC)
+    assert len({fingerprint_of(changed(route=route)) for route in asked}) == len(asked)
+    assert fingerprint_of(changed(route=RouteRequest(max_cost_micros=9))) == fingerprint_of()
 
 
-def test_name_differs_by_secret_and_version():
+def test_fingerprint_differs_by_secret_and_version():
     others = [
         Fingerprints("other", "v1", is_shared=False),
         Fingerprints("secret", "v2", is_shared=False),
     ]
 
-    assert len({names.of(SPEC) for names in (NAMES, *others)}) == 3
+    assert len({fingerprints.of(SPEC, QUESTION) for fingerprints in (FINGERPRINTS, *others)}) == 3
 
 
-def test_name_is_shared_by_users_only_without_a_conversation():
+def test_fingerprint_is_shared_by_users_only_without_a_conversation():
     shared = Fingerprints("secret", "v1", is_shared=True)
     other = changed(user_id=new_user_id())
 
-    assert shared.of(SPEC) == shared.of(other)
+    assert shared.of(SPEC, QUESTION) == shared.of(other, QUESTION)
     mine, theirs = (msgspec.structs.replace(spec, conversation_id="c") for spec in (SPEC, other))
-    assert shared.of(mine) != shared.of(theirs)
+    assert shared.of(mine, QUESTION) != shared.of(theirs, QUESTION)
 
 
 @given(st.text())
@@ -151,7 +174,7 @@ def test_composed_and_decomposed_text_are_one(text):
         "```\na  \n```",
     ],
 )
-def test_blanks_and_letters_that_may_mean_something_stay(text):
+def test_significant_spaces_and_letters_are_unchanged(text):
     assert canonical(text) == text
 
 
@@ -165,5 +188,5 @@ def test_blanks_and_letters_that_may_mean_something_stay(text):
         ("    x = 1\n  y = 2", "    x = 1\n  y = 2"),
     ],
 )
-def test_differences_that_nobody_sees_are_dropped(text, expected):
+def test_invisible_differences_are_dropped(text, expected):
     assert canonical(text) == expected

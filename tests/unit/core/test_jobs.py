@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.ids import is_job_id, new_job_id, new_user_id, shard_of
-from core.jobs import NEXT_STATUS, TERMINAL, TERMINAL_EVENT, Job, JobStatus
+from core.jobs import NEXT_STATUS, TERMINAL, TERMINAL_EVENT, Job, JobStatus, Question
 from core.public import to_public
 from core.timing import iso_time
 from tests.jobs import make_spec
@@ -43,6 +43,7 @@ def test_absent_parts_are_null_when_a_job_has_just_been_accepted():
 
     public = to_public(Job(spec=spec, status=JobStatus.QUEUED, cursor=1))
 
+    assert public["request"]["message"] is None
     assert public["answer"] is public["route"] is public["error"] is public["started_at"] is None
     assert public["cost"] == {
         "usd": 0.0,
@@ -51,6 +52,12 @@ def test_absent_parts_are_null_when_a_job_has_just_been_accepted():
         "saved": {"routing_usd": 0.0, "cache_usd": 0.0, "prompt_cache_usd": 0.0},
     }
     assert public["links"]["events"] == f"/api/ai/v4/jobs/{spec.id}/events"
+
+
+def test_message_is_public_when_the_question_was_loaded():
+    job = Job(spec=make_spec(), status=JobStatus.QUEUED, question=Question("Why?"))
+
+    assert to_public(job)["request"]["message"] == "Why?"
 
 
 def test_time_has_milliseconds_and_utc():

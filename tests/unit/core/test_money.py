@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from core.chat import Usage
 from core.models import read_catalogue
 from core.money import Call, saved_by_cache, saved_by_calls
+from core.outcome import Savings
 
 CATALOGUE = read_catalogue("groq")
 QUICK, DEEP = CATALOGUE.for_tier("quick"), CATALOGUE.for_tier("deep")
@@ -19,49 +20,46 @@ def call(model, usage, *, is_served=True):
 
 
 def test_routing_saves_half_when_the_quick_tier_answers():
-    baseline, savings = saved_by_calls(CATALOGUE, [call(QUICK, Usage(1000, 0, 1000))])
+    savings = saved_by_calls(CATALOGUE, [call(QUICK, Usage(1000, 0, 1000))])
 
-    assert baseline == 150 + 600
-    assert (savings.routing_micros, savings.prompt_cache_micros) == (375, 0)
+    assert savings == Savings(routing_micros=375)
 
 
 def test_the_strongest_tier_saves_only_what_the_provider_had_cached():
-    baseline, savings = saved_by_calls(CATALOGUE, [call(DEEP, Usage(1000, 800, 100))])
+    savings = saved_by_calls(CATALOGUE, [call(DEEP, Usage(1000, 800, 100))])
 
-    assert baseline == 150 + 60
-    assert (savings.routing_micros, savings.prompt_cache_micros) == (0, 60)
+    assert savings == Savings(prompt_cache_micros=60)
 
 
-def test_a_draft_that_nobody_saw_is_a_loss_and_no_part_of_the_baseline():
+def test_a_draft_that_nobody_saw_is_a_loss():
     draft = call(QUICK, Usage(1000, 0, 1000), is_served=False)
 
-    baseline, savings = saved_by_calls(CATALOGUE, [draft, call(DEEP, Usage(1000, 0, 1000))])
+    savings = saved_by_calls(CATALOGUE, [draft, call(DEEP, Usage(1000, 0, 1000))])
 
-    assert baseline == 750
-    assert savings.routing_micros == -draft.cost_micros
+    assert savings == Savings(routing_micros=-draft.cost_micros)
 
 
 def test_an_answer_from_the_cache_saves_all_that_it_cost():
-    baseline, savings = saved_by_cache(120)
-
-    assert baseline == savings.total_micros == savings.cache_micros == 120
+    assert saved_by_cache(120) == Savings(cache_micros=120)
 
 
 @given(
     st.lists(
         st.builds(
-            lambda model, total, cached, out, served: call(
-                model, Usage(total, min(cached, total), out), is_served=served
-            ),
+            lambda model, total, cached, out: call(model, Usage(total, min(cached, total), out)),
             st.sampled_from([QUICK, DEEP]),
             st.integers(0, 10_000),
             st.integers(0, 10_000),
             st.integers(0, 10_000),
-            st.booleans(),
         )
     )
 )
-def test_the_savings_add_up_to_baseline_minus_cost(calls):
-    baseline, savings = saved_by_calls(CATALOGUE, calls)
+def test_cost_and_savings_add_up_to_the_price_at_the_strongest_tier_without_any_cache(calls):
+    savings = saved_by_calls(CATALOGUE, calls)
 
-    assert savings.total_micros == baseline - sum(call.cost_micros for call in calls)
+    paid = sum(call.cost_micros for call in calls)
+    full = sum(
+        CATALOGUE.cost_micros(DEEP, Usage(call.usage.input_tokens, 0, call.usage.output_tokens))
+        for call in calls
+    )
+    assert paid + savings.total_micros == full

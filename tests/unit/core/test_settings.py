@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 from core.settings import ROLES, SECRETS, Settings
 
 STRONG = "Wq7vN2xK9mT4bZ8rL5cJ1hY6fD3gP0sA"
-PRODUCTION = {
+PRODUCTION: dict[str, Any] = {
     "env": "production",
     "jwt_secret": STRONG,
     "flower_password": STRONG[::-1],

@@ -12,6 +12,7 @@ from core.team import (
     MemberReply,
     Slot,
     TeamPlan,
+    best_reply,
     calls_of,
     end_of,
     gather,
@@ -35,7 +36,7 @@ PLAN = TeamPlan(
 )
 
 
-def reply(agent, text="words", *, number=1, status="completed", error=None):
+def reply(agent, text="words", *, number=1, status="completed", error=None, finish_reason="stop"):
     report = AgentReport(
         name=agent,
         status=status,
@@ -47,16 +48,16 @@ def reply(agent, text="words", *, number=1, status="completed", error=None):
         timing_ms={"queue": 1, "first_token": 20, "total": 100},
         error=error,
     )
-    return MemberReply(round=number, text=text, finish_reason="stop", report=report)
+    return MemberReply(round=number, text=text, finish_reason=finish_reason, report=report)
 
 
-def test_usage_is_the_sum_of_all_calls_when_there_were_several_rounds():
+def test_a_report_adds_up_the_calls_when_there_were_several_rounds():
     replies = [reply("dev"), reply("luna"), reply("dev", number=2), reply("luna", number=2)]
 
     gathered = gather(PLAN, replies, GONE)
 
-    assert gathered.usage == Usage(input_tokens=40, cached_input_tokens=16, output_tokens=20)
-    assert gathered.cost_micros == 12 == sum(report.cost_micros for report in gathered.reports)
+    assert [report.usage for report in gathered.reports] == [Usage(20, 8, 10)] * 2
+    assert [report.cost_micros for report in gathered.reports] == [6, 6]
     assert [report.rounds for report in gathered.reports] == [2, 2]
     assert gathered.reports[0].timing_ms == {"queue": 2, "first_token": 20, "total": 200}
 
@@ -101,6 +102,7 @@ def test_quorum_is_missed_when_too_few_answered():
 
     error = quorum_missed(PLAN, failed)
 
+    assert error is not None
     assert error.code == "quorum_not_met"
     assert "0 of 2" in error.message
     assert "model_unavailable" in error.message
@@ -140,3 +142,19 @@ def test_agents_are_cut_in_time_for_what_follows(
 def test_calls_are_counted_for_the_reservation():
     assert calls_of(TeamRequest(agents=("dev", "luna"), rounds=2)) == (4, 1)
     assert calls_of(TeamRequest(synthesis=False)) == (4, 0)
+
+
+def test_best_reply_is_the_most_relevant_one_that_the_model_ended():
+    cut = reply("dev", text="a very long reply that has no end", finish_reason="length")
+    whole = [reply("atlas", text="Postgres"), reply("quinn", text="a longer reply")]
+
+    assert best_reply([cut, *whole]).report.name == "atlas"
+
+
+def test_best_reply_is_the_longest_when_a_limit_cut_them_all():
+    cut = [
+        reply(name, text=text, finish_reason="length")
+        for name, text in (("dev", "a"), ("luna", "ab"))
+    ]
+
+    assert best_reply(cut).report.name == "luna"

@@ -11,7 +11,7 @@ import pytest
 from core.settings import read_settings
 from ops.stack.programs import embedded_programs, own_programs
 from ops.stack.readiness import free_port
-from ops.stack.resolve import choose_ports, embedded_parts, resolve
+from ops.stack.resolve import addresses_of, choose_ports, embedded_parts, resolve, running_settings
 from ops.stack.state import CannotRun, Record, StateDirectory, read_record, write_record
 
 
@@ -122,7 +122,7 @@ def test_a_taken_port_is_named_by_its_setting(monkeypatch, on_free_ports, direct
 
 
 def test_a_record_is_read_as_it_was_written(directory):
-    record = Record({"redis": 1}, "http://api", "http://flower")
+    record = Record({"redis": 1}, "http://api", "http://flower", {"llm_url": "http://llm"})
     before = read_record(directory)
 
     write_record(directory, record)
@@ -136,6 +136,63 @@ def test_a_record_that_is_no_json_is_named(directory):
 
     with pytest.raises(CannotRun, match=r"state\.json"):
         read_record(directory)
+
+
+def start(directory):
+    """Record a stack of the current environment as `aether up` does."""
+    stack = resolve(read_settings(), directory)
+    write_record(
+        directory,
+        Record(stack.ports, stack.api_url, stack.flower_url, addresses_of(stack.settings)),
+    )
+    return stack.settings
+
+
+def test_servers_of_a_running_stack_are_found_when_the_environment_is_empty(
+    monkeypatch, on_free_ports, directory
+):
+    with monkeypatch.context() as up:
+        up.setenv("AETHER_MONGO_URL", "mongodb://elsewhere")
+        up.setenv("AETHER_MONGO_DATABASE", "ours")
+        up.setenv("AETHER_CACHE_REDIS_URL", "redis://cache/0")
+        up.setenv("GROQ_API_KEY", "a key")
+        started = start(directory)
+
+    found = running_settings(read_settings(), directory)
+
+    names = ("redis_url", "broker_url", "cache_redis_url", "mongo_url", "mongo_database", "llm_url")
+    assert {name: getattr(found, name) for name in names} == {
+        name: getattr(started, name) for name in names
+    }
+    assert "a key" not in directory.record.read_text()
+
+
+def test_an_address_of_the_environment_wins_over_the_running_stacks(
+    monkeypatch, on_free_ports, directory
+):
+    start(directory)
+    monkeypatch.setenv("AETHER_REDIS_URL", "redis://elsewhere/0")
+
+    found = running_settings(read_settings(), directory)
+
+    assert found.redis_url.get_secret_value() == "redis://elsewhere/0"
+    assert found.mongo_url.get_secret_value().startswith("mongodb://127.0.0.1:")
+
+
+def test_what_is_missing_is_named_when_no_stack_was_started(monkeypatch, directory):
+    monkeypatch.setenv("AETHER_REDIS_URL", "redis://elsewhere/0")
+
+    with pytest.raises(CannotRun, match="AETHER_MONGO_URL is not set"):
+        running_settings(read_settings(), directory)
+
+
+def test_no_record_is_needed_when_the_environment_names_the_servers(monkeypatch, directory):
+    monkeypatch.setenv("AETHER_REDIS_URL", "redis://elsewhere/0")
+    monkeypatch.setenv("AETHER_MONGO_URL", "mongodb://elsewhere")
+
+    found = running_settings(read_settings(), directory)
+
+    assert found.mongo_url.get_secret_value() == "mongodb://elsewhere"
 
 
 def test_a_path_too_long_for_a_socket_is_refused(tmp_path):

@@ -24,7 +24,7 @@ def test_application_refuses_to_start_when_there_is_no_secret_to_sign_with():
         create_app(settings)
 
 
-def test_document_tells_of_every_route_when_it_is_asked_for(app, client):
+def test_document_has_every_route(app, client):
     document = client.get("/openapi.json").json
 
     routes = {
@@ -68,6 +68,26 @@ def test_every_reference_leads_somewhere_when_the_document_is_read(client):
             target = target[name]
 
 
+def test_document_describes_every_status_of_every_route(client):
+    document = client.get("/openapi.json").json
+
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            statuses = set(operation["responses"])
+            assert min(statuses) in {"200", "201", "204"}, (method, path)
+            assert "500" in statuses
+            assert ("401" in statuses) or path in PUBLIC
+            assert ("415" in statuses) == ("requestBody" in operation)
+            assert all(answer["description"] for answer in operation["responses"].values())
+
+
+def test_document_has_the_bounds_that_settings_give(client, settings):
+    fields = client.get("/openapi.json").json["components"]["schemas"]["ChatRequest"]["properties"]
+
+    assert fields["message"]["maxLength"] == settings.max_message_chars
+    assert fields["max_tokens"]["anyOf"][0]["maximum"] == settings.max_output_tokens
+
+
 @pytest.mark.parametrize("path", ["/openapi/", "/openapi/swagger", "/openapi/openapi.json"])
 def test_no_viewer_is_served_when_its_usual_path_is_tried(client, path):
     assert client.get(path).status_code == 404
@@ -94,7 +114,7 @@ def test_process_is_not_ready_when_no_server_is(client):
     response = client.get("/readyz")
 
     assert response.status_code == 503
-    assert response.json["detail"] == "Not answering: redis, mongodb."
+    assert response.json["detail"] == "These servers do not answer: redis, mongodb."
     assert response.headers["Retry-After"] == "5"
 
 

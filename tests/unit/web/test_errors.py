@@ -36,14 +36,14 @@ def test_error_becomes_a_problem_when_it_leaves_a_view(app, kind):
 
 def test_field_is_named_when_one_is_wrong(app):
     def refuse():
-        raise errors.InvalidRequest("It is odd.", field="metadata.a")
+        raise errors.InvalidRequest("`metadata.a` must be even.", field="metadata.a")
 
     app.add_url_rule("/raise", view_func=refuse)
 
     problem = app.test_client().get("/raise").json
 
     assert problem["field"] == "metadata.a"
-    assert problem["detail"] == "It is odd."
+    assert problem["detail"] == "`metadata.a` must be even."
 
 
 def test_nothing_of_an_unexpected_error_is_told_when_one_happens(app):

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
+from web.accounts.schemas import RegisterRequest
 from web.http.errors import to_invalid_request
-from web.schemas import ChatRequest, JobListQuery, JobQuery, RegisterRequest
+from web.jobs.schemas import (
+    ChatRequest,
+    JobListQuery,
+    JobQuery,
+    StreamHeaders,
+    SubmitHeaders,
+    TeamChatRequest,
+)
 
 OPERATORS = [{"$ne": None}, {"$gt": ""}, {"$regex": ".*"}, ["a"], [], 1, 1.5, True]
 
@@ -17,10 +27,19 @@ def _within_application(app):
         yield
 
 
-def refused_field(model, values):
+def refusal_of(model, values):
     with pytest.raises(ValidationError) as refusal:
         model.model_validate(values)
-    return to_invalid_request(refusal.value).field
+    return to_invalid_request(refusal.value)
+
+
+def refused_field(model, values):
+    """Return the field at fault, of which the detail has to be a sentence in our own words."""
+    refusal = refusal_of(model, values)
+    start = re.escape(f"`{refusal.field}` ")
+    assert re.fullmatch(start + r"(is|must) .*[^.]\.", refusal.message), refusal.message
+    assert "should" not in refusal.message
+    return refusal.field
 
 
 def test_message_is_all_a_chat_request_needs():
@@ -28,7 +47,7 @@ def test_message_is_all_a_chat_request_needs():
 
     assert request.message == "Help me build a scalable web app"
     assert request.metadata == {}
-    assert request.agent is request.max_tokens is request.temperature is None
+    assert (request.agent, request.max_tokens, request.temperature) == (None, None, None)
 
 
 def test_bounds_are_allowed_when_a_chat_request_reaches_them():
@@ -76,6 +95,75 @@ def test_bounds_are_allowed_when_a_chat_request_reaches_them():
 )
 def test_field_is_named_when_a_chat_request_is_wrong(changes, field):
     assert refused_field(ChatRequest, {"message": "hello"} | changes) == field
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "detail"),
+    [
+        (ChatRequest, {}, "`message` is required."),
+        (ChatRequest, {"message": " "}, "`message` must not be empty."),
+        (ChatRequest, {"message": 1}, "`message` must be text."),
+        (
+            ChatRequest,
+            {"message": "m" * 101},
+            "`message` must be at most 100 characters long.",
+        ),
+        (ChatRequest, {"message": "m", "max_tokens": 51}, "`max_tokens` must be at most 50."),
+        (ChatRequest, {"message": "m", "temperature": 3}, "`temperature` must be at most 2."),
+        (ChatRequest, {"message": "m", "plan": "pro"}, "`plan` is not a field of this request."),
+        (
+            ChatRequest,
+            {"message": "m", "agent": "a/b"},
+            "`agent` must consist of 1 to 64 letters, digits, `_` or `-`.",
+        ),
+        (
+            ChatRequest,
+            {"message": "m", "tier": "huge"},
+            "`tier` must be 'quick', 'standard' or 'deep'.",
+        ),
+        (
+            ChatRequest,
+            {"message": "m", "tier": "quick", "model": "m"},
+            "Give `tier` or `model`, not both.",
+        ),
+        (
+            TeamChatRequest,
+            {"message": "m", "agents": "all"},
+            '`agents` must be a list of agents or "auto".',
+        ),
+        (
+            TeamChatRequest,
+            {"message": "m", "agents": ["a/b"]},
+            "`agents.0` must consist of 1 to 64 letters, digits, `_` or `-`.",
+        ),
+        (
+            TeamChatRequest,
+            {"message": "m", "agents": ["dev"] * 6},
+            "`agents` must have at most 5 entries.",
+        ),
+        (ChatRequest, None, "A JSON body is required."),
+        (JobQuery, {"after": "x"}, "`after` must be a whole number."),
+        (
+            JobQuery,
+            {"types": "job.done"},
+            "`types` must name types of events; there is no job.done.",
+        ),
+        (RegisterRequest, {"email": "ann"}, "`email` must be an e-mail address."),
+        (SubmitHeaders, {"Idempotency-Key": ""}, "`Idempotency-Key` must not be empty."),
+        (
+            SubmitHeaders,
+            {"Idempotency-Key": "k" * 256},
+            "`Idempotency-Key` must be at most 255 characters long.",
+        ),
+        (StreamHeaders, {"Last-Event-ID": "x"}, "`Last-Event-ID` must be a whole number."),
+    ],
+)
+def test_detail_says_what_is_wrong_with_which_field(model, values, detail):
+    assert refusal_of(model, values).message == detail
+
+
+def test_empty_event_number_stands_for_none():
+    assert StreamHeaders.model_validate({"Last-Event-ID": ""}).last_event_id is None
 
 
 @pytest.mark.parametrize("value", OPERATORS, ids=str)

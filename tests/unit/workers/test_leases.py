@@ -1,31 +1,117 @@
-"""Whose lease is kept, and until when."""
+"""Leases are renewed together, and what ends an attempt early reaches it."""
 
 from __future__ import annotations
 
 import time
 
+import pytest
+
 from core.stop import StopReason, StopSignal
-from storage.jobs.attempts import Claim, Hold
+from storage.jobs.attempts import Hold
+from tests.fakes import InMemoryJobs
 from tests.jobs import make_spec
-from tests.services import wait_until
-from workers.leases import LeaseKeeper
+from workers.leases import CancelListener, LeaseKeeper
+
+LATER = time.monotonic() + 3600
 
 
-class Renewals:
-    """Stands in for the scripts: says that the user wants every job that is renewed to end."""
-
-    def renew(self, claims):
-        return [Hold.CANCELLED for _ in claims]
+def begin():
+    jobs = InMemoryJobs()
+    return jobs, LeaseKeeper(jobs, renew_every_s=5), jobs.add_claim(make_spec(), "question")
 
 
-def test_lease_is_kept_on_when_its_claim_was_handed_over_within_the_process():
-    keeper = LeaseKeeper(Renewals(), renew_every_s=0.01)
-    claim = Claim(spec=make_spec(), fence="f", attempt=1, accepted_ms=0)
-    theirs = StopSignal()
-    deadline = time.monotonic() + 60
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(Hold.HELD, None), (Hold.CANCELLED, StopReason.CANCELLED), (Hold.LOST, StopReason.LOST)],
+)
+def test_an_attempt_obeys_the_answer_to_its_renewal(answer, reason):
+    jobs, keeper, claim = begin()
+    jobs.hold, stop = answer, StopSignal()
 
-    with keeper.hold(claim, StopSignal(), deadline=deadline):
-        keeper.take(claim, theirs, deadline=deadline)
-    keeper.start()
+    with keeper.hold(claim, stop, deadline=LATER):
+        keeper.renew()
 
-    wait_until(lambda: theirs.reason is StopReason.CANCELLED, 5, "its renewal")
+    assert stop.reason is reason
+
+
+def test_a_renewal_that_failed_is_made_up_for_by_the_next():
+    jobs, keeper, claim = begin()
+    jobs.away, stop = 1, StopSignal()
+
+    with keeper.hold(claim, stop, deadline=LATER):
+        keeper.renew()
+        assert stop.reason is None
+        jobs.hold = Hold.CANCELLED
+        keeper.renew()
+
+    assert stop.reason is StopReason.CANCELLED
+
+
+def test_an_attempt_is_stopped_when_its_deadline_has_passed():
+    _, keeper, claim = begin()
+    stop = StopSignal()
+
+    with keeper.hold(claim, stop, deadline=time.monotonic() - 1):
+        keeper.stop_late()
+
+    assert stop.reason is StopReason.DEADLINE
+
+
+def test_every_attempt_at_a_cancelled_job_is_stopped_and_no_other():
+    jobs, keeper, claim = begin()
+    other = jobs.add_claim(make_spec(), "another question")
+    stop, other_stop = StopSignal(), StopSignal()
+
+    with keeper.hold(claim, stop, deadline=LATER), keeper.hold(other, other_stop, deadline=LATER):
+        keeper.cancel(claim.job_id)
+
+    assert (stop.reason, other_stop.reason) == (StopReason.CANCELLED, None)
+
+
+def test_nothing_is_renewed_when_the_attempt_is_over():
+    jobs, keeper, claim = begin()
+    with keeper.hold(claim, StopSignal(), deadline=LATER):
+        pass
+
+    keeper.renew()
+
+    assert jobs.renewals == 0
+
+
+def test_a_later_attempt_keeps_its_lease_when_the_earlier_one_leaves():
+    jobs, keeper, claim = begin()
+    earlier, later = StopSignal(), StopSignal()
+    first = keeper.hold(claim, earlier, deadline=LATER)
+    first.__enter__()
+    with keeper.hold(claim, later, deadline=LATER):
+        first.__exit__(None, None, None)
+        jobs.hold = Hold.CANCELLED
+        keeper.renew()
+
+    assert (earlier.reason, later.reason) == (None, StopReason.CANCELLED)
+
+
+def test_what_is_renewed_with_the_lease_ends_with_its_block():
+    _, keeper, claim = begin()
+    renewed = []
+
+    with keeper.hold(claim, StopSignal(), deadline=LATER):
+        with keeper.renewing(claim, lambda: renewed.append(1)):
+            keeper.renew()
+        keeper.renew()
+
+    assert renewed == [1]
+
+
+def test_a_cancel_that_is_published_stops_the_attempt():
+    _, keeper, claim = begin()
+    stop = StopSignal()
+
+    def published():
+        yield claim.job_id
+        raise SystemExit
+
+    with keeper.hold(claim, stop, deadline=LATER), pytest.raises(SystemExit):
+        CancelListener(published, keeper).listen()
+
+    assert stop.reason is StopReason.CANCELLED

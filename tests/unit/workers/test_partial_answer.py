@@ -1,17 +1,19 @@
-"""What is left of an attempt whose worker is gone."""
+"""What the log still holds of an attempt whose worker is gone."""
 
 from __future__ import annotations
 
 import msgspec
 
-from core.chat import Usage
 from core.events import Event
+from core.jobs import Question
 from core.models import read_catalogue
-from tests.jobs import make_spec
-from workers.upkeep.partial_answer import remains_of
+from core.outcome import Spent
+from workers.upkeep.partial_answer import partial_answer
 
 CATALOGUE = read_catalogue("groq")
-ROUTE = ("route.selected", {"model": "openai/gpt-oss-120b"})
+QUESTION = Question("What is a queue?")
+ROUTE = ("route.selected", {"agent": "dev", "model": "openai/gpt-oss-120b"})
+RETRYING = ("job.retrying", {"agent": None})
 
 
 def log_of(*entries):
@@ -25,19 +27,32 @@ def delta(text):
     return ("answer.delta", {"text": text, "agent": "dev"})
 
 
-def test_nothing_is_left_and_owed_when_nothing_was_written():
-    assert remains_of(make_spec(), log_of(ROUTE), CATALOGUE) == (None, Usage(), 0)
+def test_an_attempt_that_wrote_nothing_is_free():
+    assert partial_answer(QUESTION, log_of(ROUTE), CATALOGUE) == (None, Spent())
 
 
-def test_only_the_last_attempts_text_is_left_when_there_were_two():
-    log = log_of(ROUTE, delta("old"), ("job.retrying", {}), ROUTE, delta("new "), delta("text"))
+def test_only_the_last_attempts_text_counts_when_there_were_two():
+    log = log_of(ROUTE, delta("old"), RETRYING, ROUTE, delta("new "), delta("text"))
 
-    answer, usage, cost_micros = remains_of(make_spec(), log, CATALOGUE)
+    answer, used = partial_answer(QUESTION, log, CATALOGUE)
 
     assert (answer.text, answer.finish_reason, answer.agents) == (
         "new text",
         "interrupted",
         ("dev",),
     )
-    assert usage.output_tokens > 0
-    assert cost_micros > 0
+    assert used.usage.output_tokens > 0
+    assert used.cost_micros > 0
+
+
+def test_a_teams_text_is_priced_by_the_model_of_its_synthesis():
+    other = ("route.selected", {"agent": "luna", "model": "openai/gpt-oss-20b"})
+    synthesis = ("synthesis.started", {"model": "openai/gpt-oss-120b"})
+    words = ("answer.delta", {"text": "one answer", "agent": "synthesis"})
+
+    _, replies_only = partial_answer(QUESTION, log_of(ROUTE, other, words), CATALOGUE)
+    _, with_synthesis = partial_answer(QUESTION, log_of(ROUTE, other, synthesis, words), CATALOGUE)
+
+    # A reply that became the answer is in the job's account already.
+    assert replies_only.cost_micros == 0
+    assert with_synthesis.cost_micros > 0

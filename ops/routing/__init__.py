@@ -1,0 +1,1 @@
+"""What the router's choices are worth, and weights fitted to that."""

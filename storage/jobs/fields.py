@@ -1,0 +1,146 @@
+"""The fields of a job's hash in Redis, and how they become a `Job` and its `Question`.
+
+Numbers are decimal text; times are Unix milliseconds (ms), money is whole micro-dollars (micros); a
+flag is 1 or missing. The writers are the scripts of `storage/lua/`.
+
+| Field | Type | Written by | Meaning |
+|---|---|---|---|
+| spec | JSON | accept, accept_answered, restore | `core.jobs.JobSpec`; never changes |
+| question | JSON | accept, accept_answered, restore | `core.jobs.Question`; read by claims, take-overs and the record only |
+| status | text | accept, accept_answered, claim, defer, finish, release, restore, single_flight_enter, take_over | `core.jobs.JobStatus` |
+| attempt | number | accept, accept_answered, claim, defer, restore, single_flight_enter | attempts that count: a deferral and a parking take theirs back |
+| seq | number | accept, accept_answered, append, claim, claim_slot, defer, finish, report, restore, start_round | the latest event's number |
+| accepted | ms | accept, accept_answered, restore | when it was taken in, or brought back |
+| started | ms | accept_answered, claim | when it was first claimed |
+| finished | ms | accept_answered, finish | when it ended |
+| reserved | micros | accept, accept_answered, restore | what the user's month holds for it until it ends |
+| fence | text | claim, take_over | random token of the current attempt at the whole job; missing when nobody has it |
+| lease | ms | claim, renew, take_over | until when that attempt's worker counts as alive |
+| batch | number | append, claim | number of the latest batch of events that the attempt appended |
+| cancel | ms | cancel | when its end was asked for; missing when it was not, or has come |
+| parked | flag | single_flight_enter | it waits for the job that answers the same question |
+| alone | flag | single_flight_enter | that answer was not shareable: it never waits for another's again |
+| used_input | number | defer, report | the account: input tokens of deferred attempts and of agents' replies |
+| used_cached | number | defer, report | the same, input tokens that the provider had cached, part of used_input |
+| used_output | number | defer, report | the same, output tokens |
+| used_micros | micros | defer, report | the same, cost |
+| outcome | JSON | accept_answered, finish | `core.outcome.Outcome` without what the next four fields hold |
+| total_input | number | accept_answered, finish | input tokens of the ended job: the account and the finisher's own |
+| total_cached | number | accept_answered, finish | the same, cached input tokens |
+| total_output | number | accept_answered, finish | the same, output tokens |
+| total_micros | micros | accept_answered, finish | the same, cost: what the user paid |
+| team | JSON | start_round | `core.team.TeamPlan` |
+| slots | text | start_round | the names of its slots, separated by blanks; missing until it has a team |
+| outside_chord | flag | defer, release | a slot was published by itself, so the chord will not count it |
+| withdrawn | flag | withdraw | it was given up before its 202; the only field then |
+
+Of a team's job each slot (`core.team.Slot`) has fields whose names begin with its own, `<slot>:<field>`.
+
+| Slot field | Type | Written by | Meaning |
+|---|---|---|---|
+| state | text | claim_slot, defer, finish, release, report, start_round, take_over | queued, running or done |
+| attempt | number | claim_slot, defer, start_round | as of the job |
+| fence | text | claim_slot | as of the job |
+| lease | ms | claim_slot, renew | as of the job |
+| batch | number | append, claim_slot | as of the job |
+| queued | ms | report, start_round | since when it could be claimed |
+| deadline | ms | start_round | when the agent is cut; a round's end has none |
+| next | text | start_round | the round's last slot, which follows when all agents have reported |
+| left | number | report, start_round | of a round's end: agents that are still to report |
+| reply | JSON | report | `core.team.MemberReply` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from core.chat import Usage
+from core.jobs import Job, JobSpec, JobStatus, Question
+from core.outcome import Outcome
+
+_TOTALS: Final = ("total_input", "total_cached", "total_output", "total_micros")
+#: What `to_job` reads.
+JOB: Final = ("spec", "status", "attempt", "seq", "started", "finished", "outcome", *_TOTALS)
+#: The same with the question.
+WHOLE_JOB: Final = (*JOB, "question")
+#: What `to_question` reads.
+QUESTION: Final = ("question", "spec")
+#: What the sweeper asks of a job, and of whoever works: on the whole job, or on one slot.
+SWEPT: Final = (*JOB, "cancel", "slots")
+WORK: Final = ("lease", "attempt", "state", "deadline")
+#: What a team's replies are found by: its plan, its slots, and of each slot one of the others.
+TEAM: Final = ("team", "slots")
+REPLY, END_ATTEMPTS = "reply", "attempt"
+
+_spec_decoder = msgspec.json.Decoder(JobSpec)
+_question_decoder = msgspec.json.Decoder(Question)
+_outcome_decoder = msgspec.json.Decoder(Outcome)
+
+
+class _SpecWithQuestion(Struct):
+    """A spec as the version before wrote it: the question was part of it."""
+
+    message: str
+
+
+_old_question_decoder = msgspec.json.Decoder(_SpecWithQuestion)
+
+
+def of_slot(slot: str, name: str) -> str:
+    """Return the name of a slot's field; the empty slot is the job itself."""
+    return f"{slot}:{name}" if slot else name
+
+
+def to_job(fields: Mapping[str, bytes | None]) -> Job | None:
+    """Build a job from the fields `JOB` or `WHOLE_JOB`; None when there is no spec among them."""
+    spec, status = fields["spec"], fields["status"]
+    if spec is None or status is None:
+        return None
+    return Job(
+        spec=to_spec(spec),
+        status=JobStatus(status.decode()),
+        attempt=int(fields["attempt"] or 0),
+        cursor=int(fields["seq"] or 0),
+        started_ms=_optional_int(fields["started"]),
+        finished_ms=_optional_int(fields["finished"]),
+        outcome=_to_outcome(fields),
+        question=to_question(fields["question"], spec) if "question" in fields else None,
+    )
+
+
+def to_spec(spec: bytes) -> JobSpec:
+    return _spec_decoder.decode(spec)
+
+
+def to_question(question: bytes | None, spec: bytes) -> Question:
+    """Read the question, or find it in a spec that the version before wrote."""
+    if question is None:
+        return Question(_old_question_decoder.decode(spec).message)
+    return _question_decoder.decode(question)
+
+
+def without_totals(outcome: Outcome) -> Outcome:
+    """Return what the field `outcome` keeps: all but what the fields of the totals hold."""
+    return msgspec.structs.replace(outcome, usage=Usage(), cost_micros=0)
+
+
+def _to_outcome(fields: Mapping[str, bytes | None]) -> Outcome | None:
+    """Read the outcome with its totals; the version before wrote them into the outcome."""
+    encoded = fields["outcome"]
+    if encoded is None:
+        return None
+    outcome = _outcome_decoder.decode(encoded)
+    if fields["total_micros"] is None:
+        return outcome
+    tokens_in, cached, tokens_out, micros = (int(fields[name] or 0) for name in _TOTALS)
+    return msgspec.structs.replace(
+        outcome, usage=Usage(tokens_in, cached, tokens_out), cost_micros=micros
+    )
+
+
+def _optional_int(value: bytes | None) -> int | None:
+    return None if value is None else int(value)

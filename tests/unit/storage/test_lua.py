@@ -1,0 +1,41 @@
+"""Every Lua script opens with its contract and names its arguments before it uses them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import storage
+from tests.unit.storage import lua
+
+#: Loaded in front of other scripts, so they have no contract of their own.
+SHARED = {"prelude", "budget"}
+SCRIPTS = [script for script in lua.scripts() if script not in SHARED]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_opens_with_keys_arguments_and_answer(script):
+    text = (lua.FOLDER / f"{script}.lua").read_text()
+    head = text[: re.search(r"^[^-]", text, re.MULTILINE).start()]
+
+    assert re.search(r"^-- \w.*\n(?:-- .*\n)*-- KEYS  .*\n(?:--  .*\n)*-- ARGV  ", head)
+    assert "\n-- Answer: " in head
+
+
+@pytest.mark.parametrize("script", lua.scripts())
+def test_a_script_gives_each_argument_a_name_before_it_uses_it(script):
+    lines = [line.strip() for line in lua.text_of(script).splitlines()]
+    using = [line for line in lines if re.search(r"ARGV\[|unpack\(ARGV", line)]
+
+    assert [line for line in using if not line.startswith("local ")] == []
+
+
+def test_every_script_is_loaded_by_somebody():
+    sources = Path(storage.__file__).parent.rglob("*.py")
+    loaded = {
+        name for path in sources for name in re.findall(r'Script\(\w+, "(\w+)"', path.read_text())
+    }
+
+    assert loaded == set(SCRIPTS)

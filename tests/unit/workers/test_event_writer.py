@@ -1,0 +1,111 @@
+"""Order, merging and repetition of the events of running jobs."""
+
+from __future__ import annotations
+
+from core import events
+from core.stop import StopReason, StopSignal
+from storage.jobs.attempts import Hold
+from tests.fakes import InMemoryJobs
+from tests.jobs import make_spec
+from workers.event_writer import FLUSH_CHARS, EventWriter
+
+
+def begin():
+    jobs = InMemoryJobs()
+    spec = jobs.add(make_spec(), "question")
+    writer = EventWriter(jobs)
+    stop = StopSignal()
+    return jobs, writer, writer.open(jobs.claim(spec.id), stop), stop
+
+
+def texts(jobs):
+    return [data.get("text") for log in jobs.logs.values() for _, data in log]
+
+
+def test_the_first_text_is_written_at_once_behind_the_events_before_it():
+    jobs, _, queue, _ = begin()
+
+    queue.emit(events.agent_started("dev", "model", 1))
+    queue.emit(events.answer_delta("dev", "first"))
+
+    assert texts(jobs) == [None, "first"]
+
+
+def test_later_text_is_merged_until_the_next_batch():
+    jobs, writer, queue, _ = begin()
+    for text in ("first", "sec", "ond"):
+        queue.emit(events.answer_delta("dev", text))
+    assert texts(jobs) == ["first"]
+
+    writer.flush()
+
+    assert texts(jobs) == ["first", "second"]
+
+
+def test_long_text_is_written_without_waiting():
+    jobs, _, queue, _ = begin()
+    queue.emit(events.answer_delta("dev", "first"))
+
+    queue.emit(events.answer_delta("dev", "x" * FLUSH_CHARS))
+
+    assert texts(jobs) == ["first", "x" * FLUSH_CHARS]
+
+
+def test_text_is_not_merged_across_speakers_or_other_events():
+    jobs, writer, queue, _ = begin()
+    queue.emit(events.answer_delta("dev", "first"))
+
+    queue.emit(events.answer_delta("dev", "a"))
+    queue.emit(events.answer_delta("luna", "b"))
+    queue.emit(events.job_retrying("timeout", 1))
+    queue.emit(events.answer_delta("luna", "c"))
+    writer.flush()
+
+    assert texts(jobs) == ["first", "a", "b", None, "c"]
+
+
+def test_a_batch_that_redis_did_not_take_is_sent_again_unchanged_and_in_order():
+    jobs, writer, queue, _ = begin()
+    jobs.away = 1
+    queue.emit(events.answer_delta("dev", "first"))
+    queue.emit(events.answer_delta("dev", "second"))
+    assert texts(jobs) == []
+
+    assert writer.flush()
+    assert writer.flush()
+
+    assert texts(jobs) == ["first", "second"]
+
+
+def test_what_was_not_acknowledged_is_handed_to_the_end_of_the_job():
+    jobs, _, queue, _ = begin()
+    jobs.away = 1
+    queue.emit(events.answer_delta("dev", "first"))
+    queue.emit(events.answer_delta("dev", "second"))
+
+    unsure, unsent = queue.drain()
+
+    assert [event.data["text"] for event in unsure.events] == ["first"]
+    assert [event.data["text"] for event in unsent] == ["second"]
+    assert not queue.has_pending
+
+
+def test_several_jobs_share_one_batch():
+    jobs, writer, queue, _ = begin()
+    other = writer.open(jobs.add_claim(make_spec(), "other"), StopSignal())
+    for own in (queue, other):
+        own.emit(events.job_started(1))
+
+    writer.flush()
+
+    assert [len(log) for log in jobs.logs.values()] == [1, 1]
+    assert jobs.appends == 1
+
+
+def test_the_attempt_is_stopped_when_the_log_says_that_it_is_over():
+    jobs, _, queue, stop = begin()
+    jobs.hold = Hold.LOST
+
+    queue.emit(events.answer_delta("dev", "first"))
+
+    assert stop.reason is StopReason.LOST

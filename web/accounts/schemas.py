@@ -1,0 +1,93 @@
+"""What requests about accounts and sessions may contain, and what they are answered with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, StringConstraints, ValidationInfo, field_validator
+
+from core.plans import PlanName
+from web.accounts.passwords import is_easy_to_guess
+from web.http.schemas import Fits, OptionalBody, RequestBody, ResponseBody, Time
+
+Email = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=254),
+    Fits(
+        r"[A-Za-z0-9.!#%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}",
+        "must be an e-mail address",
+    ),
+]
+PersonName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
+    Fits(r"[^\x00-\x1f\x7f]*", "must not contain control characters"),
+]
+
+
+class RegisterRequest(RequestBody):
+    """A new account."""
+
+    email: Email
+    password: Annotated[SecretStr, Field(min_length=8, max_length=128)]
+    """Common passwords, the address itself and runs of one character are refused."""
+    name: PersonName | None = None
+    """What the account's owner is called."""
+
+    @field_validator("password")
+    @classmethod
+    def _refuse_trivial(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
+        if is_easy_to_guess(password.get_secret_value(), str(info.data.get("email", ""))):
+            raise ValueError("is too easy to guess; choose a longer or less common one")
+        return password
+
+
+class LoginRequest(RequestBody):
+    """An account's credentials."""
+
+    email: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=254)]
+    password: Annotated[SecretStr, Field(min_length=1, max_length=128)]
+
+
+class RefreshRequest(RequestBody):
+    """A refresh token."""
+
+    refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=4096)]
+    """Works once; the response has the next one."""
+
+
+class LogoutRequest(OptionalBody):
+    """Which sessions end."""
+
+    everywhere: bool = False
+    """`true` ends every session of the account, `false` only this one."""
+
+
+class DemoRequest(OptionalBody):
+    """Nothing; a demo account needs no input."""
+
+
+class User(ResponseBody):
+    """An account."""
+
+    id: str
+    email: str | None
+    """Null for a demo account."""
+    name: str | None
+    plan: PlanName
+    created_at: Time
+    trial_ends_at: Time | None
+    """When the trial ends; null without one."""
+
+
+class Session(ResponseBody):
+    """The tokens of a session."""
+
+    access_token: str
+    """Goes into the header `Authorization: Bearer …` of every request that needs a token."""
+    refresh_token: str
+    """Trades once for new tokens at `/api/auth/refresh`."""
+    token_type: Literal["Bearer"]
+    expires_in: int
+    """How long the access token is valid, in seconds."""
+    user: User

@@ -1,0 +1,31 @@
+"""Writing ended jobs to MongoDB."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from storage.records.jobs import JobRecords
+from storage.records.stream import RecordStream
+
+_PER_SHARD: Final = 100
+
+
+class RecordWriter:
+    """Moves ended jobs from the stream in Redis to their records in MongoDB."""
+
+    def __init__(self, stream: RecordStream, records: JobRecords) -> None:
+        self._stream = stream
+        self._records = records
+
+    def run(self) -> None:
+        """Write ended jobs until none is left; what fails stays for the next run.
+
+        Raises:
+            CoordinatorUnavailable, StoreUnavailable: Redis or MongoDB is away.
+        """
+        while entries := self._stream.read(per_shard=_PER_SHARD):
+            jobs = [entry.job for entry in entries if entry.job is not None]
+            if jobs:
+                self._records.write_finished(jobs)
+            # Let go only after the write: an entry may be written twice, but never lost.
+            self._stream.let_go(entries)
