@@ -34,7 +34,9 @@ def engine():
 
 @pytest.fixture(scope="module")
 def image(engine):
-    image, _ = engine.images.build(path=str(ROOT), tag="aether:test", rm=True)
+    image, _ = engine.images.build(
+        path=str(ROOT), tag="aether:test", rm=True, network_mode="host"
+    )
     return image
 
 
