@@ -27,7 +27,7 @@ from core.public import to_public
 from core.timing import TimeAccount
 from tests.jobs import make_spec
 from tests.openapi import faults
-from web.jobs.event_schemas import DATA
+from web.jobs.event_schemas import EVENTS
 
 ERROR = JobError("token_limit", "The answer reached its token limit.")
 USAGE = Usage(input_tokens=7, cached_input_tokens=2, output_tokens=3)
@@ -139,7 +139,7 @@ def test_every_type_of_event_has_a_schema_and_every_constructor_a_sample():
     ]
 
     assert {event.type for event in SAMPLES} == EVENT_TYPES
-    assert set(DATA) == EVENT_TYPES | {events.JOB_SNAPSHOT}
+    assert set(EVENTS) == EVENT_TYPES | {events.JOB_SNAPSHOT}
     assert len(constructors) == len(EVENT_TYPES - TERMINAL_TYPES)
 
 
