@@ -16,14 +16,14 @@ from bench.proxy import executable_of
 from bench.runs import FAILURES, MEASUREMENTS, Plan
 from bench.stack import Bench, running
 
-#: Part of a core; above it the figures say more about the neighbours than about Aether.
+#: Cores that other processes may use before the figures are not to be trusted.
 _BUSY_CORES = 0.15
 
 
 def main() -> int:
-    """Measure what was asked for; 1 if something failed to run, whatever the figures are."""
+    """Run the measurements and print them; return 1 if one failed to run, 130 on Ctrl-C."""
     options = _parse()
-    # A plain SIGTERM would leave the stack behind.
+    # Unhandled, SIGTERM would end this process and leave the stack running.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     litellm = executable_of(options.litellm) if options.litellm else None
     plan = Plan.quick(litellm) if options.quick else Plan(litellm=litellm)
@@ -39,7 +39,7 @@ def main() -> int:
         f"{options.workers} worker and {options.api_processes} API processes; "
         + ("one short run, not a result." if options.quick else f"medians of {plan.runs} runs.")
     )
-    _note_neighbours(report)
+    _note_other_processes(report)
     show(report, console)
     for problem in report.failed:
         print(f"bench: {problem}", file=sys.stderr)
@@ -68,7 +68,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _measure(names: list[str], bench: Bench, plan: Plan, report: Report) -> None:
-    """Run the measurements; one failure does not stop the others."""
+    """Run the measurements; one that fails does not keep the others from running."""
     for name in names or MEASUREMENTS:
         try:
             MEASUREMENTS[name](bench, plan, report)
@@ -76,7 +76,7 @@ def _measure(names: list[str], bench: Bench, plan: Plan, report: Report) -> None
             report.failed.append(f"{name} failed to run: {error!r}")
 
 
-def _note_neighbours(report: Report) -> None:
+def _note_other_processes(report: Report) -> None:
     if not report.others_cpu:
         return
     most = max(report.others_cpu)

@@ -222,7 +222,7 @@ def main() -> int:
         used_ms = sum(many.cpu_ms.values())
         console.print(
             f"  each used {used_ms:.2f} ms of processor time, so 2 cores have room for "
-            f"{2_000 / used_ms:.0f}/s; neighbours used {many.others_cores:.2f} cores meanwhile"
+            f"{2_000 / used_ms:.0f}/s; other processes used {many.others_cores:.2f} cores meanwhile"
         )
         answered = asyncio.run(at_once(bench, jobs=options.at_once))
         console.print(f"{options.at_once} identical jobs at once: {dict(answered)}")

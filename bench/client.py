@@ -1,4 +1,4 @@
-"""A load client that costs little: keep-alive HTTP/1.1 on plain asyncio streams."""
+"""An HTTP/1.1 client with little overhead: kept-alive connections on plain asyncio streams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _READ_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Target:
-    """A server on this machine; load goes nowhere else."""
+    """A server on this machine; no load is sent to any other."""
 
     port: int
     host: str = "127.0.0.1"
@@ -25,12 +25,13 @@ class Target:
 
 @dataclass
 class Measured:
-    """What one scenario's requests took, in seconds, and how long it measured.
+    """The durations of one scenario's requests, in seconds, and what they used.
 
     Attributes:
-        requests: how many there were, where they are counted and not timed one by one.
-        cpu_ms: processor time each part used per request, where it was measured.
-        others_cores: cores that were busy with something else.
+        requests: their number, where they are counted and not timed one by one.
+        elapsed_s: how long the scenario was measured.
+        cpu_ms: processor time that each part used per request, where it was measured.
+        others_cores: cores that processes of no part used.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -71,7 +72,11 @@ class Connection:
         self._writer.close()
 
     async def post(self, path: str, body: Any, headers: dict[str, str]) -> bytes:
-        """Return the answer's body; anything but success raises."""
+        """Send a request and return the answer's body.
+
+        Raises:
+            Refused: the server answered with an error.
+        """
         self._send(path, body, headers)
         async with asyncio.timeout(_READ_TIMEOUT_S):
             head = await self._reader.readuntil(b"\r\n\r\n")
@@ -80,7 +85,12 @@ class Connection:
     async def first_text_s(
         self, path: str, body: Any, headers: dict[str, str], mark: bytes
     ) -> float:
-        """Return how long the first `mark` of a streamed answer took; reads it to its end."""
+        """Send a request, read the streamed answer to its end, and time its first `mark`.
+
+        Raises:
+            Refused: the server answered with an error.
+            RuntimeError: the answer ended without the mark.
+        """
         began = time.perf_counter()
         self._send(path, body, headers)
         first: float | None = None

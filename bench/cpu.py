@@ -1,4 +1,4 @@
-"""How much processor time each part uses, and how much everything else on the machine does."""
+"""Processor time of the parts under test, and of everything else on the machine."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Sample:
         }
 
     def others_cores(self, before: Sample) -> float:
-        """Return how many cores were busy with what is no part; interrupts are not counted."""
+        """Return how many cores processes of no part used; interrupts are not counted."""
         ours = sum(self.parts.values()) - sum(before.parts.values())
         return max(0.0, (self.machine - before.machine - ours) / (self.at_s - before.at_s))
 

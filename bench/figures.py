@@ -1,4 +1,4 @@
-"""What was measured, and how it is shown: medians, the runs behind them, goals."""
+"""Figures and their report: medians, the runs that they come from, goals."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Figure:
 
 @dataclass
 class Report:
-    """Everything one call of the benchmark found out.
+    """The results of one call of the benchmarks.
 
     Attributes:
         cpu_ms: per load and part, the processor time per job of each run.
@@ -85,7 +85,7 @@ class Report:
 
 
 def machine() -> str:
-    """Describe what it ran on."""
+    """Describe the machine that the benchmarks ran on."""
     return (
         f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} "
         f"{platform.release()}, Python {platform.python_version()}"
@@ -93,7 +93,7 @@ def machine() -> str:
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the figures, where the processor time went, and what to know about both."""
+    """Print the figures, the processor time by load and part, and the notes."""
     if report.figures:
         console.print(_figures_table(report.figures))
     if report.cpu_ms:

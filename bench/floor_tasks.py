@@ -1,6 +1,6 @@
-"""The floor: a bare Celery task that only calls the groq SDK. Nothing is stored or streamed on.
+"""The floor to compare with: a bare Celery task that calls the groq SDK and stores nothing.
 
-What a job costs beyond this is Aether's; see `docs/performance.md`.
+The time of a job beyond it is spent by Aether; see `docs/performance.md`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ways to put load on a server and to time it: so many at once, or one after the other."""
+"""Ways to load and time a server: a number of requests at once, or one after another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _MAX_REQUESTS_PER_CONNECTION = 20_000
 async def closed_loop(
     target: Target, one: Request, *, concurrency: int, seconds: float, parts: Parts
 ) -> Measured:
-    """Run `one` over and over on each connection; what ends in the warm-up does not count."""
+    """Repeat `one` on each of `concurrency` connections for so many seconds after a warm-up.
+
+    Requests that end in the warm-up or after the end do not count.
+    """
     measured = Measured()
     begin = time.monotonic() + WARM_UP_S
     end = begin + seconds
@@ -49,7 +52,7 @@ async def closed_loop(
 
 
 async def in_turn(target: Target, one: Request, *, requests: int) -> Measured:
-    """Run `one` so often on one connection, each when the one before has ended."""
+    """Run `one` on one connection `requests` times, one after another, after a warm-up."""
     measured = Measured()
     connection = await Connection.open(target)
     try:
@@ -64,7 +67,7 @@ async def in_turn(target: Target, one: Request, *, requests: int) -> Measured:
 
 
 def complete(measured: Measured, before: Sample, after: Sample) -> None:
-    """Fill in what two samples say about the requests that ended between them."""
+    """Set the times and the processor time of the requests that ended between two samples."""
     jobs = len(measured.seconds) or measured.requests
     measured.elapsed_s = after.at_s - before.at_s
     measured.cpu_ms = after.per_job_ms(before, jobs)

@@ -56,9 +56,13 @@ class Proxy:
 
 @contextmanager
 def running_proxy(executable: Path, stub: Target) -> Iterator[Proxy]:
-    """Run the proxy with one worker and nothing stored, as its own benchmarks do."""
+    """Run the proxy with one worker and no storage, as in its own benchmarks.
+
+    Raises:
+        RuntimeError: it ended, or did not answer within two minutes.
+    """
     target = Target(free_port())
-    # It refuses to start without one.
+    # The proxy refuses to start without a master key.
     key = f"sk-{secrets.token_hex(32)}"
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.yaml")
@@ -89,7 +93,7 @@ def _await(target: Target, process: subprocess.Popen[bytes], log: Path) -> None:
     while not http_answers(f"http://{target.host}:{target.port}/health/liveliness"):
         if process.poll() is not None or time.monotonic() > deadline:
             tail = log.read_text(errors="replace")[-_TAIL_CHARS:]
-            raise RuntimeError(f"it did not get ready and said:\n{tail}")
+            raise RuntimeError(f"LiteLLM's proxy did not get ready; its output ends with:\n{tail}")
         time.sleep(0.5)
 
 

@@ -1,4 +1,4 @@
-"""The named measurements: each repeats its loads and adds its figures to the report."""
+"""The measurements by name: each repeats its loads and adds its figures to the report."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ops.stack.state import CannotRun
 
 CONCURRENCY = 50
 STREAMS = 10
-#: What a part that does not start, answer or stay raises.
+#: Raised when a part does not start, does not answer or ends early.
 FAILURES = (RuntimeError, OSError, EOFError, ValueError, CannotRun, subprocess.SubprocessError)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How often and how long; `litellm` is the executable of the proxy to compare with."""
+    """How often and how long to measure; `litellm` is the proxy's executable, if there is one."""
 
     runs: int = 3
     seconds: float = 8.0
@@ -50,7 +50,10 @@ def latency(bench: Bench, plan: Plan, report: Report) -> None:
 
 
 def throughput(bench: Bench, plan: Plan, report: Report) -> None:
-    """Keep 50 in flight at Aether, the floor and the proxy in turn: a slow moment hits all."""
+    """Keep 50 requests in flight at Aether, the floor and the proxy, one after another.
+
+    Each run loads all three, so that a slow minute of the machine does not distort the ratios.
+    """
     ours: list[Measured] = []
     floors: list[Measured] = []
     proxied: list[Measured] = []
@@ -59,7 +62,7 @@ def throughput(bench: Bench, plan: Plan, report: Report) -> None:
         ours.append(_noted(report, "Aether", asyncio.run(load)))
         floors.append(_noted(report, "floor", _floor(bench, plan)))
         if plan.litellm is not None and len(proxied) == len(ours) - 1:
-            # What was measured without the proxy stays good when the proxy does not run.
+            # The figures without the proxy are good even if the proxy does not run.
             try:
                 proxied.append(_noted(report, "LiteLLM", _proxy(bench, plan, plan.litellm)))
             except FAILURES as error:
@@ -81,7 +84,7 @@ def throughput(bench: Bench, plan: Plan, report: Report) -> None:
 
 
 def first_token(bench: Bench, plan: Plan, report: Report) -> None:
-    """Time the first piece of text of 10 streams at once, less the upstream's own time."""
+    """Time the first piece of text of 10 streams at once, and the upstream's share of it."""
     pairs = [
         asyncio.run(
             scenarios.first_tokens(bench, concurrency=STREAMS, rounds=plan.rounds_per_stream)
@@ -99,7 +102,7 @@ def first_token(bench: Bench, plan: Plan, report: Report) -> None:
 
 
 def team(bench: Bench, plan: Plan, report: Report) -> None:
-    """Time five agents of 300 ms at once and a synthesis of 300 ms; in turn they take 1.8 s."""
+    """Time five agents at once and a synthesis, 300 ms a call; one by one they take 1.8 s."""
     load = scenarios.team_jobs_in_turn
     runs = [asyncio.run(load(bench, requests=plan.requests_in_turn // 5)) for _ in range(plan.runs)]
     name = "five agents and a synthesis of 300 ms each"

@@ -1,4 +1,4 @@
-"""What is measured: one function for each load, once."""
+"""The loads that are measured: each function runs one of them once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.cpu import Parts, Sample
 from bench.proxy import Proxy
 from bench.stack import Bench
 
-#: What is measured is the whole way to an answer; `bench/cache.py` measures the short one.
+#: Past the cache, which `bench/cache.py` measures.
 _ANEW = {"cache": {"mode": "bypass"}}
 _MESSAGE = {"message": "Help me build a scalable web app", **_ANEW}
 _OPTIMIZED = "/api/ai/v4/chat/optimized"
@@ -27,7 +27,7 @@ _TEAM_MESSAGE = {
     **_ANEW,
 }
 _COMPLETIONS = "/openai/v1/chat/completions"
-#: Has the stub write its tokens one by one.
+#: The stub sends its tokens one by one, 20 ms apart.
 _SLOW_MESSAGE = {"message": f"{_MESSAGE['message']} [[stub:gap_ms=20]]", **_ANEW}
 #: A demo account may have ten unfinished jobs.
 _CLIENTS_PER_USER = 5
@@ -37,7 +37,7 @@ _STAGGER_S = 0.022
 
 
 async def sign_in(target: Target, users: int) -> list[dict[str, str]]:
-    """Return the headers of so many fresh demo users."""
+    """Create demo users and return the request headers of each."""
     connection = await Connection.open(target)
     answers = [await connection.post("/api/auth/demo-login", {}, {}) for _ in range(users)]
     connection.close()
@@ -52,13 +52,13 @@ async def _job(connection: Connection, user: dict[str, str]) -> None:
 
 
 async def jobs_in_turn(bench: Bench, *, requests: int) -> Measured:
-    """One job at a time, each submitted with `Prefer: wait`, its answer in hand."""
+    """Run one job at a time, each from its submission with `Prefer: wait` to its answer."""
     (user,) = await sign_in(bench.api, 1)
     return await load.in_turn(bench.api, lambda c, _: _job(c, user), requests=requests)
 
 
 async def team_jobs_in_turn(bench: Bench, *, requests: int) -> Measured:
-    """One job of five agents and a synthesis at a time, each call of which takes 300 ms."""
+    """Run one job of five agents and a synthesis at a time; each model call takes 300 ms."""
     (user,) = await sign_in(bench.api, 1)
     return await load.in_turn(bench.api, lambda c, _: _team_job(c, user), requests=requests)
 
@@ -71,7 +71,7 @@ async def _team_job(connection: Connection, user: dict[str, str]) -> None:
 
 
 async def jobs(bench: Bench, *, concurrency: int, seconds: float) -> Measured:
-    """Keep `concurrency` jobs in flight, each submitted with `Prefer: wait`; answers in hand."""
+    """Keep `concurrency` jobs in flight, each from its submission to its answer."""
     users = await sign_in(bench.api, -(-concurrency // _CLIENTS_PER_USER))
     return await load.closed_loop(
         bench.api,

@@ -16,7 +16,7 @@ and of its jobs carry one hash tag, the user's shard; a single flight joins jobs
 | aether:{s}:revoked:<jti> | string | rest of the token's life | logout | every request |
 | aether:single_flight:<fingerprint>:leader | string, the job id that answers for all | a lease after its last renewal, through a deferral | single_flight_enter, _keep, _end | the same |
 | aether:single_flight:<fingerprint>:parked | sorted set, job id by when it was parked first | until the leader's end, 1 h at most | single_flight_enter, _end | the same |
-| aether:single_flight:<fingerprint>:note | string, how the leader ended | 30 s | single_flight_end | single_flight_enter |
+| aether:single_flight:<fingerprint>:note | hash: note, how the leader ended; parked_only, whether it is for parked jobs alone | 30 s | single_flight_end | single_flight_enter |
 | aether:breaker:<model> | hash: counts, open_until, probe_until | 3 min | breaker | the same |
 | aether:{budget:<model>} | hash: granted, booked and at, of requests and of tokens; open_at | until it is full again, and 5 min | budget_book, budget_correct | the same |
 | aether:{budget:<model>}:booking:<id> | hash: tickets of a call that waits | until it starts, at most 5 min | budget_book | the same |

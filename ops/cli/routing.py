@@ -8,16 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agents.groq.model import GroqModel
 from agents.plan import Planner
 from agents.rate_limited_model import RateLimitedModel
-from core.comparisons import Comparison, RouteWorth, worth_by_route
+from core.comparisons import Comparison, worth_by_route
 from core.errors import StoreUnavailable
 from core.models import Tier, read_catalogue
 from core.money import to_usd
@@ -31,10 +29,13 @@ from ops.routing.labels import Labelled
 from ops.routing.paid_model import PaidModel
 from ops.stack.resolve import running_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory
-from storage.connections import mongo_database, redis_client
+from storage.connections import close_all, mongo_database, redis_client
 from storage.limits.upstream_budget import UpstreamBudget
 from storage.records.answers import CheaperAnswers
 from storage.records.comparisons import Comparisons
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
 
 routing_app = typer.Typer(
     no_args_is_help=True, help="What cheaper answers are worth, and weights fitted to that."
@@ -44,14 +45,13 @@ Days = Annotated[int, typer.Option(min=1, max=3650, help="How far to look back."
 _DAY_MS: Final = 86_400_000
 #: What a shell reports of a program that Ctrl-C ended.
 _INTERRUPTED_STATUS: Final = 130
-_console = Console()
 
 
 @routing_app.command("report")
 def report_command(state: State = DEFAULT_STATE, days: Days = 30) -> None:
     """Show regret and saving by tier and model of the stored comparisons."""
-    with _sentences():
-        comparisons = Comparisons(mongo_database(_settings(state))).since(_since_ms(days))
+    with _opened(state) as (_, database):
+        comparisons = Comparisons(database).since(_since_ms(days))
     if not comparisons:
         _say(f"Nothing was compared in {days} days; `aether routing evaluate` does it.")
         return
@@ -65,18 +65,14 @@ def evaluate_command(
     sample: Annotated[int, typer.Option(min=1, max=100_000, help="How many answers.")] = 100,
     days: Days = 30,
 ) -> None:
-    """Compare a random sample of cheaper answers with the deep tier's; Ctrl-C keeps the rest."""
-    with _sentences():
-        settings = _settings(state)
-        database = mongo_database(settings)
+    """Compare a random sample of cheaper answers with the deep tier's; Ctrl-C ends it early."""
+    with _opened(state) as (settings, database), _chat_model(settings) as chat_model:
         catalogue = read_catalogue(settings.llm_provider, settings.models_file)
         deep = catalogue.for_tier("deep")
-        answers, comparisons = CheaperAnswers(database), Comparisons(database)
-        paid = PaidModel(
-            _chat_model(settings), catalogue, deep, budget_micros=int(budget_usd * 1e6)
-        )
+        paid = PaidModel(chat_model, catalogue, deep, budget_micros=int(budget_usd * 1e6))
         planner = Planner(catalogue, read_rules(), load_personas(), load_synthesis())
         evaluator = Evaluator(deep, paid, planner, load_judge())
+        answers, comparisons = CheaperAnswers(database), Comparisons(database)
         since_ms = _since_ms(days)
         compared = {comparison.job_id for comparison in comparisons.since(since_ms)}
         left = [job_id for job_id in answers.ids(deep, since_ms=since_ms) if job_id not in compared]
@@ -96,9 +92,8 @@ def fit_command(
 ) -> None:
     """Fit the router's weights to the stored comparisons, and write a data file for it."""
     target = out or state / "routing.toml"
-    with _sentences():
-        settings = _settings(state)
-        compared, rated = _labels(settings, _since_ms(days))
+    with _opened(state) as (settings, database):
+        compared, rated = _labels(settings, database, _since_ms(days))
         fitted = refit(compared, rated, read_rules())
         write_weights(RULES_FILE, target, fitted.rules)
     low, high = fitted.random_range
@@ -116,9 +111,10 @@ def fit_command(
     _say(f"Written to {target}. AETHER_ROUTING_FILE names it to the API and the workers.")
 
 
-def _labels(settings: Settings, since_ms: int) -> tuple[list[Labelled], list[Labelled]]:
+def _labels(
+    settings: Settings, database: Database[dict[str, Any]], since_ms: int
+) -> tuple[list[Labelled], list[Labelled]]:
     """Return the labels of comparisons, and those of users' ratings of other questions."""
-    database = mongo_database(settings)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     answers, comparisons = CheaperAnswers(database), Comparisons(database).since(since_ms)
     questions = answers.questions([comparison.job_id for comparison in comparisons])
@@ -134,15 +130,22 @@ def _labels(settings: Settings, since_ms: int) -> tuple[list[Labelled], list[Lab
     return compared, list(rated.values())
 
 
-def _chat_model(settings: Settings) -> RateLimitedModel:
-    """Return the model behind the budget that the workers share, so that jobs get their turn."""
+@contextmanager
+def _chat_model(settings: Settings) -> Iterator[RateLimitedModel]:
+    """Open the model behind the budget that the workers share, so that jobs get their turn."""
+    redis = redis_client(settings, name="aether-ops")
     budget = UpstreamBudget(
-        redis_client(settings),
+        redis,
         requests_per_minute=settings.llm_requests_per_minute,
         tokens_per_minute=settings.llm_tokens_per_minute,
     )
     key = settings.groq_api_key.get_secret_value()
-    return RateLimitedModel(GroqModel(key, settings.llm_url, max_connections=1), budget)
+    provider = GroqModel(key, settings.llm_url, max_connections=1)
+    try:
+        yield RateLimitedModel(provider, budget)
+    finally:
+        provider.close()
+        redis.close()
 
 
 def _keep(comparisons: Comparisons, paid: PaidModel) -> Callable[[Comparison], None]:
@@ -168,42 +171,30 @@ def _show_result(result: Evaluation, chosen: int, spent_micros: int) -> None:
 
 
 def _show(comparisons: list[Comparison]) -> None:
-    table = Table("tier", "model", box=None)
-    for title in ("compared", "regret", "wins", "ties", "cost", "deep", "saved", "judging"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for route in worth_by_route(comparisons):
-        table.add_row(*_cells(route))
-    _console.print(table)
-
-
-def _cells(route: RouteWorth) -> tuple[str, ...]:
-    costs = (
-        route.cost_micros,
-        route.deep_cost_micros,
-        route.saved_micros,
-        route.judging_cost_micros,
-    )
-    return (
-        route.tier,
-        route.model,
-        f"{route.compared:,}",
-        f"{route.regret:.1%}",
-        f"{route.better:,}",
-        f"{route.ties:,}",
-        *(_usd(micros) for micros in costs),
-    )
-
-
-def _settings(state: Path) -> Settings:
-    """Return the running stack's settings, or those of the environment."""
-    return running_settings(read_settings(), StateDirectory(state.resolve()))
+    for row in worth_by_route(comparisons):
+        _say(
+            f"{row.tier}, {row.model}: {row.compared} compared, {row.worse} worse,"
+            f" {row.better} better, {row.ties} ties; regret {row.regret:.1%}"
+        )
+        _say(
+            f"  cost {_usd(row.cost_micros)}, deep tier {_usd(row.deep_cost_micros)},"
+            f" saved {_usd(row.saved_micros)}; judging {_usd(row.judging_cost_micros)}"
+        )
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """Turn what the operator can change into a sentence on stderr and exit status 1."""
+def _opened(state: Path) -> Iterator[tuple[Settings, Database[dict[str, Any]]]]:
+    """Open the database of the running stack, or of the environment's settings.
+
+    What the operator can change is a sentence on stderr and exit status 1.
+    """
     try:
-        yield
+        settings = running_settings(read_settings(), StateDirectory(state.resolve()))
+        database = mongo_database(settings)
+        try:
+            yield settings, database
+        finally:
+            close_all(database)
     except (CannotRun, TooFewLabels, ValueError, OSError) as error:
         problem = str(error)
     except StoreUnavailable as error:

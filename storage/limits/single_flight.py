@@ -90,7 +90,8 @@ class SingleFlight:
         appends no `job.started`. The sweeper sends it again after a lease.
         """
         job_keys = keys.of_script(claim.job_id)
-        arguments = [claim.job_id, claim.fence, self._lease_ms, _encode(Alone())]
+        was_parked = int(claim.was_parked)
+        arguments = [claim.job_id, claim.fence, self._lease_ms, _encode(Alone()), was_parked]
         role, *note = self._enter.run([*job_keys, *keys.single_flight(fingerprint)], arguments)
         return Entered(Role(role.decode()), _note_decoder.decode(note[0]) if note else None)
 
@@ -108,11 +109,14 @@ class SingleFlight:
         """Stop leading and release the parked jobs, which are due for the sweeper now.
 
         Args:
-            note: what jobs get that enter within 30 s; with None the next to enter leads.
+            note: what jobs get that enter within 30 s, a `Failed` those that were parked alone;
+                with None the next to enter leads.
 
         Returns:
             the released jobs, to be published; none when the job does not lead.
         """
-        arguments = [job_id, _encode(note) if note else b"", _NOTE_MS, keys.DISPATCH]
+        parked_only = int(isinstance(note, Failed))
+        encoded = _encode(note) if note else b""
+        arguments = [job_id, encoded, _NOTE_MS, keys.DISPATCH, parked_only]
         released = self._end.run(keys.single_flight(fingerprint), arguments)
         return [released_id.decode() for released_id in released]

@@ -17,8 +17,6 @@ from ops.stack.state import ROOT
 from tests.repo.tree import ALL_PACKAGES, PACKAGES, parsed
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-#: Packages whose circles are still to be opened.
-NOT_YET = ("workers", "bench")
 
 
 def imports_of(tree: ast.Module, known: Mapping[str, ast.Module]) -> set[str]:
@@ -68,9 +66,7 @@ def test_modules_that_import_downward_make_no_circle():
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    packages = tuple(name for name in ALL_PACKAGES if name not in NOT_YET)
-
-    assert circle_in(parsed(ROOT, packages)) == []
+    assert circle_in(parsed(ROOT, ALL_PACKAGES)) == []
 
 
 def test_every_package_is_checked_for_its_imports_and_types_and_sorted_as_ours():

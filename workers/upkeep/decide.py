@@ -50,7 +50,8 @@ def decide(due: DueJob, now_ms: int) -> SweepAction:
 def _decide_job(job: Job) -> SweepAction:
     if job.attempt >= MAX_ATTEMPTS:
         return SweepAction.GIVE_UP
-    return SweepAction.CHECK_RECORD if job.attempt == 0 else SweepAction.PUBLISH
+    # A job that was deferred or parked has attempt 0 again, but it was durable when it was claimed.
+    return SweepAction.CHECK_RECORD if job.started_ms is None else SweepAction.PUBLISH
 
 
 def _decide_slot(due: DueJob, now_ms: int) -> SweepAction:

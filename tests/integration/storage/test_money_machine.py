@@ -72,9 +72,8 @@ class MoneyMachine(RuleBasedStateMachine):
         self.cancellation = Cancellation(self.store, self.sweep, self.attempts, self.teams)
         self.single_flight = SingleFlight(redis, 60)
         self.user_id = new_user_id()
-        #: Of each job what its calls used, and the part of it that replies reported.
+        #: Of each job what its calls used.
         self.used = {}
-        self.reported = {}
 
     @precondition(lambda self: len(self.used) < MOST_JOBS)
     @rule(target=jobs, is_team=st.booleans())
@@ -83,7 +82,7 @@ class MoneyMachine(RuleBasedStateMachine):
         spec = make_spec(user_id=self.user_id, reserved_micros=RESERVED, team=team)
         self.store.accept(spec, QUESTION, ROOMY, None)
         self.spec = spec
-        self.used[spec.id], self.reported[spec.id] = Spent(), 0
+        self.used[spec.id] = Spent()
         return spec.id
 
     # Workers
@@ -150,15 +149,12 @@ class MoneyMachine(RuleBasedStateMachine):
         reply = MemberReply(round=slot.round, text="t", finish_reason="stop", report=report)
         if self.teams.report(slot_claim, reply) is not None:
             self.add(slot_claim.claim, used)
-            self.reported[slot_claim.claim.job_id] += used.cost_micros
 
     @rule(claim=claims, status=ENDS, used=CALLS)
     def finish(self, claim, status, used):
-        reported = self.reported[claim.job_id] + used.cost_micros
         outcome = Outcome(
             usage=used.usage,
             cost_micros=used.cost_micros,
-            baseline_micros=reported + SAVED,
             savings=Savings(routing_micros=SAVED),
         )
         if self.attempts.finish(claim, status, outcome):

@@ -126,7 +126,7 @@ def test_all_that_wait_are_released_when_the_leader_ends(single_flight, claimed,
     assert single_flight.end(NAME, leader.job_id, KEPT) == []
 
 
-@pytest.mark.parametrize("note", [KEPT, Failed("model_failed", "It failed."), Alone()])
+@pytest.mark.parametrize("note", [KEPT, Alone()])
 def test_note_is_given_to_who_comes_after_the_end(note, single_flight, claimed, redis_client):
     leader = claimed()
     single_flight.enter(NAME, leader)
@@ -134,6 +134,19 @@ def test_note_is_given_to_who_comes_after_the_end(note, single_flight, claimed, 
 
     assert single_flight.enter(NAME, claimed()) == Entered(Role.NOTE, note)
     assert 15_000 < redis_client.pttl(keys.single_flight(NAME)[2]) <= 30_000
+
+
+def test_a_failure_is_shared_by_those_who_waited_and_tried_anew_by_those_who_come_later(
+    single_flight, claimed, attempts
+):
+    leader, waiting = claimed(), claimed()
+    for claim in (leader, waiting):
+        single_flight.enter(NAME, claim)
+    failed = Failed("model_failed", "It failed.")
+    single_flight.end(NAME, leader.job_id, failed)
+
+    assert single_flight.enter(NAME, attempts.claim(waiting.job_id)) == Entered(Role.NOTE, failed)
+    assert single_flight.enter(NAME, claimed()) == LEADS
 
 
 def test_next_leads_when_the_leader_left_no_note(single_flight, claimed, attempts):

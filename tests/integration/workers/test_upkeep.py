@@ -82,7 +82,9 @@ def accept(runtime, redis_client):
         spec = make_spec(**changes)
         runtime.store.accept(spec, QUESTION, ROOMY, None)
         if is_recorded:
-            runtime.records.insert(Job(spec=spec, status=JobStatus.QUEUED, cursor=1))
+            runtime.records.insert(
+                Job(spec=spec, question=QUESTION, status=JobStatus.QUEUED, cursor=1)
+            )
         redis_client.zadd(keys.dispatch(spec.id), {spec.id: 1})
         return spec
 

@@ -104,4 +104,4 @@ def test_settings_cannot_change_when_they_are_read():
     settings = Settings()
 
     with pytest.raises(ValidationError):
-        settings.port = 1  # type: ignore[misc]  # which is what it must refuse
+        settings.port = 1

@@ -11,8 +11,19 @@ import pytest
 from ops.client import ApiClient, ClientError, checked, read_events
 
 
+class ScriptedServer(ThreadingHTTPServer):
+    """Keeps what it was asked; `answers` are (status, type, body), one for each request."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Scripted)
+        self.seen, self.answers = [], []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
 class Scripted(BaseHTTPRequestHandler):
-    """Answers each request with the next of the server's (status, type, body)."""
+    """Answers each request with the server's next answer."""
+
+    server: ScriptedServer
 
     def do_GET(self):
         self.server.seen.append((self.command, self.path, dict(self.headers)))
@@ -31,9 +42,7 @@ class Scripted(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
-    server.seen, server.answers = [], []
-    server.url = f"http://127.0.0.1:{server.server_port}"
+    server = ScriptedServer()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     yield server
