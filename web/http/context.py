@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its log line, its security headers, its JSON."""
+"""What every request gets: an id, a log line, security headers, and JSON by msgspec."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = structlog.get_logger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _HEADERS: Final = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
-#: A view may say otherwise, as an event stream or a page does.
+#: Set unless a view sets its own, as an event stream or a page does.
 _DEFAULT_HEADERS: Final = (
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
@@ -33,7 +33,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def wrap_requests(app: Flask) -> None:
-    """Put the shell around every request of the app."""
+    """Install request class, JSON provider and the hooks before and after each request."""
     app.request_class = JsonRequest
     app.json = MsgspecProvider(app)
     app.before_request(_begin)
@@ -45,7 +45,7 @@ def _begin() -> None:
     request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
     g.request_id = request_id
     g.began = time.perf_counter()
-    # A kept-alive connection brings its next request in the same context.
+    # The next request of a kept-alive connection runs in the same context.
     clear_contextvars()
     bind_contextvars(request_id=request_id)
 
@@ -69,7 +69,7 @@ def _end(response: flask.Response) -> flask.Response:
 
 
 class JsonRequest(flask.Request):
-    """A request whose body, where a view takes one, is a JSON object."""
+    """A request whose body is a JSON object."""
 
     def get_json(self, *args: Any, **kwargs: Any) -> Any:
         """Return the object, or None without a body; `silent=True` does not hide errors.
@@ -93,7 +93,7 @@ class JsonRequest(flask.Request):
 
 
 class MsgspecProvider(JSONProvider):
-    """JSON by msgspec, which knows Aether's structs."""
+    """JSON by msgspec, which encodes Aether's structs."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return _encode(obj).decode()

@@ -139,7 +139,7 @@ def _find_job(job_id: str) -> Job:
     """Return the user's job, live or recorded.
 
     Raises:
-        JobNotFound: there is none, it is another user's, or the id is malformed: all look alike.
+        JobNotFound: no such job, another user's, or a malformed id; the response is the same.
     """
     services, user = current_services(), current_user()
     if not is_job_id(job_id):
