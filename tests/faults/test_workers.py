@@ -13,7 +13,7 @@ from ops.client import ClientError
 from ops.drills.faults import await_others, frozen, kill, signal_trees
 from storage import keys
 from storage.jobs.store import JobStore
-from tests.faults.harm import WORKERS, make_due
+from tests.faults.queues import WORKERS, make_due
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import wait_until
 
