@@ -34,6 +34,7 @@ from storage.records.jobs import JobRecords
 from web.accounts.auth import auth_api
 from web.accounts.passwords import Passwords
 from web.accounts.tokens import Tokens
+from web.docs.page import register_page
 from web.health import health_api
 from web.http.context import wrap_requests
 from web.http.errors import Problem, refuse_invalid, register_errors
@@ -80,6 +81,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
     register_document(app, bounds=_bounds_of_requests(settings))
+    register_page(app)
     return app
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.info import Info
+from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel
 
 from core.errors import (
@@ -28,7 +29,8 @@ INFO: Final = Info(
     title="Aether",
     version="1.0.0",
     description=(
-        "Submit chat jobs, follow them, and get their answers. Every response carries"
+        "Submit chat jobs, follow them, and get their answers. Routes need an access token in the"
+        " header `Authorization: Bearer …` unless they say otherwise. Every response carries"
         " `X-Request-ID`; a request may bring its own (8 to 64 letters, digits, `.`, `_` or `-`)."
     ),
 )
@@ -45,6 +47,29 @@ _ERROR_HEADERS: Final = {
 }
 #: Under these an operation keeps what `returns` was told until the document is completed.
 _SUCCESSES, _ERRORS = "x-successes", "x-errors"
+
+
+def routes(
+    name: str,
+    import_name: str,
+    text: str,
+    *,
+    prefix: str | None = None,
+    security: list[dict[str, list[str]]] | None = None,
+) -> APIBlueprint:
+    """Return a blueprint whose operations are documented under one tag and by their functions."""
+    return APIBlueprint(
+        name,
+        import_name,
+        url_prefix=prefix,
+        abp_tags=[Tag(name=name, description=text)],
+        abp_security=security,
+        operation_id_callback=_operation_id,
+    )
+
+
+def _operation_id(*, name: str, path: str, method: str) -> str:
+    return name
 
 
 def returns(
@@ -95,25 +120,36 @@ def register_document(app: OpenAPI, bounds: Mapping[str, Mapping[str, int]]) -> 
 def _complete(document: dict[str, Any], bounds: Mapping[str, Mapping[str, int]]) -> None:
     document["security"] = [{name: []} for name in SECURITY_SCHEMES]
     for schema in document["components"]["schemas"].values():
-        for name, field in schema.get("properties", {}).items():
-            # Pydantic's titles repeat the names.
-            field.pop("title", None)
-            if name in bounds and schema.get("additionalProperties") is False:
-                _unless_null(field).update(bounds[name])
+        _complete_fields(schema, bounds)
     for operations in document["paths"].values():
         for operation in operations.values():
-            successes, errors = operation.pop(_SUCCESSES), operation.pop(_ERRORS)
-            rows = [tuple(row) for row in errors] + [_to_row(k) for k in _usual_errors(operation)]
-            operation["responses"] = successes | _problems(rows)
-            for parameter in operation.get("parameters", ()):
-                parameter["schema"].pop("title", None)
-                parameter["schema"].pop("description", None)
-            if "description" in operation:
-                operation["description"] = operation["description"].replace("<br/>", "\n").strip()
+            _complete_operation(operation)
+
+
+def _complete_fields(schema: dict[str, Any], bounds: Mapping[str, Mapping[str, int]]) -> None:
+    is_request = schema.get("additionalProperties") is False
+    for name, field in schema.get("properties", {}).items():
+        # Pydantic's titles repeat the names.
+        field.pop("title", None)
+        if is_request and name in bounds:
+            _unless_null(field).update(bounds[name])
+
+
+def _complete_operation(operation: dict[str, Any]) -> None:
+    successes, errors = operation.pop(_SUCCESSES), operation.pop(_ERRORS)
+    rows = [tuple(row) for row in errors] + [_to_row(kind) for kind in _usual_errors(operation)]
+    operation["responses"] = successes | _problems(rows)
+    for parameter in operation.get("parameters", ()):
+        # It is absent or has a value; null is only how the code says absent.
+        parameter["schema"] = _unless_null(parameter["schema"])
+        for repeated in ("title", "description"):
+            parameter["schema"].pop(repeated, None)
+    if "description" in operation:
+        operation["description"] = operation["description"].replace("<br/>", "\n").strip()
 
 
 def _unless_null(field: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a field's schema that says more than null."""
+    """Return a schema without the choice of null."""
     branches: list[dict[str, Any]] = field.get("anyOf", [field])
     return branches[0]
 
@@ -140,6 +176,7 @@ def _problems(rows: Iterable[tuple[int, str, str]]) -> dict[str, Any]:
         narrowed = {"properties": {"status": {"const": status}, "code": {"enum": [*meanings]}}}
         problems[str(status)] = {
             "description": "\n".join(f"`{code}`: {text}" for code, text in meanings.items()),
+            "x-codes": meanings,
             **_content(MEDIA_TYPE, {"allOf": [_reference("Problem"), narrowed]}),
             **_headers([_ERROR_HEADERS[status]] if status in _ERROR_HEADERS else []),
         }

@@ -6,8 +6,6 @@ import re
 from typing import Any, Final
 
 from flask import Response, g, jsonify
-from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
 
 from core.errors import (
     BudgetExhausted,
@@ -22,7 +20,7 @@ from core.errors import (
 from core.jobs import Mode
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
-from web.http.openapi import returns
+from web.http.openapi import returns, routes
 from web.jobs.event_schemas import Event
 from web.jobs.jobs import wait_for_end
 from web.jobs.response_schemas import Job
@@ -31,11 +29,8 @@ from web.jobs.stream import MEDIA_TYPE, event_stream
 from web.jobs.submission import Submitted, submit
 from web.services import current_services
 
-chat_api = APIBlueprint(
-    "chat",
-    __name__,
-    url_prefix="/api/ai/v4/chat",
-    abp_tags=[Tag(name="chat", description="Submit a question; the response is a job.")],
+chat_api = routes(
+    "chat", __name__, "Submit a question; the response is a job.", prefix="/api/ai/v4/chat"
 )
 chat_api.before_request(require_user)
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from flask import Response
-from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
 from msgspec import structs
 
 from core.errors import InvalidRequest, JobAlreadyFinished, JobNotFound
@@ -16,7 +14,7 @@ from core.ids import is_job_id
 from core.jobs import Job
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
-from web.http.openapi import returns
+from web.http.openapi import returns, routes
 from web.jobs.event_schemas import Event, JobOrPoll
 from web.jobs.response_schemas import Job as JobSchema
 from web.jobs.response_schemas import JobList
@@ -28,11 +26,8 @@ if TYPE_CHECKING:
     from storage.events.feed import EventFeed
     from storage.jobs.store import JobStore
 
-jobs_api = APIBlueprint(
-    "jobs",
-    __name__,
-    url_prefix="/api/ai/v4/jobs",
-    abp_tags=[Tag(name="jobs", description="Read jobs, follow their events, cancel them.")],
+jobs_api = routes(
+    "jobs", __name__, "Read jobs, follow their events, cancel them.", prefix="/api/ai/v4/jobs"
 )
 jobs_api.before_request(require_user)
 
