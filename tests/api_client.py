@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from core.events import answer_text
@@ -41,11 +40,24 @@ class ApiClient(client.ApiClient):
         return self.job(job_id)
 
     def events(
-        self, job_id: str, *, after: int = 0, stop_after: int | None = None, **query: Any
+        self,
+        job_id: str,
+        *,
+        after: int = 0,
+        stop_after: int | None = None,
+        stop_at: str = "",
+        **query: Any,
     ) -> list[dict[str, Any]]:
-        """Read the stream from behind `after` to its end, or drop it after so many events."""
-        found = (event for event in self.stream(job_id, after=after, **query) if event)
-        return list(islice(found, stop_after))
+        """Read the stream from behind `after` to its end.
+
+        It is dropped after `stop_after` events, or at the first of the type `stop_at`.
+        """
+        seen: list[dict[str, Any]] = []
+        for event in self.stream(job_id, after=after, **query):
+            seen += [event] if event else []
+            if event and (len(seen) == stop_after or event["type"] == stop_at):
+                break
+        return seen
 
 
 def read_events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class TcpProxy:
-    """Forwards `127.0.0.1:port` to a target on this machine, from its making until `close`.
+    """Forwards `127.0.0.1:port` to a port of this machine until `close`.
 
     Args:
         latency_s: how long each piece waits in each direction; may be changed at any time.
@@ -26,7 +26,6 @@ class TcpProxy:
     def __init__(self, target_port: int, *, latency_s: float = 0.0) -> None:
         self.latency_s = latency_s
         self._target_port = target_port
-        self._bytes_per_s: float | None = None
         self._is_swallowing = False
         #: Of each connection, the writer to its client and the writer to the target.
         self._links: dict[asyncio.StreamWriter, asyncio.StreamWriter] = {}
@@ -48,11 +47,11 @@ class TcpProxy:
         return len(self._links)
 
     def reset(self) -> None:
-        """Break every connection, on both sides, by RST; new ones are welcome."""
+        """Break every connection by RST on both sides; new ones are accepted."""
         self._run(self._reset())
 
     def blackhole(self) -> None:
-        """Swallow all bytes from now on; connections stay, and new ones come about."""
+        """Swallow all bytes from now on; connections stay open and new ones are accepted."""
         self._is_swallowing = True
 
     def heal(self) -> None:
@@ -62,10 +61,6 @@ class TcpProxy:
     def half_close(self) -> None:
         """End what clients receive; what they send still arrives."""
         self._run(self._half_close())
-
-    def throttle(self, bytes_per_s: float | None) -> None:
-        """Let only so much pass in each direction of each connection; None lifts it."""
-        self._bytes_per_s = bytes_per_s
 
     def close(self) -> None:
         """End every connection and the proxy; a repeat does nothing."""
@@ -96,20 +91,14 @@ class TcpProxy:
             target.close()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while piece := await source.read(self._piece_bytes()):
+        while piece := await source.read(_CHUNK_BYTES):
             if self.latency_s:
                 await asyncio.sleep(self.latency_s)
-            if self._bytes_per_s:
-                await asyncio.sleep(len(piece) / self._bytes_per_s)
             if not self._is_swallowing and sink not in self._half_closed:
                 sink.write(piece)
                 await sink.drain()
         if sink not in self._half_closed and not sink.is_closing():
             sink.write_eof()
-
-    def _piece_bytes(self) -> int:
-        """Return how much to read at once: a throttled stream trickles, it does not jump."""
-        return max(1, int(self._bytes_per_s / 20)) if self._bytes_per_s else _CHUNK_BYTES
 
     async def _reset(self) -> None:
         for client, target in self._links.items():

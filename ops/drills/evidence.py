@@ -1,35 +1,72 @@
-"""What is known of a drill's jobs once they should be over: from the API, Redis and MongoDB."""
+"""What the API, Redis and MongoDB have of a load's jobs once they should all be over."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from core import events
-from core.jobs import TERMINAL
-from ops.client import ClientError
-from ops.drills.load import Load, Tracked, to_unix_s
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+
+from core.errors import ServiceUnavailable
+from core.events import JOB_SNAPSHOT
+from core.ids import SHARDS
+from core.jobs import TERMINAL, Job
+from core.money import to_usd
+from ops.drills.load import Load, Tracked
 from ops.drills.target import Target
+from ops.stack.readiness import wait_until
+from ops.stack.state import CannotRun
 from storage import keys
+from storage.jobs.store import JobStore
+from storage.jobs.sweep import Sweep
+from storage.records.jobs import JobRecords
 
 if TYPE_CHECKING:
     from pymongo.database import Database
     from redis import Redis
 
-#: How long the way from a job's end to its record may take, and how often one looks.
-_RECORDED_WITHIN_S: Final = 30.0
-_POLL_S: Final = 0.5
+#: How long the way from a job's end to its record may take.
+RECORDED_WITHIN_S: Final = 30.0
+_HUNG_UP_WITHIN_S: Final = 10.0
+_THREADS: Final = 16
+_MOST_JOBS: Final = 10_000
+#: Beyond every time that a job can be due at, in milliseconds.
+_FAR_MS: Final = 1 << 52
+#: What Redis says of the time that a lasting key has left.
+_FOR_EVER: Final = -1
+_RIGHTS: Final = ("fence", "lease")
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One event; `text` is what an answer's delta adds."""
+#: An event as the API shows it.
+Event = dict[str, Any]
 
-    sequence: int
-    type: str
-    text: str = ""
+
+class Violation(NamedTuple):
+    """One broken invariant: of which job, user or key, and how."""
+
+    of: str
+    what: str
+
+
+class Account(NamedTuple):
+    """How a job ended and what it cost, by one of the three that know."""
+
+    status: str
+    answer: str
+    cost_usd: float
+
+
+class Spending(NamedTuple):
+    """What a user has spent this month, by Redis's counter and by the ledger."""
+
+    user_id: str
+    counted_micros: int
+    settled_micros: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,142 +74,189 @@ class JobEvidence:
     """One accepted job.
 
     Attributes:
-        status: as the API shows it, None when it knows no such job.
-        log: the events from the first one on, as the API tells them after the end.
-        seen: the numbers that its reader was given while it ran, across reconnects.
-        has_snapshot: a whole job stood in for a log that is no longer kept.
-        record_status: as MongoDB has it, None without a record.
-        left_over: names of the Redis state that should have gone with its end.
+        shown: by the API; None when it knows no such job.
+        live: by Redis; None when it has let the job go, or lost it.
+        recorded: by MongoDB; None without a record.
+        settled_usd: what each settlement of the ledger says.
+        log: all events, as the API replays them after the end.
+        seen: those that its reader was given while it ran, across reconnects; None where it had
+            no reader.
+        left_over: names of a worker's rights to it that should have gone with its end.
     """
 
     job_id: str
-    status: str | None
+    shown: Account | None
+    live: Account | None = None
+    recorded: Account | None = None
+    settled_usd: tuple[float, ...] = ()
     attempt: int = 0
-    answer: str | None = None
     error_code: str = ""
-    accepted_s: float = 0.0
-    finished_s: float | None = None
-    log: tuple[LogEntry, ...] = ()
-    seen: tuple[int, ...] = ()
-    has_snapshot: bool = False
-    record_status: str | None = None
-    settlements: int = 0
+    log: Sequence[Event] = ()
+    seen: Sequence[Event] | None = None
     left_over: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class UserEvidence:
-    """One user's counters in Redis, and what the ledger has of it."""
-
-    user_id: str
-    reserved_micros: int
-    spent_micros: int
-    settled_micros: int
-    active: int
+    @property
+    def status(self) -> str:
+        return self.shown.status if self.shown else "lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A whole drill's; `answered_twice` are submissions of which two jobs were answered."""
+    """A whole load's.
+
+    Attributes:
+        answered_twice: submissions of which two jobs ended, in spite of their Idempotency-Key.
+        leftovers: what should have gone from Redis; of everybody on a stack of one's own.
+        open_calls: how many calls the stub upstream still answers; only on a stack of one's own.
+    """
 
     jobs: tuple[JobEvidence, ...]
-    users: tuple[UserEvidence, ...]
+    spending: tuple[Spending, ...] = ()
     answered_twice: tuple[str, ...] = ()
+    leftovers: tuple[Violation, ...] = ()
+    open_calls: int = 0
 
 
-def gather(target: Target, load: Load) -> Evidence:
-    """Return what there is once every ended job is recorded, or should have been."""
-    shown = {job.job_id: _shown(job) for job in load.accepted}
-    ended = [job_id for job_id, job in shown.items() if job and job["status"] in TERMINAL]
+def gather(target: Target, load: Load, *, within_s: float = RECORDED_WITHIN_S) -> Evidence:
+    """Wait up to `within_s` for every job's end and record, and return what there is then."""
     with target.database() as database, target.redis() as redis:
-        _await_records(database, ended)
-        records = database["jobs"].find({"_id": {"$in": list(shown)}}, {"status": 1})
-        statuses = {found["_id"]: found["status"] for found in records}
-        ledger = list(database["ledger"].find({"user_id": {"$in": [u.id for u in load.users]}}))
-        settled = Counter(entry["job_id"] for entry in ledger)
-        jobs = tuple(
-            _job_evidence(redis, job, shown[job.job_id], statuses, settled) for job in load.accepted
-        )
-        return Evidence(jobs, _users(redis, load, ledger), _answered_twice(database, load))
+        collector = _Collector(target, load, redis, database)
+        # What has not come until then is a violation, and for the invariants to say.
+        with suppress(CannotRun):
+            wait_until(collector.is_quiet, within_s, "the records")
+        return collector.collect()
 
 
-def _shown(job: Tracked) -> dict[str, Any] | None:
-    deadline = time.monotonic() + _RECORDED_WITHIN_S
-    while True:
+def leftovers(redis: Redis) -> Iterator[Violation]:
+    """Yield what Redis holds of anybody's jobs although all of them have ended and are recorded."""
+    for name in redis.scan_iter("aether:*:active:*", count=1000):
+        yield Violation(name.decode(), f"holds {redis.zrange(name, 0, -1)}")
+    for name in redis.scan_iter("aether:*:spend:*", count=1000):
+        if reserved := int(redis.hget(name, "reserved") or 0):
+            yield Violation(name.decode(), f"still reserves {reserved} micro-dollars")
+    for due in Sweep(redis, lease_s=1).due(_FAR_MS, per_shard=_MOST_JOBS):
+        yield Violation(due.entry, "still waits for the sweeper")
+    for shard in SHARDS:
+        yield from _waiting_records(redis, keys.records(shard))
+    for name in redis.scan_iter("aether:{*", count=1000):
+        # These are there, and empty, when all is quiet.
+        is_standing = b":active:" in name or name.endswith((b":dispatch", b":records"))
+        if not is_standing and redis.ttl(name) == _FOR_EVER:
+            yield Violation(name.decode(), "never expires")
+
+
+def _waiting_records(redis: Redis, stream: str) -> Iterator[Violation]:
+    entries: Any = redis.xrange(stream)
+    for _, fields in entries:
+        yield Violation(fields[b"id"].decode(), "still waits for its record")
+    groups: Any = redis.xinfo_groups(stream) if redis.exists(stream) else []
+    for group in groups:
+        if group["pending"]:
+            yield Violation(stream, f"has {group['pending']} entries that nobody let go")
+
+
+class _Collector:
+    def __init__(
+        self, target: Target, load: Load, redis: Redis, database: Database[dict[str, Any]]
+    ) -> None:
+        self._target = target
+        self._load = load
+        self._redis = redis
+        self._store = JobStore(redis)
+        self._records = JobRecords(database)
+        self._ledger = database["ledger"]
+
+    def is_quiet(self) -> bool:
+        """Say whether each job's end is in MongoDB, Redis may let it go, and the API answers."""
         try:
-            return job.user.find(job.job_id)
-        except ClientError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_S)
+            recorded = {job.id for job in self._records_of_users() if job.is_terminal}
+            waiting = [keys.records(shard) for shard in SHARDS if self._target.is_own]
+            return (
+                self._target.is_ready()
+                and all(job.job_id in recorded for job in self._load.accepted)
+                and not any(self._redis.xlen(stream) for stream in waiting)
+                and all(
+                    self._redis.ttl(keys.job(job.job_id)) != _FOR_EVER
+                    for job in self._load.accepted
+                )
+            )
+        except (RedisError, PyMongoError, ServiceUnavailable):
+            return False
+
+    def collect(self) -> Evidence:
+        records = self._records_of_users()
+        users = [user.id for user in self._load.users]
+        ledger = list(self._ledger.find({"user_id": {"$in": users}}))
+        ours = {*users, *(job.job_id for job in self._load.accepted)}
+        recorded = {job.id: job for job in records}
+        with ThreadPoolExecutor(_THREADS) as pool:
+            jobs = pool.map(lambda job: self._look_at(job, recorded, ledger), self._load.accepted)
+        return Evidence(
+            jobs=tuple(jobs),
+            spending=tuple(self._spending(user_id, ledger) for user_id in users),
+            answered_twice=_answered_twice(records),
+            leftovers=tuple(
+                left
+                for left in leftovers(self._redis)
+                if self._target.is_own or any(name in left.of for name in ours)
+            ),
+            open_calls=_open_calls(self._target),
+        )
+
+    def _records_of_users(self) -> list[Job]:
+        found = (self._records.list_of_user(user.id, limit=_MOST_JOBS) for user in self._load.users)
+        return [job for jobs in found for job in jobs]
+
+    def _look_at(
+        self, job: Tracked, recorded: dict[str, Job], ledger: list[dict[str, Any]]
+    ) -> JobEvidence:
+        shown = job.user.find(job.job_id)
+        if shown is None:
+            return JobEvidence(job_id=job.job_id, shown=None)
+        rights = self._redis.hmget(keys.job(job.job_id), _RIGHTS)
+        answer = shown["answer"]["text"] if shown["answer"] else ""
+        return JobEvidence(
+            job_id=job.job_id,
+            shown=Account(shown["status"], answer, shown["cost"]["usd"]),
+            live=_account(self._store.get(job.job_id)),
+            recorded=_account(recorded.get(job.job_id)),
+            settled_usd=tuple(
+                to_usd(entry["cost_micros"]) for entry in ledger if entry["job_id"] == job.job_id
+            ),
+            attempt=shown["attempt"],
+            error_code=shown["error"]["code"] if shown["error"] else "",
+            log=_replay(job) if shown["status"] in TERMINAL else (),
+            seen=list(job.events) if job.has_reader else None,
+            left_over=tuple(name for name, value in zip(_RIGHTS, rights, strict=True) if value),
+        )
+
+    def _spending(self, user_id: str, ledger: list[dict[str, Any]]) -> Spending:
+        counters = keys.spend(user_id, int(self._load.began_s * 1000))
+        counted = int(self._redis.hget(counters, "spent") or 0)
+        settled = sum(entry["cost_micros"] for entry in ledger if entry["user_id"] == user_id)
+        return Spending(user_id, counted, settled)
 
 
-def _await_records(database: Database[dict[str, Any]], ended: list[str]) -> None:
-    deadline = time.monotonic() + _RECORDED_WITHIN_S
-    wanted = {"_id": {"$in": ended}, "status": {"$in": [str(status) for status in TERMINAL]}}
-    while time.monotonic() < deadline:
-        if database["jobs"].count_documents(wanted) == len(ended):
-            return
-        time.sleep(_POLL_S)
+def _account(job: Job | None) -> Account | None:
+    if job is None or job.outcome is None:
+        return None if job is None else Account(job.status.value, "", 0.0)
+    answer = job.outcome.answer.text if job.outcome.answer else ""
+    return Account(job.status.value, answer, to_usd(job.outcome.cost_micros))
 
 
-def _job_evidence(
-    redis: Redis,
-    job: Tracked,
-    shown: dict[str, Any] | None,
-    statuses: dict[str, str],
-    settled: Counter[str],
-) -> JobEvidence:
-    if shown is None:
-        return JobEvidence(job_id=job.job_id, status=None, record_status=statuses.get(job.job_id))
-    log = _log(job) if shown["status"] in TERMINAL else []
-    return JobEvidence(
-        job_id=job.job_id,
-        status=shown["status"],
-        attempt=shown["attempt"],
-        answer=shown["answer"]["text"] if shown["answer"] else None,
-        error_code=shown["error"]["code"] if shown["error"] else "",
-        accepted_s=job.accepted_s,
-        finished_s=to_unix_s(shown["finished_at"]) if shown["finished_at"] else None,
-        log=tuple(entry for entry in log if entry.type != events.JOB_SNAPSHOT),
-        seen=tuple(job.seen),
-        has_snapshot=job.had_snapshot or any(entry.type == events.JOB_SNAPSHOT for entry in log),
-        record_status=statuses.get(job.job_id),
-        settlements=settled[job.job_id],
-        left_over=_left_over(redis, job.job_id),
-    )
+def _replay(job: Tracked) -> list[Event]:
+    found = job.user.stream(job.job_id)
+    return [event for event in found if event and event["type"] != JOB_SNAPSHOT]
 
 
-def _log(job: Tracked) -> list[LogEntry]:
-    found = job.user.stream(job.job_id, after=0)
-    return [
-        LogEntry(event["sequence"], event["type"], event["data"].get("text", ""))
-        for event in found
-        if event is not None
-    ]
+def _answered_twice(records: list[Job]) -> tuple[str, ...]:
+    ended = (job.spec.metadata.get("submission") for job in records if job.is_terminal)
+    return tuple(name for name, count in Counter(ended).items() if name and count > 1)
 
 
-def _left_over(redis: Redis, job_id: str) -> tuple[str, ...]:
-    dispatched: Any = redis.zscore(keys.dispatch(job_id), job_id)
-    fence, lease = redis.hmget(keys.job(job_id), ("fence", "lease"))
-    found = {"dispatch": dispatched, "fence": fence, "lease": lease}
-    return tuple(name for name, value in found.items() if value is not None)
-
-
-def _users(redis: Redis, load: Load, ledger: list[dict[str, Any]]) -> tuple[UserEvidence, ...]:
-    found = []
-    for user in load.users:
-        spend: Any = redis.hgetall(keys.spend(user.id, int(load.began_s * 1000)))
-        settled = sum(entry["cost_micros"] for entry in ledger if entry["user_id"] == user.id)
-        active: Any = redis.zcard(keys.active(user.id))
-        reserved, spent = (int(spend.get(name, 0)) for name in (b"reserved", b"spent"))
-        found.append(UserEvidence(user.id, reserved, spent, settled, active))
-    return tuple(found)
-
-
-def _answered_twice(database: Database[dict[str, Any]], load: Load) -> tuple[str, ...]:
-    """Return the submissions that became two ended jobs in spite of their Idempotency-Key."""
-    wanted = {"user_id": {"$in": [user.id for user in load.users]}, "finished_at": {"$ne": None}}
-    records = database["jobs"].find(wanted, {"spec.metadata": 1})
-    numbers = Counter(record["spec"]["metadata"]["number"] for record in records)
-    return tuple(number for number, count in numbers.items() if count > 1)
+def _open_calls(target: Target) -> int:
+    if not (target.stub_url and target.is_own):
+        return 0
+    with suppress(CannotRun):
+        wait_until(lambda: not target.upstream()["in_flight"], _HUNG_UP_WITHIN_S, "the calls' end")
+    return int(target.upstream()["in_flight"])

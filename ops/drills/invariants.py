@@ -1,26 +1,19 @@
-"""What has to hold after every drill, as rules over evidence."""
+"""What has to hold once every accepted job should have ended, as rules over evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from core.events import ANSWER_DELTA, JOB_RETRYING, TERMINAL_TYPES
+from core.events import TERMINAL_TYPES, answer_text
 from core.jobs import TERMINAL
-from ops.drills.evidence import Evidence, JobEvidence, LogEntry, UserEvidence
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken invariant: of which job or user, and how."""
-
-    of: str
-    what: str
+from ops.drills.evidence import Account, Event, Evidence, JobEvidence, Violation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A drill's figures; it passed when no violation is left to explain."""
+    """A load's figures; all is well when there is no violation to explain."""
 
     accepted: int
     terminal: int
@@ -39,106 +32,105 @@ def judge(evidence: Evidence, *, log_survives: bool = True) -> Verdict:
     """Check every invariant.
 
     Args:
-        log_survives: the drill left Redis its data, so that readers saw one log without a gap and
-            the month's counter is what the ledger says.
+        log_survives: Redis kept its data, so that readers saw one log without a gap and the
+            month's counter is what the ledger says.
     """
     jobs = evidence.jobs
     ended = [job for job in jobs if job.status in TERMINAL]
-    duplicated = [job for job in ended if is_duplicated(job)]
+    shared = [job_id for job_id, n in Counter(job.job_id for job in jobs).items() if n > 1]
     violations = [
-        *(found for job in jobs for found in of_job(job, log_survives=log_survives)),
-        *(found for user in evidence.users for found in of_user(user, log_survives=log_survives)),
+        *(found for job in jobs for found in _of_job(job, log_survives=log_survives)),
+        *(Violation(job_id, "is the job of two submissions") for job_id in shared),
         *(Violation(f"submission {n}", "was answered twice") for n in evidence.answered_twice),
+        *evidence.leftovers,
     ]
-    if not jobs:
-        violations.append(Violation("the load", "no job was accepted, so nothing was tried"))
+    if log_survives:
+        violations += _of_counters(evidence)
+    if evidence.open_calls:
+        violations.append(
+            Violation("the upstream", f"is left with {evidence.open_calls} open calls")
+        )
+    duplicated = [job for job in ended if len(job.settled_usd) > 1 or len(_ends(job.log)) > 1]
     return Verdict(
         accepted=len(jobs),
         terminal=len(ended),
-        lost=sum(job.status is None for job in jobs),
-        duplicated=len(duplicated) + len(evidence.answered_twice),
-        stuck=sum(job.status is not None and job.status not in TERMINAL for job in jobs),
-        unbilled=sum(is_unbilled(job) for job in ended),
+        lost=sum(job.shown is None for job in jobs),
+        duplicated=len(duplicated) + len(shared) + len(evidence.answered_twice),
+        stuck=sum(job.shown is not None and job.status not in TERMINAL for job in jobs),
+        unbilled=sum(_is_unbilled(job) for job in ended),
         violations=tuple(violations),
     )
 
 
-def is_duplicated(job: JobEvidence) -> bool:
-    return job.settlements > 1 or _ends(job.log) > 1
-
-
-def is_unbilled(job: JobEvidence) -> bool:
+def _is_unbilled(job: JobEvidence) -> bool:
     """Say whether an ended job lacks its settlement or the record of its end."""
-    return job.settlements == 0 or job.record_status != job.status
+    return not job.settled_usd or job.recorded is None or job.recorded.status != job.status
 
 
-def of_job(job: JobEvidence, *, log_survives: bool) -> Iterator[Violation]:
-    """Yield what is wrong with one job."""
-    if job.status is None:
+def _of_job(job: JobEvidence, *, log_survives: bool) -> Iterator[Violation]:
+    if job.shown is None:
         yield Violation(job.job_id, "is lost: the API knows no such job")
-        return
-    if job.status not in TERMINAL:
+    elif job.status not in TERMINAL:
         yield Violation(job.job_id, f"is stuck: still {job.status}")
-        return
-    if job.settlements != 1:
-        yield Violation(job.job_id, f"has {job.settlements} settlements")
-    if job.record_status != job.status:
-        yield Violation(job.job_id, f"is {job.status}, but {job.record_status} in its record")
+    else:
+        for what in _of_ended(job, job.shown, log_survives=log_survives):
+            yield Violation(job.job_id, what)
+
+
+def _of_ended(job: JobEvidence, shown: Account, *, log_survives: bool) -> Iterator[str]:
+    if job.recorded is None:
+        yield "has no record"
+    for place, account in (("its record", job.recorded), ("Redis", job.live)):
+        if account is not None:
+            yield from _differences(shown, account, place)
+    if job.settled_usd != (shown.cost_usd,):
+        yield f"cost ${shown.cost_usd} and is settled by {list(job.settled_usd)}"
     for name in job.left_over:
-        yield Violation(job.job_id, f"has ended and left its {name} behind")
-    for what in _wrong_with_log(job, log_survives=log_survives):
-        yield Violation(job.job_id, what)
+        yield f"has ended and left its {name} behind"
+    if job.log:
+        yield from _of_log(job.log, shown.answer)
+    if log_survives:
+        yield from _of_reader(job)
 
 
-def of_user(user: UserEvidence, *, log_survives: bool) -> Iterator[Violation]:
-    """Yield what is wrong with a user's counters."""
-    if user.reserved_micros:
-        yield Violation(user.user_id, f"{user.reserved_micros} micro-dollars are still reserved")
-    if user.active:
-        yield Violation(user.user_id, f"{user.active} jobs still count as unfinished")
-    if log_survives and user.spent_micros != user.settled_micros:
-        yield Violation(
-            user.user_id,
-            f"spent {user.spent_micros} micro-dollars, {user.settled_micros} by the ledger",
-        )
-
-
-def _wrong_with_log(job: JobEvidence, *, log_survives: bool) -> Iterator[str]:
+def _of_reader(job: JobEvidence) -> Iterator[str]:
     if not job.log:
-        if log_survives:
-            yield "has no log any more"
-        return
-    numbers = [entry.sequence for entry in job.log]
-    if numbers != list(range(1, len(numbers) + 1)):
-        yield f"has events that are not numbered 1 to {len(numbers)}: {_gap(numbers)}"
-    if _ends(job.log) != 1 or job.log[-1].type not in TERMINAL_TYPES:
-        yield f"has {_ends(job.log)} terminal events, its log ends with {job.log[-1].type}"
-    told = text_of(job.log)
-    if told != (job.answer or ""):
-        yield f"told {len(told)} characters, its answer has {len(job.answer or '')} or others"
-    seen = list(job.seen)
-    if log_survives and not job.has_snapshot and seen != list(range(1, len(seen) + 1)):
-        yield f"was streamed with a gap or a repeat: {_gap(seen)}"
+        yield "has no log any more"
+    if job.seen is not None and job.seen != job.log:
+        yield f"has {len(job.log)} events, of which its reader was given {_gap(job.seen)}"
 
 
-def text_of(log: tuple[LogEntry, ...]) -> str:
-    """Return the answer that a log tells: the deltas since the last attempt began."""
-    text: list[str] = []
-    for entry in log:
-        if entry.type == JOB_RETRYING:
-            text = []
-        elif entry.type == ANSWER_DELTA:
-            text.append(entry.text)
-    return "".join(text)
+def _differences(shown: Account, other: Account, place: str) -> Iterator[str]:
+    for name, ours, theirs in zip(Account._fields, shown, other, strict=True):
+        if ours != theirs:
+            yield f"has the {name} {ours!r:.60}, but {theirs!r:.60} in {place}"
 
 
-def _ends(log: tuple[LogEntry, ...]) -> int:
-    return sum(entry.type in TERMINAL_TYPES for entry in log)
+def _of_log(log: Sequence[Event], answer: str) -> Iterator[str]:
+    if [event["sequence"] for event in log] != list(range(1, len(log) + 1)):
+        yield f"has events that are not numbered 1 to {len(log)}, but {_gap(log)}"
+    ends = _ends(log)
+    if ends != [log[-1]]:
+        yield f"has {len(ends)} terminal events, and its log ends with {log[-1]['type']}"
+    text = answer_text((event["type"], event["data"]) for event in log)
+    if text != answer:
+        yield f"has events of {len(text)} characters of answer, which is not its answer"
 
 
-def _gap(numbers: list[int]) -> str:
-    """Describe the first place where numbers do not go on by one."""
-    for before, number in zip([0, *numbers], numbers, strict=False):
-        if number != before + 1:
-            return f"{before} is followed by {number}"
-    return "none"
+def _of_counters(evidence: Evidence) -> Iterator[Violation]:
+    for user in evidence.spending:
+        if user.counted_micros != user.settled_micros:
+            what = f"spent {user.counted_micros} micro-dollars, {user.settled_micros} by the ledger"
+            yield Violation(user.user_id, what)
+
+
+def _ends(log: Sequence[Event]) -> list[Event]:
+    return [event for event in log if event["type"] in TERMINAL_TYPES]
+
+
+def _gap(events: Sequence[Event]) -> str:
+    """Describe the first place where numbers do not go on by one, or else their range."""
+    for expected, event in enumerate(events, start=1):
+        if event["sequence"] != expected:
+            return f"{event['sequence']} in place of {expected}"
+    return f"1 to {len(events)}"

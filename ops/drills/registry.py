@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ops.drills import crowds, faults
-from ops.drills.faults import Found
+from ops.drills import actions
+from ops.drills.actions import Found
 from ops.drills.load import Load
 from ops.drills.target import Target
 from ops.stack.state import CannotRun
@@ -36,15 +36,17 @@ def faulty(chooser: random.Random) -> str:
     return f"{chooser.choice(_STORM)} tokens=20 gap_ms=20"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Drill:
     """One drill.
 
     Attributes:
-        does: one line for the operator.
-        act: does it while the load runs, and returns what it saw.
+        act: does it while the load runs, and yields what it saw; the first line of its docstring
+            tells the operator what it does.
         script: tells the stub upstream how to answer a job.
         spread_s: the jobs are submitted over so many seconds.
+        answering: the share of the jobs that have begun their answer when it is done; with 0,
+            all are accepted.
         needs: programs that the stack itself has to run.
         is_disruptive: jobs that are not the drill's are harmed too.
         needs_stub: it means nothing with a real model.
@@ -52,88 +54,37 @@ class Drill:
     """
 
     name: str
-    does: str
     act: Callable[[Target, Load, random.Random], Found]
     script: Callable[[random.Random], str] = steady
     spread_s: float = 0.0
+    answering: float = 0.5
     needs: tuple[str, ...] = ()
     is_disruptive: bool = True
     needs_stub: bool = False
     log_survives: bool = True
 
+    @property
+    def does(self) -> str:
+        return (self.act.__doc__ or "").partition("\n")[0].removesuffix(".")
+
 
 DRILLS: Final = (
+    Drill("kill-worker", actions.kill_workers),
+    Drill("freeze-and-kill", actions.freeze_and_kill),
+    Drill("restart-redis", actions.restart_redis, needs=("redis",)),
+    Drill("wipe-redis", actions.wipe_redis, needs=("redis",), log_survives=False),
+    Drill("stop-mongo", actions.stop_mongo, mixed, 8.0, answering=0.25, needs=("mongo",)),
+    Drill("reset-connections", actions.reset_connections),
+    Drill("cancel-storm", actions.cancel_all, endless, answering=0.0, is_disruptive=False),
+    Drill("duplicate-delivery", actions.deliver_again, mixed, answering=0.1, is_disruptive=False),
     Drill(
-        name="kill-worker",
-        does="kill -9 two workers, one after the other, in the middle of answers",
-        act=faults.kill_workers,
-    ),
-    Drill(
-        name="freeze-and-kill",
-        does="freeze a worker beyond its leases, thaw it for a moment, kill it",
-        act=faults.freeze_and_kill,
-    ),
-    Drill(
-        name="restart-redis",
-        does="stop Redis and start it again on its data",
-        act=faults.restart_redis,
-        needs=("redis",),
-    ),
-    Drill(
-        name="wipe-redis",
-        does="FLUSHALL with jobs in flight; they come back from MongoDB",
-        act=faults.wipe_redis,
-        needs=("redis",),
-        log_survives=False,
-    ),
-    Drill(
-        name="stop-mongo",
-        does="MongoDB away for 8 s: submits answer 503 at once, jobs go on",
-        act=faults.stop_mongo,
-        script=mixed,
-        spread_s=8.0,
-        needs=("mongo",),
-    ),
-    Drill(
-        name="reset-connections",
-        does="CLIENT KILL on every connection to Redis, five times",
-        act=faults.reset_connections,
-    ),
-    Drill(
-        name="cancel-storm",
-        does="cancel every job at once; none may go on, upstream calls are hung up",
-        act=crowds.cancel_all,
-        script=endless,
-        is_disruptive=False,
-    ),
-    Drill(
-        name="duplicate-delivery",
-        does="publish every job's message six times more; each is answered once",
-        act=crowds.deliver_again,
-        script=mixed,
-        is_disruptive=False,
-    ),
-    Drill(
-        name="upstream-storm",
-        does="429, 500, 503 and cut streams in every job's first upstream call",
-        act=crowds.storm,
-        script=faulty,
+        *("upstream-storm", actions.storm, faulty),
+        answering=0.0,
         is_disruptive=False,
         needs_stub=True,
     ),
-    Drill(
-        name="rolling-restart",
-        does="restart every program one by one while jobs keep coming",
-        act=faults.rolling_restart,
-        script=mixed,
-        spread_s=20.0,
-    ),
-    Drill(
-        name="slow-readers",
-        does="a second, slow reader on every stream; the others may not wait for it",
-        act=crowds.read_slowly,
-        is_disruptive=False,
-    ),
+    Drill("rolling-restart", actions.rolling_restart, mixed, 20.0, answering=0.1),
+    Drill("slow-readers", actions.read_slowly, is_disruptive=False),
 )
 
 

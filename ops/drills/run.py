@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ops.drills.evidence import Evidence, gather
-from ops.drills.faults import Found
-from ops.drills.invariants import Verdict, Violation, judge
-from ops.drills.load import Load, scripts
+from ops.drills.evidence import Evidence, Violation, gather
+from ops.drills.invariants import Verdict, judge
+from ops.drills.load import Load
 from ops.drills.registry import Drill
 from ops.drills.target import Target
-from ops.stack.state import CannotRun
+from ops.stack.readiness import wait_until
 
 _READY_WITHIN_S: Final = 60.0
-_HUNG_UP_WITHIN_S: Final = 5.0
-_POLL_S: Final = 0.2
 #: The stub counts tokens as its scripts say; a real model is to answer in a few words.
 _STUB_MAX_TOKENS: Final = 1024
 _REAL_MAX_TOKENS: Final = 96
@@ -42,81 +38,58 @@ class Result:
 
 
 def run_drill(drill: Drill, target: Target, *, jobs: int, seed: int) -> Result:
-    """Run the load, do the harm, wait for every job's end and judge.
+    """Start the load, inject the fault, wait for every job's end and check the invariants.
 
     Raises:
         CannotRun: the stack is not ready, or the load or a program did not get going.
     """
-    _await_ready(target)
+    wait_until(target.is_ready, _READY_WITHIN_S, f"{target.api_url} to get ready")
     target.reset_upstream()
-    load = Load(
-        target.api_url,
-        scripts(jobs, seed, drill.script, is_scripted=bool(target.stub_url)),
-        max_tokens=_STUB_MAX_TOKENS if target.stub_url else _REAL_MAX_TOKENS,
-        spread_s=drill.spread_s,
-    )
-    try:
-        load.start()
-        chooser = random.Random(seed)  # noqa: S311 - a drill is repeatable by its seed
-        found = drill.act(target, load, chooser)
+    # A drill is repeatable by its seed.
+    chooser = random.Random(seed)  # noqa: S311
+    with Load(
+        target.api_url, max_tokens=_STUB_MAX_TOKENS if target.stub_url else _REAL_MAX_TOKENS
+    ) as load:
+        load.start(
+            [_question(load, number, drill, target, chooser) for number in range(jobs)],
+            spread_s=drill.spread_s,
+        )
+        load.wait_until_answering(drill.answering)
+        load.mark_fault()
+        found = list(drill.act(target, load, chooser))
         load.wait_for_end()
         evidence = gather(target, load)
-    finally:
-        load.close()
-    verdict = judge(evidence, log_survives=drill.log_survives)
-    broken = (*verdict.violations, *found.violations, *_open_calls(target))
-    return _to_result(drill, load, evidence, found, replace(verdict, violations=broken))
+        verdict = judge(evidence, log_survives=drill.log_survives)
+        return _to_result(drill, load, evidence, found, verdict)
 
 
-def recovery_s(evidence: Evidence, fault_s: float) -> float:
-    """Return how long the last affected job took; 0 when none was affected."""
-    ends = [
-        job.finished_s
-        for job in evidence.jobs
-        if job.finished_s is not None and job.accepted_s <= fault_s < job.finished_s
-    ]
-    return max(ends) - fault_s if ends else 0.0
+def _question(load: Load, number: int, drill: Drill, target: Target, chooser: random.Random) -> str:
+    question = f"Question {number} of drill {load.run}: how do I build a scalable web app?"
+    return f"{question} [[stub:{drill.script(chooser)}]]" if target.stub_url else question
 
 
 def _to_result(
-    drill: Drill, load: Load, evidence: Evidence, found: Found, verdict: Verdict
+    drill: Drill, load: Load, evidence: Evidence, found: list[str | Violation], verdict: Verdict
 ) -> Result:
-    notes = list(found.notes)
+    notes = [note for note in found if isinstance(note, str)]
+    violations = [*verdict.violations, *(broken for broken in found if not isinstance(broken, str))]
     retried = sum(job.attempt > 1 for job in evidence.jobs)
-    paused = sum(job.pauses for job in load.jobs)
+    refused = sum(job.refusals for job in load.jobs)
     if retried:
         notes.append(f"{retried} jobs took more than one attempt")
-    if paused:
-        notes.append(f"submitting was told to come back {paused} times")
+    if refused:
+        notes.append(f"{refused} submissions were refused for now")
     if verdict.accepted < len(load.jobs):
         notes.append(f"{len(load.jobs) - verdict.accepted} jobs were never accepted")
+    if not verdict.accepted:
+        violations.append(Violation("the load", "was not accepted at all, so nothing was tried"))
     return Result(
         drill=drill.name,
-        verdict=verdict,
-        recovery_s=recovery_s(evidence, load.fault_s),
-        statuses=Counter(job.status or "lost" for job in evidence.jobs),
+        verdict=replace(verdict, violations=tuple(violations)),
+        recovery_s=load.recovery_s,
+        statuses=Counter(job.status for job in evidence.jobs),
         errors=Counter(
             job.error_code for job in evidence.jobs if job.error_code not in ("", job.status)
         ),
         notes=tuple(notes),
     )
-
-
-def _open_calls(target: Target) -> tuple[Violation, ...]:
-    """Say whether the upstream still answers somebody although every job has ended."""
-    if not (target.stub_url and target.is_own):
-        return ()
-    deadline = time.monotonic() + _HUNG_UP_WITHIN_S
-    while in_flight := target.upstream()["in_flight"]:
-        if time.monotonic() > deadline:
-            return (Violation("the upstream", f"is left with {in_flight} open calls"),)
-        time.sleep(_POLL_S)
-    return ()
-
-
-def _await_ready(target: Target) -> None:
-    deadline = time.monotonic() + _READY_WITHIN_S
-    while not target.is_ready():
-        if time.monotonic() > deadline:
-            raise CannotRun(f"{target.api_url} did not get ready within {_READY_WITHIN_S:.0f} s.")
-        time.sleep(_POLL_S)

@@ -9,12 +9,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ops.drills.actions import counted
 from ops.drills.registry import Drill
 from ops.drills.run import Result
 
 #: Of violations that say the same of many jobs, a few are enough to begin with.
 _SHOWN: Final = 12
-_COLUMNS: Final = ("accepted", "terminal", "lost", "duplicated", "stuck", "unbilled", "recovery s")
+_FIGURES: Final = ("accepted", "terminal", "lost", "duplicated", "stuck", "unbilled")
 
 
 def show_drills(drills: Iterable[Drill], console: Console) -> None:
@@ -27,48 +28,23 @@ def show_drills(drills: Iterable[Drill], console: Console) -> None:
 def show_results(results: Iterable[Result], console: Console) -> None:
     """Show one row of figures for each drill, with its outcome."""
     table = Table("drill", box=box.SIMPLE, padding=(0, 0))
-    for column in _COLUMNS:
+    for column in (*_FIGURES, "recovery s"):
         table.add_column(column, justify="right")
     for result in results:
         style = "green" if result.verdict.has_passed else "red"
-        table.add_row(f"[{style}]{result.drill}[/]", *_figures(result))
+        figures = [str(getattr(result.verdict, name)) for name in _FIGURES]
+        table.add_row(f"[{style}]{result.drill}[/]", *figures, f"{result.recovery_s:.1f}")
     console.print(table)
 
 
 def show_details(result: Result, console: Console) -> None:
     """Show what the figures leave open: how the jobs ended, what was seen, what is broken."""
-    ended = _counted(result.statuses.items())
-    errors = _counted(result.errors.items())
-    console.print(
-        f"  ended: {ended}{f' ({errors})' if errors else ''}", highlight=False, soft_wrap=True
-    )
-    for note in result.notes:
-        console.print(f"  {note}", highlight=False, soft_wrap=True, markup=False)
+    errors = f" ({counted(result.errors)})" if result.errors else ""
     violations = result.verdict.violations
-    for violation in violations[:_SHOWN]:
-        console.print(
-            f"  [red]broken[/]  {violation.of} {violation.what}", highlight=False, soft_wrap=True
-        )
+    lines = [f"ended: {counted(result.statuses)}{errors}", *result.notes]
+    lines += [f"broken  {found.of} {found.what}" for found in violations[:_SHOWN]]
     if len(violations) > _SHOWN:
-        console.print(
-            f"  [red]broken[/]  and {len(violations) - _SHOWN} more",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-
-def _figures(result: Result) -> list[str]:
-    verdict = result.verdict
-    counts = (
-        verdict.accepted,
-        verdict.terminal,
-        verdict.lost,
-        verdict.duplicated,
-        verdict.stuck,
-        verdict.unbilled,
-    )
-    return [*map(str, counts), f"{result.recovery_s:.1f}"]
-
-
-def _counted(items: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(items))
+        lines.append(f"broken  and {len(violations) - _SHOWN} more")
+    for line in lines:
+        style = "red" if line.startswith("broken") else ""
+        console.print(f"  {line}", style=style, highlight=False, soft_wrap=True, markup=False)

@@ -52,6 +52,11 @@ class Target:
     def is_ready(self) -> bool:
         return http_answers(f"{self.api_url}/readyz")
 
+    def is_whole(self) -> bool:
+        """Say whether every program runs and the API is ready."""
+        states = {process.state for process in self.supervisor.processes()}
+        return states == {RUNNING} and self.is_ready()
+
     def reset_upstream(self) -> None:
         """Let the stub upstream, if it is one, count from zero."""
         if self.stub_url:

@@ -7,16 +7,16 @@ import uuid
 
 import pytest
 
-from tests.faults.harm import WORKERS, make_due, stopped
-from tests.faults.invariants import is_drained
+from ops.drills.faults import stopped
+from tests.faults.queues import WORKERS, is_drained, make_due
 from tests.services import wait_until
 from workers import names
 
 pytestmark = pytest.mark.faults
 
 
-def test_job_is_dispatched_when_its_message_is_lost(stack, crowd, redis, settle):
-    with stopped(stack, *WORKERS):
+def test_job_is_dispatched_when_its_message_is_lost(target, crowd, redis, settle):
+    with stopped(target, *WORKERS):
         job_ids = crowd.submit(10)
         assert redis.llen(names.RUN_QUEUE) == 10
         redis.delete(names.RUN_QUEUE)
@@ -27,18 +27,18 @@ def test_job_is_dispatched_when_its_message_is_lost(stack, crowd, redis, settle)
 
 
 def test_upstream_is_called_once_a_job_when_every_message_comes_many_times(
-    stack, crowd, redis, streaming, upstream, settle
+    target, crowd, redis, upstream, settle
 ):
-    with stopped(stack, *WORKERS):
+    with stopped(target, *WORKERS):
         job_ids = crowd.submit(10, "tokens=20 gap_ms=50")
         messages = redis.lrange(names.RUN_QUEUE, 0, -1)
         deliver_again(redis, messages)
-    wait_until(lambda: streaming(job_ids) == 10, 60, "answers to begin")
+    wait_until(lambda: crowd.answering(job_ids) == 10, 60, "answers to begin")
 
     deliver_again(redis, messages)
     ended = settle()
     tags = deliver_again(redis, messages)
-    wait_until(lambda: is_drained(redis, tags), 30, "the repeats to be taken")
+    wait_until(lambda: is_drained(redis, tags), 60, "the repeats to be taken")
 
     assert ended == settle() == dict.fromkeys(job_ids, "completed")
     assert upstream()["requests"] == 10

@@ -9,9 +9,9 @@ from base64 import b64encode
 import pytest
 
 from core.ids import new_job_id, new_user_id
+from ops.drills.faults import kill
 from tests.api_client import text_of
-from tests.faults.harm import WORKERS, kill
-from tests.faults.invariants import is_drained
+from tests.faults.queues import WORKERS, is_drained
 from tests.services import wait_until
 from workers import names
 
@@ -72,13 +72,12 @@ def refusals(stack):
 
 
 def test_other_jobs_run_on_and_each_refusal_is_logged_when_queues_are_poisoned(
-    stack, crowd, redis, follow, settle
+    stack, crowd, redis, settle
 ):
     pids = {name: stack.programs[name].pid for name in WORKERS}
     before = len(refusals(stack))
     job_ids = crowd.submit(10, "tokens=20 gap_ms=50")
-    readers = follow(job_ids)
-    wait_until(readers.have_text, 30, "answers to begin")
+    wait_until(lambda: crowd.answering(job_ids) == 10, 60, "answers to begin")
 
     for poison in POISON.values():
         redis.lpush(names.RUN_QUEUE, poison)
@@ -87,7 +86,7 @@ def test_other_jobs_run_on_and_each_refusal_is_logged_when_queues_are_poisoned(
     assert settle() == dict.fromkeys(job_ids, "completed")
     wait_until(
         lambda: is_drained(redis) and len(refusals(stack)) == before + len(POISON),
-        *(20, "the poison to be gone and told of"),
+        *(60, "the poison to be gone and told of"),
     )
     assert {name: stack.programs[name].pid for name in WORKERS} == pids
     assert {job["attempt"] for job in crowd.jobs(job_ids)} == {1}
@@ -101,22 +100,22 @@ def test_nothing_happens_when_a_message_is_of_no_job(arguments, stack, redis, se
     redis.lpush(names.RUN_QUEUE, sent)
 
     tags = [json.loads(sent)["properties"]["delivery_tag"]]
-    wait_until(lambda: is_drained(redis, tags), 20, "the message to be done with")
+    wait_until(lambda: is_drained(redis, tags), 60, "the message to be done with")
     assert len(refusals(stack)) == before
     settle()
 
 
 def test_job_becomes_a_dead_letter_and_no_other_when_it_kills_whoever_takes_it(
-    stack, crowd, settle
+    stack, target, crowd, settle
 ):
     (poison,) = crowd.submit(1, "tokens=20 stall_after=2")
     others = []
     for attempt in (1, 2, 3):
         fresh = crowd.submit(10)
         others += fresh
-        wait_until(lambda n=attempt: has_spoken(crowd, poison, n), 30, f"attempt {attempt}")
-        wait_until(lambda ids=fresh: crowd.are_over(ids), 30, "the other jobs' ends")
-        kill(stack, *WORKERS)
+        wait_until(lambda n=attempt: has_spoken(crowd, poison, n), 60, f"attempt {attempt}")
+        wait_until(lambda ids=fresh: crowd.are_over(ids), 60, "the other jobs' ends")
+        kill(target, *WORKERS)
 
     assert settle() == dict.fromkeys(others, "completed") | {poison: "failed"}
     dead = crowd.owner(poison).job(poison)

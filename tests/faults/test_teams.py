@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
-from ops.stack.supervisor import RUNNING
+from ops.drills.faults import frozen, kill
 from storage import keys
 from tests.api_client import text_of
+from tests.faults.queues import WORKERS
 from tests.services import wait_until
 from workers import names
 
 pytestmark = pytest.mark.faults
 
-WORKERS = ("worker-1", "worker-2")
 THREE = ["dev", "sage", "luna"]
 
 
@@ -43,23 +40,12 @@ def state_of(redis, job_id, slot):
     return found.decode() if found else None
 
 
-def kill_all(stack):
-    """Kill every worker at once and wait until others are there."""
-    old = {name: stack.kill_program(name) for name in WORKERS}
-
-    def are_back():
-        now = stack.programs
-        return all(now[n].state == RUNNING and now[n].pid != pid for n, pid in old.items())
-
-    wait_until(are_back, 30, "workers to be restarted")
-
-
 def started(events, agent):
     return sum(e["type"] == "agent.started" and e["data"]["agent"] == agent for e in events)
 
 
 def test_finished_agents_are_not_asked_again_when_workers_die_in_a_turn(
-    stack, redis, submit, user, settle, upstream
+    target, redis, submit, user, settle, upstream
 ):
     job_id = submit("Hi [[stub@luna:tokens=60 gap_ms=50]]")
     wait_until(
@@ -68,7 +54,7 @@ def test_finished_agents_are_not_asked_again_when_workers_die_in_a_turn(
         "two agents to be through",
     )
 
-    kill_all(stack)
+    kill(target, *WORKERS)
     ended = settle()
 
     events = user.events(job_id)
@@ -79,11 +65,9 @@ def test_finished_agents_are_not_asked_again_when_workers_die_in_a_turn(
     assert user.job(job_id)["degraded"] is False
 
 
-def test_job_ends_when_its_chord_is_lost_between_header_and_body(
-    stack, redis, submit, user, settle
-):
+def test_job_ends_when_its_chord_is_lost_between_header_and_body(redis, submit, user, settle):
     job_id = submit("Hi [[stub:first_ms=600]]")
-    wait_until(lambda: state_of(redis, job_id, "1.luna") == "running", 20, "the agents to begin")
+    wait_until(lambda: state_of(redis, job_id, "1.luna") == "running", 60, "the agents to begin")
     for key in redis.scan_iter("celery-taskset-meta-*"):
         redis.delete(key)
 
@@ -93,16 +77,16 @@ def test_job_ends_when_its_chord_is_lost_between_header_and_body(
     assert user.job(job_id)["synthesis"]["status"] == "completed"
 
 
-def test_synthesis_begins_again_when_workers_die_in_it(stack, redis, submit, user, settle):
+def test_synthesis_begins_again_when_workers_die_in_it(target, redis, submit, user, settle):
     job_id = submit("Hi [[stub@synthesis:tokens=60 gap_ms=50]]")
-    wait_until(lambda: state_of(redis, job_id, "1.end") == "running", 20, "the synthesis")
+    wait_until(lambda: state_of(redis, job_id, "1.end") == "running", 60, "the synthesis")
     wait_until(
         lambda: any(e["type"] == "answer.delta" for e in user.job(job_id, after=0)["events"]),
         20,
         "its first words",
     )
 
-    kill_all(stack)
+    kill(target, *WORKERS)
     ended = settle()
 
     events = user.events(job_id)
@@ -112,7 +96,7 @@ def test_synthesis_begins_again_when_workers_die_in_it(stack, redis, submit, use
     assert text_of(events) == user.job(job_id)["answer"]["text"]
 
 
-def test_agent_fails_alone_when_its_worker_dies_each_time(stack, redis, submit, user, settle):
+def test_agent_fails_alone_when_its_worker_dies_each_time(target, redis, submit, user, settle):
     job_id = submit("Hi [[stub@luna:stall_before]]")
     for attempt in ("1", "2", "3"):
         wait_until(
@@ -120,7 +104,7 @@ def test_agent_fails_alone_when_its_worker_dies_each_time(stack, redis, submit, 
             30,
             f"attempt {attempt}",
         )
-        kill_all(stack)
+        kill(target, *WORKERS)
 
     ended = settle()
 
@@ -131,19 +115,13 @@ def test_agent_fails_alone_when_its_worker_dies_each_time(stack, redis, submit, 
     assert fate["dev"] is fate["sage"] is None
 
 
-def test_nothing_is_done_twice_when_every_header_comes_twice(stack, redis, submit, user, settle):
-    frozen = [stack.programs[name].pid for name in WORKERS]
+def test_nothing_is_done_twice_when_every_header_comes_twice(target, redis, submit, user, settle):
     job_id = submit("Hi [[stub:first_ms=200]]")
-    wait_until(lambda: redis.hexists(keys.job(job_id), "slots"), 20, "the chord")
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    wait_until(lambda: redis.hexists(keys.job(job_id), "slots"), 60, "the chord")
+    with frozen(target, *WORKERS):
         for queue in (names.AGENT_QUEUE, names.FINISH_QUEUE):
             for message in redis.lrange(queue, 0, -1):
                 redis.lpush(queue, message)
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
 
     ended = settle()
 
@@ -153,11 +131,11 @@ def test_nothing_is_done_twice_when_every_header_comes_twice(stack, redis, submi
     assert sum(event["type"] == "synthesis.started" for event in events) == 1
 
 
-def test_job_ends_when_redis_restarts_while_agents_report(stack, redis, submit, user, settle):
+def test_job_ends_when_redis_restarts_while_agents_report(target, redis, submit, user, settle):
     job_ids = [submit(f"Hi {n} [[stub:first_ms={200 * n}]]") for n in range(1, 6)]
-    wait_until(lambda: state_of(redis, job_ids[0], "1.luna") == "done", 20, "the first report")
+    wait_until(lambda: state_of(redis, job_ids[0], "1.luna") == "done", 60, "the first report")
 
-    stack.kill_program("redis")
+    kill(target, "redis")
     ended = settle(90)
 
     assert {ended[job_id] for job_id in job_ids} == {"completed"}
@@ -165,7 +143,7 @@ def test_job_ends_when_redis_restarts_while_agents_report(stack, redis, submit, 
 
 def test_sweeper_reports_for_agents_when_no_worker_is_left(stack, redis, submit, user, settle):
     job_id = submit("Hi [[stub:stall_before]]", agent_deadline_s=6.0)
-    wait_until(lambda: state_of(redis, job_id, "1.luna") == "running", 20, "the agents to begin")
+    wait_until(lambda: state_of(redis, job_id, "1.luna") == "running", 60, "the agents to begin")
     for name in WORKERS:
         stack.kill_program(name)
         stack.supervisor.stop(name, 30)
@@ -173,10 +151,10 @@ def test_sweeper_reports_for_agents_when_no_worker_is_left(stack, redis, submit,
     def is_reported():
         return all(state_of(redis, job_id, f"1.{name}") == "done" for name in THREE)
 
-    wait_until(is_reported, 30, "the sweeper to report for the agents")
+    wait_until(is_reported, 60, "the sweeper to report for the agents")
     for name in WORKERS:
         stack.supervisor.start(name)
-    ended = settle(60)
+    ended = settle()
 
     job = user.job(job_id)
     assert (ended[job_id], job["error"]["code"]) == ("failed", "quorum_not_met")

@@ -1,4 +1,4 @@
-"""What a drill calls broken, and what it does not."""
+"""What a drill and a fault test call broken, and what they do not."""
 
 from __future__ import annotations
 
@@ -6,37 +6,43 @@ from dataclasses import replace
 
 import pytest
 
-from ops.drills.evidence import Evidence, JobEvidence, LogEntry, UserEvidence
-from ops.drills.invariants import judge, text_of
-from ops.drills.run import recovery_s
+from ops.drills.evidence import Account, Evidence, JobEvidence, Spending, Violation
+from ops.drills.invariants import judge
+from ops.drills.load import Load, Tracked
 
-LOG = (
-    LogEntry(1, "job.queued"),
-    LogEntry(2, "job.started"),
-    LogEntry(3, "answer.delta", "wrong "),
-    LogEntry(4, "job.retrying"),
-    LogEntry(5, "job.started"),
-    LogEntry(6, "answer.delta", "right "),
-    LogEntry(7, "answer.delta", "answer"),
-    LogEntry(8, "job.completed"),
-)
+
+def event(sequence, type_, **data):
+    return {"sequence": sequence, "type": type_, "data": data}
+
+
+def delta(sequence, text):
+    return event(sequence, "answer.delta", agent="dev", text=text)
+
+
+LOG = [
+    event(1, "job.queued"),
+    delta(2, "wrong "),
+    event(3, "job.retrying", agent=None),
+    delta(4, "right "),
+    delta(5, "answer"),
+    event(6, "job.completed"),
+]
+DONE = Account("completed", "right answer", 0.007)
 JOB = JobEvidence(
     job_id="job_0",
-    status="completed",
-    attempt=2,
-    answer="right answer",
-    accepted_s=10.0,
-    finished_s=15.0,
+    shown=DONE,
+    live=DONE,
+    recorded=DONE,
+    settled_usd=(0.007,),
     log=LOG,
-    seen=tuple(range(1, 9)),
-    record_status="completed",
-    settlements=1,
+    seen=LOG,
 )
-USER = UserEvidence("usr_0", reserved_micros=0, spent_micros=7, settled_micros=7, active=0)
+SPENDING = Spending("usr_0", 7_000, 7_000)
+OTHER = Account("completed", "right answer", 0.014)
 
 
-def judged(*, user=USER, log_survives=True, **changes):
-    evidence = Evidence((replace(JOB, **changes),), (user,))
+def judged(*, log_survives=True, **changes):
+    evidence = Evidence((replace(JOB, **changes),), (SPENDING,))
     return judge(evidence, log_survives=log_survives)
 
 
@@ -44,8 +50,9 @@ def figures(verdict):
     return (verdict.lost, verdict.duplicated, verdict.stuck, verdict.unbilled)
 
 
-def test_nothing_is_broken_when_a_retried_job_has_ended_once():
-    verdict = judged()
+@pytest.mark.parametrize("changes", [{}, {"live": None}, {"seen": None}])
+def test_nothing_is_broken_when_a_retried_job_has_ended_once(changes):
+    verdict = judged(**changes)
 
     assert verdict.has_passed
     assert (verdict.accepted, verdict.terminal) == (1, 1)
@@ -53,85 +60,72 @@ def test_nothing_is_broken_when_a_retried_job_has_ended_once():
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("changes", "expected", "said"),
     [
-        ({"status": None}, (1, 0, 0, 0)),
-        ({"settlements": 2}, (0, 1, 0, 0)),
-        ({"log": (*LOG, LogEntry(9, "job.completed"))}, (0, 1, 0, 0)),
-        ({"status": "in_progress"}, (0, 0, 1, 0)),
-        ({"status": "queued"}, (0, 0, 1, 0)),
-        ({"settlements": 0}, (0, 0, 0, 1)),
-        ({"record_status": "queued"}, (0, 0, 0, 1)),
-        ({"record_status": None}, (0, 0, 0, 1)),
+        ({"shown": None}, (1, 0, 0, 0), "lost"),
+        ({"shown": DONE._replace(status="queued")}, (0, 0, 1, 0), "still queued"),
+        ({"settled_usd": ()}, (0, 0, 0, 1), "settled by []"),
+        ({"settled_usd": (0.007, 0.007)}, (0, 1, 0, 0), "settled by [0.007, 0.007]"),
+        ({"settled_usd": (0.008,)}, (0, 0, 0, 0), "settled by [0.008]"),
+        ({"recorded": None}, (0, 0, 0, 1), "no record"),
+        ({"recorded": DONE._replace(status="failed")}, (0, 0, 0, 1), "'failed' in its record"),
+        ({"recorded": DONE._replace(answer="wrong")}, (0, 0, 0, 0), "'wrong' in its record"),
+        ({"live": DONE._replace(cost_usd=0.014)}, (0, 0, 0, 0), "0.014 in Redis"),
+        ({"left_over": ("lease",)}, (0, 0, 0, 0), "lease behind"),
+        ({"log": [], "seen": None}, (0, 0, 0, 0), "no log"),
+        ({"log": LOG[:1] + LOG[2:], "seen": None}, (0, 0, 0, 0), "3 in place of 2"),
+        ({"log": LOG[1:], "seen": None}, (0, 0, 0, 0), "2 in place of 1"),
+        ({"log": LOG[:-1], "seen": None}, (0, 0, 0, 0), "0 terminal events"),
+        ({"log": [*LOG, event(7, "job.failed")], "seen": None}, (0, 1, 0, 0), "2 terminal"),
+        ({"log": [*LOG, delta(7, "")], "seen": None}, (0, 0, 0, 0), "ends with answer.delta"),
+        ({"log": [*LOG[:4], *LOG[5:]], "seen": None}, (0, 0, 0, 0), "6 characters of answer"),
+        ({"seen": LOG[:2] + LOG[3:]}, (0, 0, 0, 0), "given 4 in place of 3"),
+        ({"seen": LOG[:2] + LOG[1:]}, (0, 0, 0, 0), "given 2 in place of 3"),
+        ({"seen": LOG[:5]}, (0, 0, 0, 0), "given 1 to 5"),
+        ({"seen": [*LOG[:4], delta(5, "other"), LOG[5]]}, (0, 0, 0, 0), "given 1 to 6"),
     ],
 )
-def test_a_job_is_counted_when_it_breaks_a_promise(changes, expected):
+def test_a_job_is_named_and_counted_when_it_breaks_a_promise(changes, expected, said):
     verdict = judged(**changes)
 
     assert figures(verdict) == expected
-    assert not verdict.has_passed
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"log": LOG[:2] + LOG[3:]}, "2 is followed by 4"),
-        ({"log": LOG[1:]}, "0 is followed by 2"),
-        ({"log": LOG[:-1]}, "0 terminal events"),
-        ({"log": (*LOG[:-1], LogEntry(8, "job.completed"), LogEntry(9, "note"))}, "ends with note"),
-        ({"log": ()}, "no log"),
-        ({"answer": "right"}, "told 12 characters"),
-        ({"answer": None}, "told 12 characters"),
-        ({"seen": (1, 2, 4)}, "2 is followed by 4"),
-        ({"seen": (1, 2, 2)}, "2 is followed by 2"),
-        ({"left_over": ("dispatch",)}, "dispatch behind"),
-    ],
-)
-def test_a_job_is_named_when_its_log_answer_or_remains_are_wrong(changes, said):
-    verdict = judged(**changes)
-
-    assert [violation.of for violation in verdict.violations] == ["job_0"]
-    assert said in verdict.violations[0].what
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"reserved_micros": 5}, "5 micro-dollars are still reserved"),
-        ({"active": 1}, "1 jobs still count"),
-        ({"spent_micros": 14}, "spent 14 micro-dollars, 7 by the ledger"),
-    ],
-)
-def test_a_user_is_named_when_the_counters_are_wrong(change, said):
-    (violation,) = judged(user=replace(USER, **change)).violations
-
-    assert violation.of == "usr_0"
-    assert said in violation.what
+    assert {violation.of for violation in verdict.violations} == {"job_0"}
+    assert said in " ".join(violation.what for violation in verdict.violations)
 
 
 def test_a_lost_log_and_counter_are_forgiven_when_the_drill_removed_them():
-    spent_anew = replace(USER, spent_micros=0)
+    spent_anew = Evidence(
+        (replace(JOB, log=[], seen=LOG[:2] + LOG[4:]),), (Spending("usr_0", 0, 7),)
+    )
 
-    assert judged(log=(), user=spent_anew, log_survives=False).has_passed
-    assert judged(seen=(1, 2, 7, 3), log_survives=False).has_passed
-
-
-def test_a_submission_is_named_when_it_was_answered_twice():
-    verdict = judge(Evidence((JOB,), (USER,), answered_twice=("3",)))
-
-    assert verdict.duplicated == 1
-    assert not verdict.has_passed
+    assert judge(spent_anew, log_survives=False).has_passed
 
 
-def test_a_drill_fails_when_no_job_was_accepted():
-    assert not judge(Evidence((), ())).has_passed
+@pytest.mark.parametrize(
+    ("changes", "of", "duplicated"),
+    [
+        ({"jobs": (JOB, JOB)}, "job_0", 1),
+        ({"answered_twice": ("3",)}, "submission 3", 1),
+        ({"spending": (Spending("usr_0", 14_000, 7_000),)}, "usr_0", 0),
+        ({"leftovers": (Violation("aether:{0}:active:usr_0", "holds job_0"),)}, "aether", 0),
+        ({"open_calls": 1}, "the upstream", 0),
+    ],
+)
+def test_what_the_jobs_do_together_is_judged_too(changes, of, duplicated):
+    verdict = judge(replace(Evidence((JOB,)), **changes))
 
-
-def test_the_text_of_a_log_begins_anew_with_each_attempt():
-    assert text_of(LOG[:3]) == "wrong "
-    assert text_of(LOG) == "right answer"
+    (violation,) = verdict.violations
+    assert violation.of.startswith(of)
+    assert verdict.duplicated == duplicated
 
 
 @pytest.mark.parametrize(("fault_s", "expected"), [(12.0, 3.0), (16.0, 0.0), (9.0, 0.0)])
 def test_recovery_counts_only_jobs_under_way_at_the_fault(fault_s, expected):
-    assert recovery_s(Evidence((JOB,), ()), fault_s) == expected
+    with Load("http://nowhere", max_tokens=1) as load:
+        load.jobs += [
+            Tracked(None, accepted_s=10.0, ended_s=15.0),
+            Tracked(None, accepted_s=10.0, ended_s=11.0),
+        ]
+        load.fault_s = fault_s
+
+        assert load.recovery_s == expected

@@ -16,6 +16,7 @@ BUDGET = {"budget_tokens": 100_000}
 REPLIES = [
     Contribution(name="atlas", title="Atlas", text="[[stub:length]] === ab begin the question")
 ]
+FAILS = {"500": ""}
 HISTORY = [Message("user", "[[stub:404]] before"), Message("assistant", "yes")]
 
 
@@ -31,80 +32,51 @@ def synthesis(question):
     return build_synthesis(load_synthesis(), question, REPLIES, HISTORY, **BUDGET)
 
 
-def prompt_of(messages):
-    return read_prompt({"messages": msgspec.to_builtins(messages)})
-
-
-def options_of(messages, *, is_repeat=False):
-    return script_of(messages, is_repeat=is_repeat).options
-
-
 def script_of(messages, *, is_repeat=False):
-    return script_answer(
-        prompt_of(messages), is_repeat=is_repeat, tokens=2, first_ms=1, gap_ms=0, max_tokens=4
-    )
+    prompt = read_prompt({"messages": msgspec.to_builtins(messages)})
+    return script_answer(prompt, is_repeat=is_repeat, tokens=2, first_ms=1, gap_ms=0, max_tokens=4)
 
 
 @pytest.mark.parametrize(
-    "messages",
+    ("question", "first", "revised", "synthesised"),
     [
-        first_round("dev", "Why? [[stub:500]]"),
-        revision("dev", "Why? [[stub:500]]"),
-        synthesis("Why? [[stub:500]]"),
+        ("Why? [[stub:500]]", FAILS, FAILS, FAILS),
+        ("[[stub@dev:500]] [[stub@synthesis:cut_after=3]]", FAILS, FAILS, {"cut_after": "3"}),
+        ("[[stub@dev/1:tokens=1]] [[stub@dev/2:500]]", {"tokens": "1"}, FAILS, {}),
+        ("[[stub@luna:500]]", {}, {}, {}),
+        ("[[stub:tokens=3]] [[stub@dev:tokens=1]]", *[{"tokens": "1"}] * 2, {"tokens": "3"}),
     ],
+    ids=["all", "agent", "round", "another", "later wins"],
 )
-def test_directive_is_found_wherever_the_question_stands_and_nowhere_else(messages):
-    assert prompt_of(messages).question == "Why? [[stub:500]]"
-    assert options_of(messages) == {"500": ""}
+def test_directives_of_the_question_alone_hold_for_whom_they_name(
+    question, first, revised, synthesised
+):
+    assert script_of(first_round("dev", question)).options == first
+    assert script_of(revision("dev", question)).options == revised
+    assert script_of(synthesis(question)).options == synthesised
 
 
-def test_directive_for_one_agent_is_not_for_another():
-    question = "[[stub@dev:500]] [[stub@synthesis:cut_after=3]]"
+def test_once_is_void_when_the_question_is_seen_again():
+    messages = first_round("dev", "[[stub:once:500]] [[stub:tokens=1]]")
 
-    assert options_of(first_round("dev", question)) == {"500": ""}
-    assert options_of(revision("dev", question)) == {"500": ""}
-    assert options_of(first_round("luna", question)) == {}
-    assert options_of(synthesis(question)) == {"cut_after": "3"}
-
-
-def test_directive_for_one_round_is_not_for_another():
-    question = "[[stub@dev/1:tokens=1]] [[stub@dev/2:500]]"
-
-    assert options_of(first_round("dev", question)) == {"tokens": "1"}
-    assert options_of(revision("dev", question)) == {"500": ""}
-    assert options_of(revision("luna", question)) == {}
-
-
-def test_later_directives_win():
-    question = "[[stub:tokens=3]] [[stub@dev:tokens=1 no_usage]]"
-
-    assert options_of(first_round("dev", question)) == {"tokens": "1", "no_usage": ""}
-
-
-def test_directive_for_once_is_void_when_the_question_is_seen_again():
-    question = "[[stub:once:500]] [[stub:tokens=1]]"
-
-    assert "500" in options_of(first_round("dev", question))
-    assert options_of(first_round("dev", question), is_repeat=True) == {"tokens": "1"}
+    assert "500" in script_of(messages).options
+    assert script_of(messages, is_repeat=True).options == {"tokens": "1"}
 
 
 @pytest.mark.parametrize(
     ("question", "text"),
     [
         ("Why?", "token-1 token-2 "),
-        ("[[stub:tokens=1]]", "token-1 "),
         ("[[stub:tokens=9]]", "token-1 token-2 token-3 token-4 "),
         ("[[stub:say=hello_world]]", "hello world "),
     ],
 )
-def test_answer_is_what_the_directive_gives_within_the_limit(question, text):
+def test_script_says_what_is_asked_for_within_the_limit(question, text):
     assert "".join(script_of(first_round("dev", question)).tokens) == text
 
 
-def test_request_without_a_system_prompt_has_no_persona():
-    request = {"messages": [{"role": "user", "content": "[[stub@dev:500]]"}]}
-
-    found = read_prompt(request)
+def test_request_without_a_system_prompt_is_nobody_in_particular():
+    found = read_prompt({"messages": [{"role": "user", "content": "[[stub@dev:500]]"}]})
 
     assert found.persona == ""
     assert has_directive(found)
