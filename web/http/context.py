@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import flask
 import msgspec
 import structlog
 from flask import g, request
 from flask.json.provider import JSONProvider
+from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from core.errors import InvalidRequest, UnsupportedMediaType
+from web.http.errors import to_invalid_request
+from web.http.schemas import Headers
 
 if TYPE_CHECKING:
     from flask import Flask
+
+HeadersModel = TypeVar("HeadersModel", bound=Headers)
 
 logger = structlog.get_logger(__name__)
 
@@ -66,6 +71,21 @@ def _end(response: flask.Response) -> flask.Response:
         duration_ms=round((time.perf_counter() - g.began) * 1000, 2),
     )
     return response
+
+
+def read_headers(model: type[HeadersModel]) -> HeadersModel:
+    """Return what the request says in the model's headers.
+
+    flask-openapi3's own reading copies every header of the request first, which takes 0.1 ms.
+
+    Raises:
+        InvalidRequest: one of them is not valid.
+    """
+    found = {name: request.headers.get(name) for name in model.names()}
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        raise to_invalid_request(error) from None
 
 
 class JsonRequest(flask.Request):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +21,7 @@ from core.errors import (
     UnsupportedMediaType,
 )
 from web.http.errors import MEDIA_TYPE
+from web.http.schemas import Headers
 
 if TYPE_CHECKING:
     from flask_openapi3.openapi import OpenAPI
@@ -46,7 +47,7 @@ _ERROR_HEADERS: Final = {
     503: ("Retry-After", "Seconds until another try can succeed."),
 }
 #: Under these an operation keeps what `returns` was told until the document is completed.
-_SUCCESSES, _ERRORS = "x-successes", "x-errors"
+_SUCCESSES, _ERRORS, _ACCEPTS = "x-successes", "x-errors", "x-accepts"
 
 
 def routes(
@@ -75,16 +76,18 @@ def _operation_id(*, name: str, path: str, method: str) -> str:
 def returns(
     statuses: Mapping[int, tuple[type[BaseModel] | None, str]],
     *errors: type[AetherError],
+    accepts: type[Headers] | None = None,
     headers: Mapping[str, str] | None = None,
     media_type: str = "application/json",
 ) -> dict[str, Any]:
-    """Return the options of a route that document what it returns.
+    """Return the options of a route that document which headers it reads and what it returns.
 
     What a route can refuse because it takes a body, parameters or a token is added by itself.
 
     Args:
         statuses: the schema and the meaning of each status of success; None for no body.
         errors: what else the route raises.
+        accepts: the headers that the route reads by `read_headers`.
         headers: the meaning of each header that comes with a success.
     """
     return {
@@ -97,6 +100,7 @@ def returns(
                 for status, (model, meaning) in statuses.items()
             },
             _ERRORS: [_to_row(kind) for kind in errors],
+            _ACCEPTS: list(_parameters(accepts)) if accepts else [],
         },
     }
 
@@ -136,7 +140,9 @@ def _complete_fields(schema: dict[str, Any], bounds: Mapping[str, Mapping[str, i
 
 
 def _complete_operation(operation: dict[str, Any]) -> None:
-    successes, errors = operation.pop(_SUCCESSES), operation.pop(_ERRORS)
+    successes, errors, accepts = (operation.pop(key) for key in (_SUCCESSES, _ERRORS, _ACCEPTS))
+    if accepts:
+        operation["parameters"] = [*operation.get("parameters", ()), *accepts]
     rows = [tuple(row) for row in errors] + [_to_row(kind) for kind in _usual_errors(operation)]
     operation["responses"] = successes | _problems(rows)
     for parameter in operation.get("parameters", ()):
@@ -166,6 +172,12 @@ def _usual_errors(operation: Mapping[str, Any]) -> Iterable[type[AetherError]]:
 
 def _to_row(kind: type[AetherError]) -> tuple[int, str, str]:
     return kind.status, kind.code, (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def _parameters(model: type[Headers]) -> Iterator[dict[str, Any]]:
+    for name, schema in model.model_json_schema()["properties"].items():
+        text = {"description": schema["description"]}
+        yield {"name": name, "in": "header", "required": False, **text, "schema": dict(schema)}
 
 
 def _problems(rows: Iterable[tuple[int, str, str]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from core.ids import is_job_id
 from core.jobs import Job
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
+from web.http.context import read_headers
 from web.http.openapi import returns, routes
 from web.jobs.event_schemas import Event, JobOrPoll
 from web.jobs.response_schemas import Job as JobSchema
@@ -120,17 +121,18 @@ def cancel_job(path: JobPath) -> Any:
             204: (None, "The job has ended, and the client has its last event."),
         },
         JobNotFound,
+        accepts=StreamHeaders,
         media_type=MEDIA_TYPE,
     ),
 )
-def stream_job(header: StreamHeaders, path: JobPath, query: JobQuery) -> Response:
+def stream_job(path: JobPath, query: JobQuery) -> Response:
     """Stream a job's events, those after `after` or `Last-Event-ID` and then live ones.
 
     `id:` is the event's number, `event:` its type, `data:` the event as JSON. A comment comes every
     10 s when nothing happens. A stream ends after the terminal event, or without one after 10 min
     and when the server stops: connect again, `Last-Event-ID` goes on without a gap.
     """
-    job = _find_job(path.job_id)
+    job, header = _find_job(path.job_id), read_headers(StreamHeaders)
     after = max(query.after or 0, header.last_event_id or 0)
     return event_stream(current_services(), job, after=after, types=query.types)
 
