@@ -117,7 +117,7 @@ def test_metaphor_is_found_in_a_script(text, found):
     assert metaphors_in_lua(text) == found
 
 
-@pytest.mark.parametrize("package", (*PACKAGES, "bench"))
+@pytest.mark.parametrize("package", [*PACKAGES, "bench"])
 def test_a_package_calls_nothing_by_a_metaphor(package):
     readers = {".py": metaphors_in, ".lua": metaphors_in_lua}
     files = [path for path in sorted((ROOT / package).rglob("*")) if path.suffix in readers]
