@@ -132,7 +132,7 @@ def stream_job(path: JobPath, query: JobQuery) -> Response:
     10 s when nothing happens. A stream ends after the terminal event, or without one after 10 min
     and when the server stops: connect again, `Last-Event-ID` goes on without a gap.
     """
-    job, header = _find_job(path.job_id), read_headers(StreamHeaders)
+    header, job = read_headers(StreamHeaders), _find_job(path.job_id)
     after = max(query.after or 0, header.last_event_id or 0)
     return event_stream(current_services(), job, after=after, types=query.types)
 
