@@ -2,32 +2,38 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Venvs beside .venv: what the image installs, the compiler of the locks, other Pythons.
+# Venvs beside .venv: what the image installs, the compiler of the locks, a peer, other Pythons.
 VENVS := .venvs
 UV := $(VENVS)/lock/bin/uv
 RUN_STAMP := $(VENV)/.stamp-run
 DEV_STAMP := $(VENV)/.stamp-dev
 IMAGE_STAMP := $(VENVS)/image/.stamp
+LITELLM_STAMP := $(VENVS)/litellm/.stamp
 SBOM ?= dist/sbom.cdx.json
 
 PIP := -m pip install --quiet --disable-pip-version-check --no-input
 # A lock names every package, so nothing is resolved and each file is checked by its hash.
 LOCKED := $(PIP) --require-hashes --no-deps --only-binary :all:
-COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --only-binary :all: --no-emit-index-url --annotation-style line \
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-faults lint bench lock sbom clean help
+.PHONY: run test test-all test-faults test-pythons lint bench bench-litellm lock sbom clean help
 
 run: $(RUN_STAMP) ## Install what is missing and start everything; Ctrl-C stops it
 	@$(BIN)/python -m ops.cli up
 
 test: $(DEV_STAMP) $(IMAGE_STAMP) ## Run all tests against real servers that the tests start themselves
-	@$(BIN)/python -m pytest -rs tests/repo tests/unit tests/integration tests/e2e tests/faults
+	@$(BIN)/python -m pytest -rs tests/repo tests/unit tests/integration tests/e2e tests/faults tests/containers
+
+test-all: test test-faults test-pythons ## Run all tests with every long variant and on every Python
 
 test-faults: $(DEV_STAMP) ## Run the tests of faults with their long variants; takes ten minutes
 	@$(BIN)/python -m pytest -m "long or not long" tests/faults tests/integration/storage/test_job_machine.py
+
+test-pythons: $(DEV_STAMP) ## Install the lock and answer a job on each other Python that is found
+	@$(BIN)/python -m pytest -rs -m long tests/pythons
 
 lint: $(DEV_STAMP) ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .
@@ -38,10 +44,14 @@ lint: $(DEV_STAMP) ## Check format, style, types and the direction of imports
 bench: $(DEV_STAMP) ## Measure speed against a stub upstream
 	@$(BIN)/python -m bench
 
+bench-litellm: $(DEV_STAMP) $(LITELLM_STAMP) ## Measure speed also beside LiteLLM's proxy
+	@$(BIN)/python -m bench --litellm $(VENVS)/litellm/bin/litellm
+
 lock: | $(UV) ## Compile the locks anew; pins stay where they can, unless OPTIONS=--upgrade
-	@$(COMPILE) $(OPTIONS) --output-file requirements.txt
-	@$(COMPILE) $(OPTIONS) --group embedded --group dev -c requirements.txt \
+	@$(COMPILE) $(OPTIONS) pyproject.toml --output-file requirements.txt
+	@$(COMPILE) $(OPTIONS) pyproject.toml --group embedded --group dev -c requirements.txt \
 		--output-file requirements-dev.txt
+	@$(COMPILE) $(OPTIONS) --group litellm --output-file bench/requirements-litellm.txt
 
 sbom: $(DEV_STAMP) $(IMAGE_STAMP) ## Write a bill of what the image installs, with licences, to dist/
 	@mkdir -p $(dir $(SBOM))
@@ -76,11 +86,13 @@ $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@touch $@
 
 # Made afresh, so that nothing of an earlier lock is left in it.
-$(IMAGE_STAMP): requirements.txt | $(BIN)/python
-	@echo "Installing what the image installs"
-	@rm -rf $(VENVS)/image
-	@$(BIN)/python -m venv $(VENVS)/image
-	@$(VENVS)/image/bin/python $(LOCKED) -r requirements.txt
+$(IMAGE_STAMP): requirements.txt
+$(LITELLM_STAMP): bench/requirements-litellm.txt
+$(IMAGE_STAMP) $(LITELLM_STAMP): | $(BIN)/python
+	@echo "Installing $<"
+	@rm -rf $(@D)
+	@$(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python $(LOCKED) -r $<
 	@touch $@
 
 $(UV): | $(VENVS)/lock/bin/python

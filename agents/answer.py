@@ -131,7 +131,6 @@ class AnswerRunner:
             text="".join(run.text),
             finish_reason=ending.finish_reason,
             report=report,
-            rerouted=f"fallback from {turn.models[0].id}" if is_fallback else None,
             retry_in_s=ending.retry_in_s,
         )
 

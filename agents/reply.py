@@ -17,14 +17,14 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     Attributes:
         report: with this turn's usage only, failed calls and drafts included.
-        rerouted: why another tier or model answered than the turn named first; None if it did.
+        cascade: of a cascade, why it ended with this reply; None where there was none.
         retry_in_s: the job is worth another try that much later; None when the reply is final.
     """
 
     text: str
     finish_reason: str
     report: AgentReport
-    rerouted: str | None = None
+    cascade: str | None = None
     retry_in_s: float | None = None
 
 
@@ -49,12 +49,11 @@ def as_first_text(draft: Reply) -> Reply:
     """Return a draft that was published whole, so its first text came with its last."""
     timing = draft.report.timing_ms
     report = replace(draft.report, timing_ms={**timing, "first_token": timing["total"]})
-    return replace(draft, report=report, rerouted="cascade: the quick answer passed its check")
+    return replace(draft, report=report, cascade="the quick answer passed its checks")
 
 
 def behind_draft(reply: Reply, draft: AgentReport, fault: str) -> Reply:
     """Return the stronger reply with the draft's use and time in its account."""
-    rerouted = "; ".join(filter(None, (f"cascade: {fault}", reply.rerouted)))
     own, draft_ms = reply.report, draft.timing_ms["total"] or 0
     first_ms = own.timing_ms["first_token"]
     report = replace(
@@ -67,4 +66,4 @@ def behind_draft(reply: Reply, draft: AgentReport, fault: str) -> Reply:
         },
         drafts=(Draft(model=draft.model, usage=draft.usage, cost_micros=draft.cost_micros),),
     )
-    return replace(reply, report=report, rerouted=rerouted)
+    return replace(reply, report=report, cascade=fault)

@@ -10,9 +10,11 @@ from typing import Any
 import pymongo
 import pytest
 from pymongo.database import Database
+from pytest_celery import CeleryTestBackend, CeleryTestBroker
 from redis import Redis
 
 from ops.stack.own import Child
+from tests.celery_nodes import Jobs, ProcessContainer
 from tests.services import start_mongo, start_redis, start_stub
 
 
@@ -74,3 +76,48 @@ def mongo_database(
     database = mongo_client[f"test_{uuid.uuid4().hex[:12]}"]
     yield database
     mongo_client.drop_database(database.name)
+
+
+@pytest.fixture
+def celery_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryTestBroker]:
+    """pytest-celery's broker as a child process: the Redis that carries messages."""
+    server = start_redis(tmp_path_factory.mktemp("broker"))
+    broker = CeleryTestBroker(ProcessContainer("broker", server))
+    yield broker
+    broker.teardown()
+
+
+@pytest.fixture
+def celery_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryTestBackend]:
+    """pytest-celery's backend as a child process: the Redis of the jobs and of Celery's chords."""
+    server = start_redis(tmp_path_factory.mktemp("backend"))
+    backend = CeleryTestBackend(ProcessContainer("backend", server))
+    yield backend
+    backend.teardown()
+
+
+@pytest.fixture
+def worker_settings(
+    celery_broker: CeleryTestBroker,
+    celery_backend: CeleryTestBackend,
+    mongo_server: Child,
+    mongo_database: Database[dict[str, Any]],
+    stub_server: Child,
+) -> dict[str, str]:
+    """The variables of a worker between these nodes; the stub answers for the model."""
+    return {
+        "AETHER_BROKER_URL": celery_broker.config()["url"],
+        "AETHER_REDIS_URL": celery_backend.config()["url"],
+        "AETHER_MONGO_URL": mongo_server.url,
+        "AETHER_MONGO_DATABASE": mongo_database.name,
+        "AETHER_LLM_URL": stub_server.url,
+    }
+
+
+@pytest.fixture
+def jobs(
+    celery_backend: CeleryTestBackend, mongo_database: Database[dict[str, Any]]
+) -> Iterator[Jobs]:
+    """What accepts jobs for a worker between these nodes."""
+    with Redis.from_url(celery_backend.config()["url"], protocol=2) as client:
+        yield Jobs(client, mongo_database)

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
-
 from core.errors import ServiceUnavailable
-from web.http.openapi import PUBLIC, returns
+from web.http.openapi import PUBLIC, returns, routes
 from web.http.schemas import ResponseBody
 from web.services import current_services
 
-health_api = APIBlueprint(
-    "health",
-    __name__,
-    abp_tags=[Tag(name="health", description="For load balancers and supervisors.")],
-    abp_security=PUBLIC,
-)
+health_api = routes("health", __name__, "For load balancers and supervisors.", security=PUBLIC)
 
 
 class Alive(ResponseBody):

@@ -1,4 +1,4 @@
-"""What the web's routes work with, put together once by `web/app.py`."""
+"""The objects that the web's routes use; `web/app.py` builds them once per process."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ EXTENSION: Final = "aether"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebServices:
-    """The parts of one API process; safe to share between its requests.
+    """The objects of one API process; its requests share them.
 
     Attributes:
-        dependencies: by name, what says within a second whether that server answers.
-        prepare: readies the database in the background; the server calls it once per process.
-        drain: ends open streams and waits; the server calls it when it is told to stop.
-        close: ends every connection; the server calls it when the process ends.
+        dependencies: by a server's name, a check that says within a second whether it answers.
+        prepare: creates missing indexes in the background; gunicorn calls it once per process.
+        drain: ends open streams and waiting requests; gunicorn calls it when it is told to stop.
+        close: closes every connection; gunicorn calls it when the process ends.
     """
 
     settings: Settings

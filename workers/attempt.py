@@ -31,7 +31,7 @@ logger = structlog.get_logger(__name__)
 #: How long a worker keeps the end of its work while Redis is away, in seconds.
 _PATIENCE_S: Final = 60.0
 _RETRY_S: Final = 0.5
-#: What a client is told of a bug; the log has the rest.
+#: A client gets no more of a bug than this; the log has the rest.
 INTERNAL_ERROR: Final = JobError("internal_error", "Something went wrong inside the server.")
 
 T = TypeVar("T")

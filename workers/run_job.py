@@ -1,4 +1,4 @@
-"""The life of a job in a worker, told once, from its claim to its end."""
+"""The life of a job in a worker, from its claim to its end, in one function."""
 
 from __future__ import annotations
 
@@ -116,9 +116,10 @@ def conclude(
     """
     report = reply.report
     account.record("model", report.timing_ms["total"] or 0)
-    if reply.rerouted:
-        reason = f"{route.reason}; {reply.rerouted}"
-        route = replace(route, tier=report.tier, model=report.model, reason=reason)
+    reason = f"cascade: {reply.cascade}" if reply.cascade else route.reason
+    if report.fallback_from:
+        reason += f"; fallback from {report.fallback_from}"
+    route = replace(route, tier=report.tier, model=report.model, reason=reason)
     answer = Answer(text=reply.text, finish_reason=reply.finish_reason, agents=(report.name,))
     outcome = Outcome(
         answer=answer if reply.text else None,

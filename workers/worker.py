@@ -29,7 +29,7 @@ from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
 from storage.jobs.teams import Teams
 from storage.limits.breaker import SharedBreaker
-from storage.limits.single_flight import SingleFlight as SharedFlights
+from storage.limits.single_flight import SingleFlight as SharedSingleFlight
 from storage.limits.upstream_budget import UpstreamBudget
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
@@ -94,7 +94,7 @@ def _build(settings: Settings) -> Worker:
     counters = Counters(redis)
     attempts = AttemptFactory(claims, keeper, writer, catalogue, counters)
     cache = _cache(settings, counters)
-    single_flight = SingleFlight(SharedFlights(redis, lease_s=settings.lease_s), queue)
+    single_flight = SingleFlight(SharedSingleFlight(redis, lease_s=settings.lease_s), queue)
     sweep = Sweep(redis, lease_s=settings.lease_s)
     starter = TeamStarter(slots, queue, store, Cancellation(store, sweep, claims, slots))
     turns = AgentTurns(slots, attempts, planner, answers, queue, starter)

@@ -73,6 +73,11 @@ class Child:
         self.stop()
 
     @property
+    def answers(self) -> bool:
+        """Whether it can be used now."""
+        return self._answers()
+
+    @property
     def has_ended(self) -> bool:
         return self.process.poll() is not None
 
@@ -130,11 +135,15 @@ class OwnStack(Child):
     Args:
         root: its state directory, with a path that is short enough for a Unix socket.
         options: further words of the command line, such as `--no-sample`.
+        python: the interpreter that runs `aether`.
         settings: variables that replace embedded parts or change settings.
     """
 
-    def __init__(self, root: Path, *options: str, **settings: str) -> None:
+    def __init__(
+        self, root: Path, *options: str, python: str = sys.executable, **settings: str
+    ) -> None:
         self.directory = StateDirectory(root)
+        self._python = python
         ports = {"AETHER_PORT": str(free_port()), "AETHER_FLOWER_PORT": str(free_port())}
         chosen = ports | settings
         log = root.with_suffix(".out")
@@ -171,7 +180,7 @@ class OwnStack(Child):
     def command(self, *words: str) -> list[str]:
         """Return an `aether` command for this stack."""
         state = [] if "--state" in words else ["--state", str(self.directory.root)]
-        return [sys.executable, "-m", "ops.cli", *words, *state]
+        return [self._python, "-m", "ops.cli", *words, *state]
 
     def stop(self) -> None:
         """End it and whatever a killed `aether up` left behind; a repeat does nothing."""

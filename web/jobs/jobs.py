@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from flask import Response
-from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
 from msgspec import structs
 
 from core.errors import InvalidRequest, JobAlreadyFinished, JobNotFound
@@ -16,7 +14,8 @@ from core.ids import is_job_id
 from core.jobs import Job
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
-from web.http.openapi import returns
+from web.http.context import read_headers
+from web.http.openapi import returns, routes
 from web.jobs.event_schemas import Event, JobOrPoll
 from web.jobs.response_schemas import Job as JobSchema
 from web.jobs.response_schemas import JobList
@@ -28,11 +27,8 @@ if TYPE_CHECKING:
     from storage.events.feed import EventFeed
     from storage.jobs.store import JobStore
 
-jobs_api = APIBlueprint(
-    "jobs",
-    __name__,
-    url_prefix="/api/ai/v4/jobs",
-    abp_tags=[Tag(name="jobs", description="Read jobs, follow their events, cancel them.")],
+jobs_api = routes(
+    "jobs", __name__, "Read jobs, follow their events, cancel them.", prefix="/api/ai/v4/jobs"
 )
 jobs_api.before_request(require_user)
 
@@ -125,17 +121,18 @@ def cancel_job(path: JobPath) -> Any:
             204: (None, "The job has ended, and the client has its last event."),
         },
         JobNotFound,
+        accepts=StreamHeaders,
         media_type=MEDIA_TYPE,
     ),
 )
-def stream_job(header: StreamHeaders, path: JobPath, query: JobQuery) -> Response:
+def stream_job(path: JobPath, query: JobQuery) -> Response:
     """Stream a job's events, those after `after` or `Last-Event-ID` and then live ones.
 
     `id:` is the event's number, `event:` its type, `data:` the event as JSON. A comment comes every
     10 s when nothing happens. A stream ends after the terminal event, or without one after 10 min
     and when the server stops: connect again, `Last-Event-ID` goes on without a gap.
     """
-    job = _find_job(path.job_id)
+    job, header = _find_job(path.job_id), read_headers(StreamHeaders)
     after = max(query.after or 0, header.last_event_id or 0)
     return event_stream(current_services(), job, after=after, types=query.types)
 
@@ -144,7 +141,7 @@ def _find_job(job_id: str) -> Job:
     """Return the user's job, live or recorded.
 
     Raises:
-        JobNotFound: there is none, it is another user's, or the id is malformed: all look alike.
+        JobNotFound: no such job, another user's, or a malformed id; the response is the same.
     """
     services, user = current_services(), current_user()
     if not is_job_id(job_id):

@@ -220,7 +220,7 @@ def test_nobody_reads_a_quick_answer_that_fails_its_check(call, why):
     reply, model, published = run(call, said("Roses are red"), turn=CASCADE)
 
     assert published.seen == [f"route: standard {MODEL.id}", "Roses are red"]
-    assert why in reply.rerouted
+    assert why in reply.cascade
     assert (asked(model), reply.report.tier) == ([QUICK.id, MODEL.id], "standard")
 
 

@@ -7,6 +7,8 @@ import pytest
 from core.settings import Settings
 from web.app import create_app
 
+#: What describes the API is no part of it.
+DOCUMENTS = {"/openapi.json", "/docs", "/docs/style.css"}
 PUBLIC = {
     "/healthz",
     "/readyz",
@@ -32,9 +34,11 @@ def test_document_has_every_route(app, client):
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
-    told = {(path, method) for path, methods in document["paths"].items() for method in methods}
+    described = {
+        (path, method) for path, methods in document["paths"].items() for method in methods
+    }
     assert document["openapi"].startswith("3.1")
-    assert told == routes - {("/openapi.json", "get")}
+    assert described == routes - {(path, "get") for path in DOCUMENTS}
 
 
 def test_document_asks_for_a_token_when_a_route_is_not_public(client):
@@ -101,9 +105,7 @@ def test_every_route_needs_a_token_when_it_is_not_public(app, client):
             body = {"message": "hello"} if "/chat/" in path else None
             answered[rule.rule, method] = client.open(path, method=method, json=body).status_code
 
-    assert {path for (path, _), status in answered.items() if status != 401} == PUBLIC | {
-        "/openapi.json"
-    }
+    assert {path for (path, _), status in answered.items() if status != 401} == PUBLIC | DOCUMENTS
 
 
 def test_process_is_alive_when_no_server_is(client):
