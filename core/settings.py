@@ -17,7 +17,7 @@ SECRETS: Final[Mapping[str, tuple[Role, ...]]] = {
     "redis_url": ROLES,
     "broker_url": ROLES,
     "mongo_url": ("api", "worker", "upkeep"),
-    "cache_redis_url": ("api", "worker"),
+    "cache_redis_url": ("api", "worker", "upkeep"),
     "jwt_secret": ("api", "worker"),  # it signs tokens, and it is the key of the cache's names
     "groq_api_key": ("worker",),
     "flower_password": ("flower",),
