@@ -217,7 +217,7 @@ def test_redis_is_asked_again_after_one_slow_answer(new_cache, redis_server):
         os.kill(redis_server.process.pid, signal.SIGCONT)
 
     assert missed is None
-    wait_until(redis_server.answers, 5, "Redis to go on")
+    wait_until(lambda: redis_server.answers, 5, "Redis to go on")
     wait_until(lambda: theirs.get("n", USE), 10, "an answer of Redis in time")
 
 
