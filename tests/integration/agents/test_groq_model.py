@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from agents.groq.model import GroqModel, _model_errors
+from agents.groq.model import GroqModel, Timeouts, _model_errors
 from core.chat import Message, ModelRequest, StreamEnd, TextDelta
 from core.errors import (
     AetherError,
@@ -198,8 +198,8 @@ def test_key_is_in_no_message_when_the_provider_repeats_it(answer_with):
     assert "gsk_" not in failure.value.message
 
 
-@pytest.mark.parametrize("wait", ["inf", "nan", "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_wait_is_unknown_when_the_provider_names_no_number(answer_with, wait):
+@pytest.mark.parametrize("wait", ["inf", "nan", "soon"])
+def test_wait_is_unknown_when_the_provider_names_no_time(answer_with, wait):
     model = answer_with(response(429, b"{}", f"retry-after: {wait}"))
 
     with pytest.raises(RateLimited) as failure:
@@ -209,7 +209,7 @@ def test_wait_is_unknown_when_the_provider_names_no_number(answer_with, wait):
 
 
 def test_stream_is_asked_for_uncompressed(answer_with):
-    body = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    body = b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
     model = answer_with(response(200, body))
 
     ask(model)
@@ -218,21 +218,22 @@ def test_stream_is_asked_for_uncompressed(answer_with):
 
 
 def test_call_ends_when_the_stream_is_done_and_its_connection_stays_open(answer_with):
-    body = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    body = b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
     head = b"HTTP/1.1 200 Said\r\ntransfer-encoding: chunked\r\n\r\n"
     model = answer_with(head + b"%x\r\n%s\r\n" % (len(body), body), stays_open=True)
 
-    (end,) = ask(model, within_s=5)
+    *_, end = ask(model, within_s=5)
 
     assert end.finish_reason == "stop"
 
 
-def test_answer_is_given_up_when_it_does_not_end(answer_with):
+def test_answer_is_cut_when_it_does_not_end(answer_with):
     line = b'data: {"choices":[{"delta":{"content":"' + b"x" * 600_000 + b'"}}]}\n\n'
     model = answer_with(response(200, line * 2))
 
-    with pytest.raises(TransientModelError, match="more text than an answer"):
-        ask(model)
+    text, end = ask(model)
+
+    assert (len(text.text), end.finish_reason) == (100 * 8 + 256, "length")
 
 
 def test_redirect_is_not_followed(answer_with):
@@ -250,7 +251,7 @@ def test_nobody_listening_is_a_passing_failure(open_model):
 
 
 def test_silence_is_a_timeout_when_it_lasts_too_long(open_model):
-    model = open_model(idle_timeout_s=0.2)
+    model = open_model(timeouts=Timeouts(silence_s=0.2))
 
     with pytest.raises(ModelTimeout):
         ask(model, "stall_after=2")
