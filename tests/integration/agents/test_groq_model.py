@@ -209,7 +209,9 @@ def test_wait_is_unknown_when_the_provider_names_no_time(answer_with, wait):
 
 
 def test_stream_is_asked_for_uncompressed(answer_with):
-    body = b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    body = (
+        b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    )
     model = answer_with(response(200, body))
 
     ask(model)
@@ -218,7 +220,9 @@ def test_stream_is_asked_for_uncompressed(answer_with):
 
 
 def test_call_ends_when_the_stream_is_done_and_its_connection_stays_open(answer_with):
-    body = b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    body = (
+        b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    )
     head = b"HTTP/1.1 200 Said\r\ntransfer-encoding: chunked\r\n\r\n"
     model = answer_with(head + b"%x\r\n%s\r\n" % (len(body), body), stays_open=True)
 
