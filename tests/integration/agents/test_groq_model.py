@@ -240,6 +240,84 @@ def test_answer_is_cut_when_it_does_not_end(answer_with):
     assert (len(text.text), end.finish_reason) == (100 * 8 + 256, "length")
 
 
+def dripping(head, drop):
+    """Answer one request with a head, and then with a drop of bytes every 20 ms."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        connection, _ = listener.accept()
+        with listener, connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(head)
+            connection.settimeout(0.02)
+            while True:
+                connection.sendall(drop)
+                with contextlib.suppress(TimeoutError):
+                    if not connection.recv(65_536):
+                        return
+
+    threading.Thread(target=answer, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+WHOLE = OK + b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx-slow: ", b"x"),
+        (OK, b": ping\n\n"),
+        (OK, b"x"),
+        (OK, b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'),
+        (b"HTTP/1.1 500 Said\r\n\r\n", b"x"),
+    ],
+    ids=["head", "comments", "line", "text", "error"],
+)
+def test_call_ends_when_the_deadline_passes_however_the_bytes_drip(open_model, head, drop):
+    with pytest.raises((TurnStopped, TransientModelError)):
+        ask(open_model(url=dripping(head, drop)), within_s=0.5)
+
+
+@pytest.mark.parametrize("done", [b"", b"data: [DONE]\n\n"])
+def test_answer_is_whole_when_its_connection_drips_on_after_the_end(open_model, done):
+    text, end = ask(open_model(url=dripping(WHOLE + done, b": ping\n\n")), within_s=30)
+
+    assert (text, end.finish_reason) == (TextDelta("a"), "stop")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"data":null}', b"<html>", b'{"data":{}}'])
+def test_list_of_models_that_cannot_be_read_is_a_passing_failure(answer_with, body):
+    with pytest.raises(TransientModelError):
+        answer_with(response(200, body)).list_models(timeout_s=5)
+
+
+def test_ids_of_models_are_bounded(answer_with):
+    ids = ["a", "x" * 5_000, None, 5]
+    body = msgspec.json.encode({"data": [{"id": id_} for id_ in ids] + [None, "b"]})
+
+    assert answer_with(response(200, body)).list_models(timeout_s=5) == {"a"}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "x-unknown"])
+def test_compressed_answer_is_not_read(answer_with, encoding):
+    model = answer_with(response(200, b"x" * 100, f"content-encoding: {encoding}"))
+
+    with pytest.raises(TransientModelError):
+        ask(model)
+
+
+@pytest.mark.parametrize("charset", ["zlib", "hex", "idna", "utf-7", "nonsense"])
+def test_charset_of_an_error_is_not_believed(answer_with, charset):
+    model = answer_with(
+        response(400, b'{"error":{"message":"no"}}', f"content-type: text/plain; charset={charset}")
+    )
+
+    with pytest.raises(PermanentModelError, match=r"no$"):
+        ask(model)
+
+
 def test_redirect_is_not_followed(answer_with):
     model = answer_with(response(307, b"", "location: http://127.0.0.1:9/"))
 
