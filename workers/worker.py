@@ -9,7 +9,7 @@ from msgspec import Struct
 from redis import Redis
 
 from agents.answer import AnswerRunner
-from agents.groq.model import GroqModel
+from agents.groq.model import GroqModel, Timeouts
 from agents.plan import Planner
 from agents.rate_limited_model import RateLimitedModel
 from cache.fingerprint import fingerprints_of
@@ -138,6 +138,9 @@ def _provider(settings: Settings) -> GroqModel:
         settings.groq_api_key.get_secret_value(),
         settings.llm_url,
         max_connections=settings.worker_threads,
+        timeouts=Timeouts(
+            settings.llm_connect_s, settings.llm_first_byte_s, settings.llm_silence_s
+        ),
     )
 
 
