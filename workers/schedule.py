@@ -25,15 +25,20 @@ class GuardedScheduler(RedBeatScheduler):  # type: ignore[misc]
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due and return how many seconds to wait."""
         try:
-            return float(super().tick(*args, **kwargs))
+            return self._tick(*args, **kwargs)
         except ResponseError as error:
             kind = refusal_of(error)
             if kind is None:
                 raise
             logger.warning("Redis refuses; the schedule goes on when it does not", kind=kind)
+            return _PAUSE_S
+
+    def _tick(self, *args: Any, **kwargs: Any) -> float:
+        try:
+            return float(super().tick(*args, **kwargs))
         except LockNotOwnedError:
             # It ran out while Redis refused to extend it; another beat may have it now.
             if not self.lock.acquire(blocking=False):
                 raise
             logger.warning("the lock of the schedule was taken again")
-        return _PAUSE_S
+            return _PAUSE_S

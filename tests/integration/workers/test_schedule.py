@@ -57,6 +57,18 @@ def test_the_lock_is_taken_again_when_it_ran_out_meanwhile(redis, scheduler):
     assert published(redis) == 1
 
 
+def test_the_lock_is_taken_again_when_it_ran_out_while_redis_refuses(redis, scheduler):
+    redis.delete(scheduler.lock_key)
+    redis.config_set("min-replicas-to-write", 1)
+    assert scheduler.tick() == 1.0
+
+    redis.config_set("min-replicas-to-write", 0)
+    scheduler.tick()
+    scheduler.tick()
+
+    assert published(redis) == 1
+
+
 def test_the_scheduler_leaves_when_another_one_has_the_lock(redis, scheduler):
     redis.set(scheduler.lock_key, "another")
 
