@@ -29,6 +29,7 @@ from storage.events.hub import EventHub
 from storage.events.log import EventLog
 from storage.jobs.cancellation import cancellation_of
 from storage.jobs.store import JobStore
+from storage.loop_reports import LoopReports
 from storage.records.indexes import ensure_indexes_in_background
 from storage.records.jobs import JobRecords
 from web.accounts.auth import auth_api
@@ -128,6 +129,8 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
             "redis": partial(is_redis_up, probe),
             "mongodb": partial(is_mongo_up, database),
         },
+        loops=(hub.loop,),
+        loop_reports=LoopReports(probe),
         prepare=partial(ensure_indexes_in_background, database),
         drain=hub.drain,
         close=close,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +11,7 @@ from flask import current_app
 if TYPE_CHECKING:
     from cache.fingerprint import Fingerprints
     from cache.response_cache import ResponseCache
+    from core.loops import Loop
     from core.models import Catalogue
     from core.settings import Settings
     from monitoring.counters import Counters
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from storage.events.log import EventLog
     from storage.jobs.cancellation import Cancellation
     from storage.jobs.store import JobStore
+    from storage.loop_reports import LoopReports
     from storage.records.jobs import JobRecords
     from web.accounts.passwords import Passwords
     from web.accounts.tokens import Tokens
@@ -35,6 +37,7 @@ class WebServices:
 
     Attributes:
         dependencies: by a server's name, a check that says within a second whether it answers.
+        loops: the threads that requests depend on.
         prepare: creates missing indexes in the background; gunicorn calls it once per process.
         drain: ends open streams and waiting requests; gunicorn calls it when it is told to stop.
         close: closes every connection; gunicorn calls it when the process ends.
@@ -57,6 +60,8 @@ class WebServices:
     passwords: Passwords
     tokens: Tokens
     dependencies: Mapping[str, Callable[[], bool]]
+    loops: Sequence[Loop]
+    loop_reports: LoopReports
     prepare: Callable[[], None]
     drain: Callable[[], None]
     close: Callable[[], None]

@@ -60,7 +60,8 @@ class Lead:
         self.is_over = True
         spec = self._attempt.spec
         parked = retry_while_redis_is_away(
-            lambda: self._shared.end(self._fingerprint, spec.id, note)
+            lambda: self._shared.end(self._fingerprint, spec.id, note),
+            until=self._attempt.deadline,
         )
         # A message that is lost does no harm: each is due for the sweeper, too.
         for job_id in parked:

@@ -20,6 +20,7 @@ from ops.cli.ask import ask_command
 from ops.cli.cache import cache_app
 from ops.cli.dead_letters import DeadLetters
 from ops.cli.drills import drills
+from ops.cli.loops import loop_notes
 from ops.cli.routing import routing_app
 from ops.stack import up
 from ops.stack.config import program_file, write_program
@@ -65,11 +66,12 @@ def up_command(
 
 @app.command()
 def status(state: State = DEFAULT_STATE) -> None:
-    """Show the running stack's programs; exits 1 when none runs."""
+    """Show the running stack's programs and threads that do not turn; exits 1 when none runs."""
     directory = StateDirectory(state.resolve())
     with _exit_on_cannot_run():
-        processes = Supervisor(directory.socket).processes()
-        report.show_processes(processes, read_record(directory), _console)
+        processes, record = Supervisor(directory.socket).processes(), read_record(directory)
+        notes = loop_notes(_redis_settings(directory), record.api_url)
+        report.show_processes(processes, record, notes, _console)
 
 
 @app.command()
@@ -173,6 +175,14 @@ def _settings() -> Settings:
     except ValidationError as error:
         problems = [_problem(details["loc"], details["msg"]) for details in error.errors()]
         raise CannotRun("\n".join(problems)) from error
+
+
+def _redis_settings(directory: StateDirectory) -> Settings | None:
+    """Return settings that reach the stack; None where status has to do without them."""
+    try:
+        return running_settings(_settings(), directory)
+    except CannotRun:
+        return None
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

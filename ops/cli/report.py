@@ -78,11 +78,15 @@ def show_running(record: Record, directory: StateDirectory, console: Console) ->
     _plain(console, "Stop it with ./aether stop.")
 
 
-def show_processes(processes: list[ProcessStatus], record: Record, console: Console) -> None:
+def show_processes(
+    processes: list[ProcessStatus], record: Record, notes: dict[str, str], console: Console
+) -> None:
+    """Show each program's state; `notes` has more to say of some, by name."""
     table = Table("name", "state", "pid", "up", "note")
     for process in processes:
         up = f"{process.uptime_s // 60} min {process.uptime_s % 60:02} s" if process.pid else ""
-        table.add_row(process.name, process.state, str(process.pid or ""), up, process.note)
+        note = ", ".join(filter(None, (process.note, notes.get(process.name))))
+        table.add_row(process.name, process.state, str(process.pid or ""), up, note)
     console.print(table)
     _plain(console, f"API {record.api_url}  Flower {record.flower_url or 'off'}")
 

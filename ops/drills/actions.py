@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 #: How long a thawed worker has for the writes that it must not be allowed.
 _THAWED_S: Final = 0.5
-#: Submits while MongoDB is away, one second apart.
+#: Submits while a store is away, one second apart.
 _PROBES: Final = 8
+_PROBES_OF_EACH: Final = 6
 _BETWEEN_PROBES_S: Final = 1.0
 #: A refusal has to come before a client's patience ends.
 _REFUSED_WITHIN_S: Final = 1.0
@@ -82,6 +84,33 @@ def stop_mongo(target: Target, load: Load, _: random.Random) -> Found:
     """Stop MongoDB for 8 s: submissions are refused with 503 within 1 s, jobs go on."""
     with faults.stopped(target, "mongo"):
         refusals = [_refusal(load) for _probe in range(_PROBES)]
+    yield from _judged(refusals)
+
+
+def fill_redis(target: Target, load: Load, _: random.Random) -> Found:
+    """Let Redis be out of memory for 8 s: it refuses writes, nobody ends, jobs go on afterwards."""
+    yield from _refuse(target, load, faults.full(target), _PROBES)
+
+
+def refuse_writes(target: Target, load: Load, _: random.Random) -> Found:
+    """Have Redis refuse writes for want of replicas, then as a replica itself, for 6 s each."""
+    for fault in (faults.without_replicas(target), faults.read_only(target)):
+        yield from _refuse(target, load, fault, _PROBES_OF_EACH)
+        wait_until(target.is_ready, _TAKEN_WITHIN_S, "the API to get ready")
+
+
+def _refuse(target: Target, load: Load, fault: AbstractContextManager[None], probes: int) -> Found:
+    """Submit while Redis refuses; no program may end of it."""
+    before = target.pids()
+    with fault:
+        refusals = [_refusal(load) for _probe in range(probes)]
+    yield from _judged(refusals)
+    ended = sorted(name for name, pid in target.pids().items() if before.get(name) != pid)
+    if ended:
+        yield Violation("the stack", f"had to start {', '.join(ended)} again")
+
+
+def _judged(refusals: list[tuple[float, str]]) -> Found:
     slowest_s = max(took_s for took_s, _ in refusals)
     answers = {said for _, said in refusals}
     yield f"submits were answered {', '.join(sorted(answers))}, the slowest after {slowest_s:.2f} s"

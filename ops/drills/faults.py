@@ -17,6 +17,8 @@ from ops.stack.readiness import wait_until
 
 _BACK_WITHIN_S: Final = 60.0
 _STOPPED_WITHIN_S: Final = 60.0
+#: Less than an empty Redis has.
+_TOO_LITTLE_MEMORY: Final = "100kb"
 
 
 def kill(target: Target, *names: str) -> dict[str, int]:
@@ -106,3 +108,39 @@ def close_connections(target: Target) -> int:
             with suppress(RedisError):
                 closed += int(redis.client_kill_filter(_type=kind, skipme=True))
     return closed
+
+
+@contextmanager
+def full(target: Target) -> Iterator[None]:
+    """Let Redis be out of memory for the block: it refuses every write that needs any."""
+    with _configured(target, "maxmemory", _TOO_LITTLE_MEMORY):
+        yield
+
+
+@contextmanager
+def without_replicas(target: Target) -> Iterator[None]:
+    """Have Redis want a replica that it does not have, for the block: it refuses every write."""
+    with _configured(target, "min-replicas-to-write", "1"):
+        yield
+
+
+@contextmanager
+def read_only(target: Target) -> Iterator[None]:
+    """Make Redis the replica of a server that is not there, for the block; it keeps its data."""
+    with target.redis() as redis:
+        redis.replicaof("127.0.0.1", "1")
+        try:
+            yield
+        finally:
+            redis.replicaof("NO", "ONE")
+
+
+@contextmanager
+def _configured(target: Target, name: str, value: str) -> Iterator[None]:
+    with target.redis() as redis:
+        before = str(redis.config_get(name)[name])
+        redis.config_set(name, value)
+        try:
+            yield
+        finally:
+            redis.config_set(name, before)

@@ -73,6 +73,8 @@ DRILLS: Final = (
     Drill("freeze-and-kill", actions.freeze_and_kill),
     Drill("restart-redis", actions.restart_redis, needs=("redis",)),
     Drill("wipe-redis", actions.wipe_redis, needs=("redis",), log_survives=False),
+    Drill("redis-full", actions.fill_redis, mixed, 4.0, answering=0.25, needs=("redis",)),
+    Drill("redis-refuses", actions.refuse_writes, mixed, 4.0, answering=0.25, needs=("redis",)),
     Drill("stop-mongo", actions.stop_mongo, mixed, 8.0, answering=0.25, needs=("mongo",)),
     Drill("reset-connections", actions.reset_connections),
     Drill("cancel-storm", actions.cancel_all, endless, answering=0.0, is_disruptive=False),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from core.loops import Loop
 from core.settings import Settings
 from web.app import create_app
+from web.services import EXTENSION
 
 #: What describes the API is no part of it.
 DOCUMENTS = {"/openapi.json", "/docs", "/docs/style.css"}
@@ -118,6 +122,18 @@ def test_process_is_not_ready_when_no_server_is(client):
     assert response.status_code == 503
     assert response.json["detail"] == "These servers do not answer: redis, mongodb."
     assert response.headers["Retry-After"] == "5"
+
+
+def test_process_is_not_ready_when_a_thread_of_its_own_does_not_turn(app, client):
+    stuck = Loop("event-hub", lambda: None, stuck_after_s=-1)
+    stuck.mark_turn()
+    services = app.extensions[EXTENSION]
+    app.extensions[EXTENSION] = replace(services, dependencies={}, loops=[stuck])
+
+    response = client.get("/readyz")
+
+    assert response.status_code == 503
+    assert response.json["detail"] == "These threads do not turn: event-hub."
 
 
 def test_login_is_unavailable_when_no_server_is(client):
