@@ -26,6 +26,7 @@ from core.timing import iso_time
 from storage import keys
 from storage.failures import coordinator_errors
 from storage.jobs import fields
+from storage.jobs.bounds import bounded
 from storage.jobs.fields import UnreadableEnd
 from storage.jobs.script_values import encode, now_iso, to_data, to_open_data, to_pairs
 from storage.scripts import Script
@@ -127,7 +128,7 @@ class JobStore:
         Raises:
             IdempotencyConflict: the key was used with another body.
         """
-        spec, outcome = job.spec, job.outcome or Outcome()
+        spec, outcome = job.spec, bounded(job.outcome or Outcome())
         key_names = [
             keys.job(spec.id),
             keys.events(spec.id),
