@@ -23,6 +23,7 @@ AetherError
   ServiceUnavailable             503  retry_after_s
     StoreUnavailable             503  MongoDB
     CoordinatorUnavailable       503  Redis
+  JobUnreadable                  500  another version wrote it, or its fields are broken
   SlotUnavailable                internal: an agent's turn is another worker's, or has not come
   ModelError                     ends in the job's error, never in an HTTP status
     TransientModelError          may pass on a repeat: timeout, rate limit, 5xx, dropped connection;
@@ -214,6 +215,10 @@ class CoordinatorUnavailable(ServiceUnavailable):
     """The job coordinator does not answer; try again."""
 
     code = "coordinator_unavailable"
+
+
+class JobUnreadable(AetherError):
+    """This version cannot read the job; another one wrote it, or it is broken."""
 
 
 class SlotUnavailable(AetherError):

@@ -136,10 +136,12 @@ def dead_letters(
     state: State = DEFAULT_STATE,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
 ) -> None:
-    """List the jobs that failed because their workers died too often."""
+    """List the jobs whose workers died too often, and those whose outcome could not be stored."""
     with _exit_on_cannot_run():
         settings = running_settings(_settings(), StateDirectory(state.resolve()))
-        report.show_dead_letters(DeadLetters(settings).list(limit=limit), _console)
+        letters = DeadLetters(settings)
+        report.show_dead_letters(letters.list(limit=limit), _console)
+        report.show_set_aside(*letters.set_aside(limit=limit), _console)
 
 
 @app.command()
