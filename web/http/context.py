@@ -15,7 +15,7 @@ from flask.json.provider import JSONProvider
 from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from core.errors import InvalidRequest, UnsupportedMediaType
+from core.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from web.http.errors import to_invalid_request
 from web.http.schemas import Headers
 
@@ -96,9 +96,11 @@ class JsonRequest(flask.Request):
 
         Raises:
             InvalidRequest: the body is no JSON object.
+            PayloadTooLarge: it is longer than the limit.
             UnsupportedMediaType: it is not sent as JSON.
         """
         data = self.get_data()
+        self._refuse_cut_off(data)
         if not data:
             return None
         if not self.is_json:
@@ -110,6 +112,13 @@ class JsonRequest(flask.Request):
         if not isinstance(body, dict):
             raise InvalidRequest("The body must be a JSON object.")
         return body
+
+    def _refuse_cut_off(self, data: bytes) -> None:
+        """Refuse a body of unsaid length that goes on: Werkzeug ends it silently at the limit."""
+        limit = self.max_content_length
+        is_full = self.content_length is None and limit is not None and len(data) >= limit
+        if is_full and self.environ["wsgi.input"].read(1):
+            raise PayloadTooLarge
 
 
 class MsgspecProvider(JSONProvider):

@@ -17,6 +17,7 @@ from web.accounts.auth import current_user, require_user
 from web.http.context import read_headers
 from web.http.openapi import returns, routes
 from web.jobs.event_schemas import Event, JobOrPoll
+from web.jobs.listing import page_of_jobs
 from web.jobs.response_schemas import Job as JobSchema
 from web.jobs.response_schemas import JobList
 from web.jobs.schemas import JobListQuery, JobPath, JobQuery, StreamHeaders
@@ -34,6 +35,8 @@ jobs_api.before_request(require_user)
 
 #: Events that one poll returns at most; the next poll goes on from its last.
 _EVENTS_PER_POLL: Final = 1_000
+#: The end of the year 9999, beyond which there are no times.
+_LATEST_MS: Final = 253_402_300_799_999
 
 
 def wait_for_end(feed: EventFeed, store: JobStore, job: Job, wait_s: float) -> Job:
@@ -81,16 +84,18 @@ def get_job(path: JobPath, query: JobQuery) -> Any:
 def list_jobs(query: JobListQuery) -> Any:
     """Return the user's jobs, newest first; `next_cursor` leads to the next page."""
     services, user = current_services(), current_user()
-    recorded = services.job_records.list_of_user(
-        user.id, limit=query.limit, before=_read_cursor(query.cursor), status=query.status
+    jobs = page_of_jobs(
+        services.job_records,
+        services.job_store,
+        user.id,
+        limit=query.limit,
+        before=_read_cursor(query.cursor),
+        status=query.status,
     )
-    live = services.job_store.get_many([job.id for job in recorded if not job.is_terminal])
-    fresh = {job.id: job for job in live if job is not None}
-    jobs = [structs.replace(fresh.get(job.id, job), question=job.question) for job in recorded]
     return {
         "object": "list",
         "data": [to_public(job) for job in jobs],
-        "next_cursor": _to_cursor(recorded[-1]) if len(recorded) == query.limit else None,
+        "next_cursor": _to_cursor(jobs[-1]) if len(jobs) == query.limit else None,
     }
 
 
@@ -177,9 +182,8 @@ def _read_cursor(cursor: str | None) -> tuple[int, str] | None:
     if cursor is None:
         return None
     created_ms, _, job_id = cursor.partition(".")
-    if not (created_ms.isascii() and created_ms.isdigit() and len(created_ms) <= 15) or not (
-        is_job_id(job_id)
-    ):
+    is_time = created_ms.isascii() and created_ms.isdigit() and len(created_ms) <= 15
+    if not (is_time and int(created_ms) <= _LATEST_MS and is_job_id(job_id)):
         raise InvalidRequest(
             "`cursor` must be the `next_cursor` of another page of this list.", field="cursor"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
+from unicodedata import combining
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +20,8 @@ from core.models import Tier
 from web.http.schemas import Documented, Fits, Headers, Query, RequestBody
 from web.services import current_services
 
+#: More than any language writes on one letter.
+_MOST_MARKS: Final = 30
 _MAX_KEPT_S: Final = 30 * 24 * 3600
 
 
@@ -26,6 +29,18 @@ def _within_message_limit(message: str) -> str:
     most = current_services().settings.max_message_chars
     if len(message) > most:
         raise ValueError(f"must be at most {most} characters long")
+    return message
+
+
+def _without_stacked_marks(message: str) -> str:
+    """Refuse text whose normalisation takes quadratic time; see UAX #15, Stream-Safe Text."""
+    if message.isascii():
+        return message
+    run = 0
+    for character in message:
+        run = run + 1 if combining(character) else 0
+        if run > _MOST_MARKS:
+            raise ValueError(f"must have at most {_MOST_MARKS} combining marks in a row")
     return message
 
 
@@ -81,6 +96,7 @@ class AskRequest(RequestBody):
         str,
         StringConstraints(strip_whitespace=True, min_length=1),
         AfterValidator(_within_message_limit),
+        AfterValidator(_without_stacked_marks),
     ]
     """The question; blanks around it are cut off."""
     conversation_id: Identifier | None = None
