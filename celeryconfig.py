@@ -51,6 +51,8 @@ task_reject_on_worker_lost = True
 worker_prefetch_multiplier = 1
 #: True loses jobs when the connection to Redis breaks.
 worker_cancel_long_running_tasks_on_connection_loss = False
+#: A refusal of Redis (full, read-only) is an error of the channel; without this it ends the worker.
+broker_channel_error_retry = True
 worker_consumer = "workers.celery_guards:GuardedConsumer"
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False

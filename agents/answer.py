@@ -17,7 +17,7 @@ from agents.plan import Turn
 from agents.reply import SILENT, Listener, Reply, as_first_text, behind_draft
 from agents.retry_policy import AskAnother, Breaker, ComeBack, GiveUp, TryAgain, next_step
 from core.chat import ChatModel, Message, ModelRequest, StreamEnd, Usage
-from core.errors import ModelError, RateLimited, TransientModelError, TurnStopped
+from core.errors import ModelError, NoAnswer, RateLimited, TransientModelError, TurnStopped
 from core.models import Catalogue, Model, estimate_tokens
 from core.outcome import CANCELLED, OUT_OF_TIME, AgentReport, JobError
 from core.stop import StopReason, StopSignal
@@ -174,8 +174,9 @@ class AnswerRunner:
         self, run: _Run, model: Model, error: ModelError, tries: int
     ) -> TryAgain | _Ending | ModelError:
         logger.warning("model failed", model=model.id, code=error.code, why=error.message)
-        # A limit is not a failure of the model, nor is a request that it refuses.
-        if isinstance(error, TransientModelError) and not isinstance(error, RateLimited):
+        # A limit is not a failure of the model, nor is a request that it refuses or cannot answer:
+        # one user's bad requests must not take the model from the others.
+        if isinstance(error, TransientModelError) and not isinstance(error, RateLimited | NoAnswer):
             self._breaker.record(model.id, is_success=False)
         step = next_step(error, tries=tries, left_s=run.left_s)
         if isinstance(step, ComeBack):
@@ -205,6 +206,9 @@ class AnswerRunner:
                     self._breaker.record(model.id, is_success=True)
                     return _ended(item)
                 run.take(item.text)
+        except NoAnswer as error:
+            usage = error.usage
+            raise
         finally:
             usage = usage or _estimate(turn.messages, "".join(run.text))
             run.usage += usage

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from agents.retry_policy import LONGEST_WAIT_IN_THREAD_S, SHORTEST_TRY_S, Throttle
 from core.chat import ChatModel, ModelRequest, RateLimits, StreamEnd, TextDelta
-from core.errors import RateLimited, TurnStopped
+from core.errors import RateLimited, TransientModelError, TurnStopped
 from core.models import estimate_tokens
 from core.stop import StopSignal
 
@@ -45,7 +45,7 @@ class RateLimitedModel:
             for item in self._chat_model.stream(request, deadline=deadline, stop=stop):
                 call.record(item)
                 yield item
-        except RateLimited as error:
+        except TransientModelError as error:
             call.closed_for_s = error.retry_after_s or 0.0
             raise
         finally:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from core.chat import RateLimits
-from core.errors import ModelError, ModelMissing, RateLimited, TransientModelError
+from core.errors import ModelError, ModelMissing, NoAnswer, RateLimited, TransientModelError
 
 #: Calls to one model before the next model is called.
 TRIES_PER_MODEL: Final = 3
@@ -19,6 +19,12 @@ _FIRST_BACKOFF_S: Final = 0.25
 _LONGEST_BACKOFF_S: Final = 4.0
 #: A longer wait defers the job, so that its thread can serve another one.
 LONGEST_WAIT_IN_THREAD_S: Final = 2.0
+#: A 429 is never answered by a call at once, whatever its `Retry-After` says.
+_SHORTEST_RATE_LIMIT_WAIT_S: Final = 0.25
+#: A named wait of at least this is believed: after the last try the job comes back by it.
+_BELIEVED_WAIT_S: Final = 1.0
+#: Calls to a model that ended without an answer; the same prompt rarely gives one later.
+_TRIES_WITHOUT_ANSWER: Final = 2
 #: A try with less time to the deadline than this is not worth its cost.
 SHORTEST_TRY_S: Final = 1.0
 
@@ -105,21 +111,33 @@ def next_step(error: ModelError, *, tries: int, left_s: float) -> Step:
         return AskAnother()
     if not isinstance(error, TransientModelError):
         return GiveUp()
-    if isinstance(error, RateLimited) and error.retry_after_s is not None:
-        return _after_rate_limit(error.retry_after_s, left_s)
-    if tries >= TRIES_PER_MODEL:
+    if error.retry_after_s is not None:
+        return _after_named_wait(error.retry_after_s, tries, left_s)
+    most = _TRIES_WITHOUT_ANSWER if isinstance(error, NoAnswer) else TRIES_PER_MODEL
+    if tries >= most:
         return AskAnother()
     wait_s = backoff_s(tries)
+    if isinstance(error, RateLimited):
+        wait_s += _SHORTEST_RATE_LIMIT_WAIT_S
     return TryAgain(wait_s) if wait_s + SHORTEST_TRY_S < left_s else GiveUp()
 
 
-def _after_rate_limit(retry_after_s: float, left_s: float) -> Step:
+def _after_named_wait(named_s: float, tries: int, left_s: float) -> Step:
     """Return what follows a `Retry-After`: never a call before it, and no long wait in a thread."""
-    if retry_after_s + SHORTEST_TRY_S >= left_s:
+    is_last_try = tries >= TRIES_PER_MODEL
+    is_believed = named_s >= _BELIEVED_WAIT_S
+    if is_last_try and not is_believed:
+        return AskAnother()
+    wait_s = (
+        named_s if is_believed else _SHORTEST_RATE_LIMIT_WAIT_S + max(named_s, backoff_s(tries))
+    )
+    if is_last_try:
+        wait_s = max(wait_s, LONGEST_WAIT_IN_THREAD_S)
+    if wait_s + SHORTEST_TRY_S >= left_s:
         return GiveUp()
-    if retry_after_s <= LONGEST_WAIT_IN_THREAD_S:
-        return TryAgain(retry_after_s)
-    return ComeBack(retry_after_s)
+    if is_last_try or wait_s > LONGEST_WAIT_IN_THREAD_S:
+        return ComeBack(wait_s)
+    return TryAgain(wait_s)
 
 
 def backoff_s(tries: int) -> float:

@@ -23,11 +23,14 @@ AetherError
   ServiceUnavailable             503  retry_after_s
     StoreUnavailable             503  MongoDB
     CoordinatorUnavailable       503  Redis
+  JobUnreadable                  500  another version wrote it, or its fields are broken
   SlotUnavailable                internal: an agent's turn is another worker's, or has not come
   ModelError                     ends in the job's error, never in an HTTP status
-    TransientModelError          may pass on a repeat: timeout, rate limit, 5xx, dropped connection
-      RateLimited                retry_after_s as the provider gave it
+    TransientModelError          may pass on a repeat: timeout, rate limit, 5xx, dropped connection;
+                                 retry_after_s as the provider gave it
+      RateLimited
       ModelTimeout
+      NoAnswer                   the model ended without any text, or with output it cannot use
     PermanentModelError          will not pass on a repeat: bad request, bad key, refused content
       ModelMissing               the provider does not serve this model (any more)
   TurnStopped                    internal: a stop signal or the deadline ended a model call
@@ -37,7 +40,10 @@ A class's docstring is its default message; `code` is stable and part of the API
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from core.chat import Usage
 
 
 class AetherError(Exception):
@@ -211,6 +217,10 @@ class CoordinatorUnavailable(ServiceUnavailable):
     code = "coordinator_unavailable"
 
 
+class JobUnreadable(AetherError):
+    """This version cannot read the job; another one wrote it, or it is broken."""
+
+
 class SlotUnavailable(AetherError):
     """Another worker has this piece of the job, or its turn has not come."""
 
@@ -226,21 +236,38 @@ class TransientModelError(ModelError):
 
     code = "model_unavailable"
 
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
 
 class RateLimited(TransientModelError):
     """The model provider's rate limit is reached."""
 
     code = "model_rate_limited"
 
-    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
 
 class ModelTimeout(TransientModelError):
     """The model did not answer in time."""
 
     code = "model_timeout"
+
+
+class NoAnswer(TransientModelError):
+    """The model ended without an answer."""
+
+    code = "model_no_answer"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after_s: float | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        #: What the call used all the same, where the provider told.
+        self.usage = usage
 
 
 class PermanentModelError(ModelError):

@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     #: Limits per model and minute for all workers together; None: only the provider's own apply.
     llm_requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     llm_tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
+    #: How long a call to a model waits for a connection, for the first piece of the answer, and for
+    #: the next one; the job's deadline bounds all of them.
+    llm_connect_s: Annotated[float, Field(gt=0, le=600)] = 5.0
+    llm_first_byte_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    llm_silence_s: Annotated[float, Field(gt=0, le=600)] = 20.0
     #: A catalogue file to use instead of the shipped one.
     models_file: Path | None = None
     #: A data file of the router in place of the one that ships.

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from core.errors import CoordinatorUnavailable
+from core.loops import Loop
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -25,6 +25,7 @@ logger = structlog.get_logger(__name__)
 
 _TTL_S: Final = 8 * 24 * 3600
 _INTERVAL_S: Final = 0.5
+_IDLE_S: Final = 1.0
 
 
 class Counters:
@@ -39,15 +40,13 @@ class Counters:
         self._lock = threading.Lock()
         self._pending: Counter[str] = Counter()
         self._has_pending = threading.Event()
-        self._thread: threading.Thread | None = None
+        self.loop = Loop("counters", self._flush_next, every_s=_INTERVAL_S)
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add the amount to the counter; never waits for Redis."""
         with self._lock:
             self._pending[name] += amount
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="counters", daemon=True)
-                self._thread.start()
+        self.loop.start()
         # After the count is in: set earlier, the thread might find nothing and wait again.
         self._has_pending.set()
 
@@ -78,12 +77,14 @@ class Counters:
                     pipe.hincrby(key, name, amount)
                 pipe.expire(key, _TTL_S)
                 pipe.execute()
-        except RedisError as error:
-            logger.warning("counts are kept until Redis takes them", error=repr(error))
+        except Exception as error:
             # A command that timed out may have been applied: counts may err upwards, never vanish.
             with self._lock:
                 self._pending.update(pending)
             self._has_pending.set()
+            if not isinstance(error, RedisError):
+                raise
+            logger.warning("counts are kept until Redis takes them", error=repr(error))
 
     def read(self, day: date) -> dict[str, int]:
         """Return the day's counts of all processes, those flushed so far.
@@ -97,13 +98,11 @@ class Counters:
             raise CoordinatorUnavailable from error
         return {name.decode(): int(amount) for name, amount in found.items()}  # type: ignore[union-attr]
 
-    def _run(self) -> None:
-        while True:
-            # Without counts there is nothing to wake up for.
-            self._has_pending.wait()
+    def _flush_next(self) -> None:
+        # Without counts there is nothing to do.
+        if self._has_pending.wait(_IDLE_S):
             self._has_pending.clear()
             self.flush()
-            time.sleep(_INTERVAL_S)
 
 
 def _key(day: date) -> str:

@@ -30,7 +30,8 @@ _SECRETS: Final = (
     (re.compile(r"(?<=://)[^\s/]*@"), f"{REDACTED}@"),
     (
         re.compile(
-            r"(\b[\w-]*(?:passw(?:or)?d|secret|token|api[_-]?key|authorization)"
+            # No pattern for the name's beginning: it would be read again from each of its parts.
+            r"((?:passw(?:or)?d|secret|token|api[_-]?key|authorization)"
             r"[\"']?\s*[=:]\s*)(?:(?:bearer|basic)\s+)?(?:\"[^\"]*\"|'[^']*'|[^\s\"',;&})\]]+)",
             re.IGNORECASE,
         ),
@@ -38,7 +39,7 @@ _SECRETS: Final = (
     ),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"\b(?:gsk_|ak-)[\w-]+"), REDACTED),
-    (re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)*"), REDACTED),
+    (re.compile(r"\beyJ[\w-]{1,1000}\.[\w-]+(?:\.[\w-]*)*"), REDACTED),
 )
 
 #: Without any of these no pattern above can match.

@@ -20,6 +20,8 @@ and of its jobs carry one hash tag, the user's shard; a single flight joins jobs
 | aether:breaker:<model> | hash: counts, open_until, probe_until | 3 min | breaker | the same |
 | aether:{budget:<model>} | hash: granted, booked and at, of requests and of tokens; open_at | until it is full again, and 5 min | budget_book, budget_correct | the same |
 | aether:{budget:<model>}:booking:<id> | hash: tickets of a call that waits | until it starts, at most 5 min | budget_book | the same |
+| aether:loops:<worker> | string, the health of a worker's loops, JSON | 20 s after the last report | every worker, each 5 s | web, `aether status` |
+| aether:workers | sorted set, worker by the time of its report | 60 s after the last report | likewise | likewise |
 | aether:sweep | string, a lock | one sweep at most | sweeper | sweeper |
 
 Pub/sub channels: the name of a job's events key carries its events, a line `<sequence> <type> <body>` for each;
@@ -35,6 +37,7 @@ from core.ids import shard_of
 
 CANCEL_CHANNEL: Final = "aether:cancels"
 SWEEP_LOCK: Final = "aether:sweep"
+WORKERS: Final = "aether:workers"
 #: A shard's dispatch index; also for a script that learns the shard itself.
 DISPATCH: Final = "aether:{%s}:dispatch"
 
@@ -102,3 +105,7 @@ def booking(model_id: str, booking_id: str) -> str:
 
 def revoked_token(shard: str, jti: str) -> str:
     return f"aether:{{{shard}}}:revoked:{jti}"
+
+
+def loops(worker: str) -> str:
+    return f"aether:loops:{worker}"

@@ -19,6 +19,7 @@ class InMemoryJobs:
     """The scripts of `storage.jobs.attempts.Attempts` for jobs that are given, in memory.
 
     `away` counts the calls that fail before Redis is back; `hold` is what every write answers.
+    `faults` are raised by the next writes, one each; `poison` has jobs that no write can take.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,8 @@ class InMemoryJobs:
         self.exchanges: list[Any] = []
         self.hold = Hold.HELD
         self.away = self.appends = self.renewals = 0
+        self.faults: list[Exception] = []
+        self.poison: set[str] = set()
         self.lock = threading.Lock()
 
     def add(self, spec: JobSpec, message: str, **fields: Any) -> JobSpec:
@@ -54,11 +57,13 @@ class InMemoryJobs:
 
     def renew(self, claims: Any) -> list[Hold]:
         self._fail_while_away()
+        self._refuse_poison(claim.job_id for claim in claims)
         self.renewals += 1
         return [self.hold for _ in claims]
 
     def append(self, batches: Any) -> list[Hold]:
         self._fail_while_away()
+        self._refuse_poison(claim.job_id for claim, _ in batches)
         self.appends += 1
         for claim, batch in batches:
             self._append(claim.job_id, batch.events)
@@ -88,6 +93,12 @@ class InMemoryJobs:
             self.away -= 1
             if self.away >= 0:
                 raise CoordinatorUnavailable
+            if self.faults:
+                raise self.faults.pop(0)
+
+    def _refuse_poison(self, job_ids: Any) -> None:
+        if self.poison & set(job_ids):
+            raise ValueError("poison")
 
 
 class ScriptedModel:

@@ -29,11 +29,13 @@ from storage.events.hub import EventHub
 from storage.events.log import EventLog
 from storage.jobs.cancellation import cancellation_of
 from storage.jobs.store import JobStore
+from storage.loop_reports import LoopReports
 from storage.records.indexes import ensure_indexes_in_background
 from storage.records.jobs import JobRecords
 from web.accounts.auth import auth_api
 from web.accounts.passwords import Passwords
 from web.accounts.tokens import Tokens
+from web.docs.page import register_page
 from web.health import health_api
 from web.http.context import wrap_requests
 from web.http.errors import Problem, refuse_invalid, register_errors
@@ -47,16 +49,16 @@ from workers.queue import JobQueue
 if TYPE_CHECKING:
     from flask import Flask
 
-#: Every route there is.
+#: Every route of the API.
 BLUEPRINTS: Final = (auth_api, chat_api, jobs_api, health_api)
-#: A submit is refused within a second while MongoDB is away; the driver looks every half second.
+#: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
-#: A request is refused soon while Redis hangs; one that is away is noticed at once.
+#: How long a request waits for a Redis that hangs; one that is down refuses at once.
 _REDIS_ANSWER_TIMEOUT_S: Final = 2.0
 
 
 def create_app(settings: Settings | None = None) -> OpenAPI:
-    """Build the application; nothing connects until a request needs it.
+    """Build the application; connections are made when a request needs them.
 
     Raises:
         ValueError: a secret that the API works with is missing, or weak in production.
@@ -80,11 +82,12 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
     register_document(app, bounds=_bounds_of_requests(settings))
+    register_page(app)
     return app
 
 
 def _bounds_of_requests(settings: Settings) -> dict[str, dict[str, int]]:
-    """Return what settings bound in requests, in the words of JSON Schema."""
+    """Return the bounds of request fields that settings give, as keywords of JSON Schema."""
     return {
         "message": {"maxLength": settings.max_message_chars},
         "max_tokens": {"maximum": settings.max_output_tokens},
@@ -126,6 +129,8 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
             "redis": partial(is_redis_up, probe),
             "mongodb": partial(is_mongo_up, database),
         },
+        loops=(hub.loop,),
+        loop_reports=LoopReports(probe),
         prepare=partial(ensure_indexes_in_background, database),
         drain=hub.drain,
         close=close,

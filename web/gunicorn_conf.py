@@ -7,7 +7,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
-# Everything below has to find the patched standard library.
+# Everything below must import the patched standard library.
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E402
@@ -25,7 +25,7 @@ _settings = read_settings()
 
 
 class JsonLogger(Logger):  # type: ignore[misc]
-    """Hands gunicorn's own lines to Aether's log."""
+    """Sends gunicorn's own lines to Aether's log."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -37,34 +37,34 @@ class JsonLogger(Logger):  # type: ignore[misc]
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.api_processes
 worker_class = "gevent"
-#: Open streams and waiting polls each hold one.
+#: Each open stream and each waiting poll holds one.
 worker_connections = 1000
-#: An import before the fork would share what must not be shared, MongoDB's client above all.
+#: Importing before the fork would share connections between processes, MongoDB's above all.
 preload_app = False
 max_requests = 0
 graceful_timeout = 30
-#: Longer than a proxy in front keeps its end of an idle connection.
+#: Longer than a proxy in front keeps an idle connection open.
 keepalive = 75
 accesslog = None
 logger_class = JsonLogger
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Ready the database as soon as the application is there, and watch for the end."""
+    """Create missing indexes, and watch for the worker's end."""
     services = worker.wsgi.extensions[EXTENSION]
     services.prepare()
     gevent.spawn(_drain_when_stopping, worker, services)
 
 
 def _drain_when_stopping(worker: Worker, services: WebServices) -> None:
-    """End open streams as soon as the worker is told to stop, which has no hook of its own."""
+    """End open streams when the worker is told to stop; gunicorn has no hook for that moment."""
     while worker.alive:
         gevent.sleep(0.2)
     services.drain()
 
 
 def worker_exit(_server: Any, worker: Worker) -> None:
-    """Let the process end without waiting for a database that may be away."""
+    """Close connections, so that the process ends without waiting for a server that is away."""
     application = getattr(worker, "wsgi", None)
     if application is not None:
         application.extensions[EXTENSION].close()

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
-
 from core.errors import ServiceUnavailable
-from web.http.openapi import PUBLIC, returns
+from web.http.openapi import PUBLIC, returns, routes
 from web.http.schemas import ResponseBody
 from web.services import current_services
 
-health_api = APIBlueprint(
-    "health",
-    __name__,
-    abp_tags=[Tag(name="health", description="For load balancers and supervisors.")],
-    abp_security=PUBLIC,
-)
+health_api = routes("health", __name__, "For load balancers and supervisors.", security=PUBLIC)
 
 
 class Alive(ResponseBody):
@@ -32,6 +24,8 @@ class Ready(ResponseBody):
     status: Literal["ok"]
     dependencies: dict[str, Literal["ok"]]
     """The servers that it needs, by name."""
+    stuck: list[str]
+    """Threads of workers that do not turn, as in `worker-1: event-writer stuck since 12 s`."""
 
 
 @health_api.get("/healthz", **returns({200: (Alive, "The process answers.")}))
@@ -41,12 +35,19 @@ def healthz() -> dict[str, Any]:
 
 
 @health_api.get(
-    "/readyz", **returns({200: (Ready, "Redis and MongoDB answer too.")}, ServiceUnavailable)
+    "/readyz",
+    **returns({200: (Ready, "Redis and MongoDB answer, its threads turn.")}, ServiceUnavailable),
 )
 def readyz() -> dict[str, Any]:
-    """Say whether everything that a job needs answers."""
-    dependencies = current_services().dependencies
-    missing = [name for name, is_up in dependencies.items() if not is_up()]
+    """Say whether everything that a job needs answers, and which workers' threads do not turn."""
+    services = current_services()
+    missing = [name for name, is_up in services.dependencies.items() if not is_up()]
     if missing:
         raise ServiceUnavailable(f"These servers do not answer: {', '.join(missing)}.")
-    return {"status": "ok", "dependencies": dict.fromkeys(dependencies, "ok")}
+    own = [health.name for loop in services.loops if (health := loop.health()).is_stuck]
+    if own:
+        raise ServiceUnavailable(f"These threads do not turn: {', '.join(own)}.")
+    reports = services.loop_reports.read()
+    stuck = [f"{report.program}: {words}" for report in reports for words in report.stuck()]
+    up = dict.fromkeys(services.dependencies, "ok")
+    return {"status": "ok", "dependencies": up, "stuck": stuck}

@@ -1,8 +1,8 @@
-"""What the web's routes work with, put together once by `web/app.py`."""
+"""The objects that the web's routes use; `web/app.py` builds them once per process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +11,7 @@ from flask import current_app
 if TYPE_CHECKING:
     from cache.fingerprint import Fingerprints
     from cache.response_cache import ResponseCache
+    from core.loops import Loop
     from core.models import Catalogue
     from core.settings import Settings
     from monitoring.counters import Counters
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from storage.events.log import EventLog
     from storage.jobs.cancellation import Cancellation
     from storage.jobs.store import JobStore
+    from storage.loop_reports import LoopReports
     from storage.records.jobs import JobRecords
     from web.accounts.passwords import Passwords
     from web.accounts.tokens import Tokens
@@ -31,13 +33,14 @@ EXTENSION: Final = "aether"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebServices:
-    """The parts of one API process; safe to share between its requests.
+    """The objects of one API process; its requests share them.
 
     Attributes:
-        dependencies: by name, what says within a second whether that server answers.
-        prepare: readies the database in the background; the server calls it once per process.
-        drain: ends open streams and waits; the server calls it when it is told to stop.
-        close: ends every connection; the server calls it when the process ends.
+        dependencies: by a server's name, a check that says within a second whether it answers.
+        loops: the threads that requests depend on.
+        prepare: creates missing indexes in the background; gunicorn calls it once per process.
+        drain: ends open streams and waiting requests; gunicorn calls it when it is told to stop.
+        close: closes every connection; gunicorn calls it when the process ends.
     """
 
     settings: Settings
@@ -57,6 +60,8 @@ class WebServices:
     passwords: Passwords
     tokens: Tokens
     dependencies: Mapping[str, Callable[[], bool]]
+    loops: Sequence[Loop]
+    loop_reports: LoopReports
     prepare: Callable[[], None]
     drain: Callable[[], None]
     close: Callable[[], None]

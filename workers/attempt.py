@@ -28,10 +28,10 @@ from workers.leases import LeaseKeeper
 
 logger = structlog.get_logger(__name__)
 
-#: How long a worker keeps the end of its work while Redis is away, in seconds.
+#: How long a worker keeps the end of its work, at least, while Redis is away, in seconds.
 _PATIENCE_S: Final = 60.0
 _RETRY_S: Final = 0.5
-#: What a client is told of a bug; the log has the rest.
+#: A client gets no more of a bug than this; the log has the rest.
 INTERNAL_ERROR: Final = JobError("internal_error", "Something went wrong inside the server.")
 
 T = TypeVar("T")
@@ -171,14 +171,16 @@ class JobAttempt:
             outcome: with the usage and cost of this attempt's own calls; the script adds the rest.
 
         Raises:
-            CoordinatorUnavailable: Redis stayed away for a minute; the sweeper has the job redone.
+            CoordinatorUnavailable: Redis stayed away until the deadline and for a minute at least;
+                the sweeper has the job redone.
         """
         unsure, unsent = self.drain()
         priced = with_savings(outcome, self._catalogue)
         is_ended = retry_while_redis_is_away(
             lambda: self._store.finish(
                 self.claim, status, priced, unsure=unsure, last_events=unsent
-            )
+            ),
+            until=self.deadline,
         )
         if is_ended:
             self._counters.count_cache_use(outcome)
@@ -211,7 +213,8 @@ class JobAttempt:
         retry_while_redis_is_away(
             lambda: self._store.defer(
                 self.claim, wait_s, reason=reason, used=used, unsure=unsure, last_events=unsent
-            )
+            ),
+            until=self.deadline,
         )
 
     def drain(self) -> tuple[Batch, list[NewEvent]]:
@@ -268,13 +271,16 @@ class AttemptFactory:
         )
 
 
-def retry_while_redis_is_away(call: Callable[[], T]) -> T:
-    """Return what the call returns, repeating it for a minute while Redis is away.
+def retry_while_redis_is_away(call: Callable[[], T], *, until: float = 0.0) -> T:
+    """Return what the call returns, repeating it while Redis is away or refuses.
+
+    Args:
+        until: `time.monotonic()` value until which it is repeated, and for a minute at least.
 
     Raises:
         CoordinatorUnavailable: Redis stayed away.
     """
-    give_up_at = time.monotonic() + _PATIENCE_S
+    give_up_at = max(until, time.monotonic() + _PATIENCE_S)
     while True:
         try:
             return call()

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
 import structlog
 
-from core.errors import CoordinatorUnavailable
 from core.events import AGENT_DELTA, ANSWER_DELTA, NewEvent
+from core.loops import Loop
 from core.stop import StopSignal
 from storage.jobs.attempts import NO_EVENTS, Attempts, Batch, Claim
-from workers.leases import obey
+from workers.leases import all_or_each, obey
 
 logger = structlog.get_logger(__name__)
 
 #: How long text is gathered before it is written, in seconds.
 FLUSH_INTERVAL_S: Final = 0.04
-#: How long a batch that Redis did not take waits, in seconds.
-RETRY_S: Final = 0.5
+#: How long the thread sleeps when there is nothing to write, in seconds.
+_IDLE_S: Final = 1.0
 #: Text that is written without waiting for the interval, in characters.
 FLUSH_CHARS: Final = 256
 
@@ -35,10 +36,7 @@ class EventWriter:
         self._dirty: set[JobEvents] = set()
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+        self.loop = Loop("event-writer", self._write_next)
 
     def open(self, claim: Claim, stop: StopSignal) -> JobEvents:
         """Return an attempt's event queue; `stop` is set when the log says the attempt is over."""
@@ -50,40 +48,28 @@ class EventWriter:
             self._dirty.add(events)
         self._wake.set()
 
-    def write(self, jobs: list[JobEvents]) -> bool:
+    def write(self, jobs: Sequence[JobEvents]) -> None:
         """Write what the given jobs have pending; the caller holds their locks.
 
-        What Redis did not take stays pending, and its batch is sent again unchanged.
-
-        Returns:
-            False when Redis did not answer.
+        Raises:
+            Exception: whatever the store raises; what it did not take stays pending, and its batch
+                is sent again unchanged with the next one.
         """
         pending = [(events.claim, events.next_batch()) for events in jobs]
         try:
             answers = self._attempts.append(pending)
-        except CoordinatorUnavailable:
-            logger.warning("events not written; they are sent again", jobs=len(jobs))
+        except Exception:
             for events in jobs:
                 self.mark_dirty(events)
-            return False
+            raise
         for events, answer in zip(jobs, answers, strict=True):
             events.batch_arrived()
             if events.has_pending:
                 self.mark_dirty(events)
             obey(answer, events.stop)
-        return True
 
-    def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            time.sleep(FLUSH_INTERVAL_S)
-            # Cleared before the set is taken: an event that comes in between wakes the next round.
-            self._wake.clear()
-            if not self.flush():
-                time.sleep(RETRY_S)
-
-    def flush(self) -> bool:
-        """Write everything that is pending now, in one round trip; False if Redis did not answer.
+    def flush(self) -> None:
+        """Write everything that is pending now, in one round trip; raises as `write` does.
 
         The locks of all jobs in the batch are held while it is on its way, so that neither a first
         text nor the end of a job can overtake events that were emitted before it.
@@ -93,8 +79,15 @@ class EventWriter:
         with ExitStack() as held:
             for events in dirty:
                 held.enter_context(events.lock)
-            pending = [events for events in dirty if events.has_pending]
-            return not pending or self.write(pending)
+            all_or_each(self.write, [events for events in dirty if events.has_pending])
+
+    def _write_next(self) -> None:
+        if not self._wake.wait(_IDLE_S):
+            return
+        time.sleep(FLUSH_INTERVAL_S)
+        # Cleared before the set is taken: an event that comes in between wakes the next round.
+        self._wake.clear()
+        self.flush()
 
 
 class JobEvents:
@@ -128,9 +121,16 @@ class JobEvents:
                 self._fold_text()
                 self._events.append(event)
             elif self._add_text(event):
-                self._writer.write([self])
+                self._write_now()
                 return
         self._writer.mark_dirty(self)
+
+    def _write_now(self) -> None:
+        try:
+            self._writer.write([self])
+        except Exception as error:
+            # The job goes on: the thread, or the job's end, sends them again.
+            logger.warning("events not written; they are sent again", error=type(error).__name__)
 
     def drain(self) -> tuple[Batch, list[NewEvent]]:
         """Return the batch whose answer is missing and the events never sent; nothing is left.

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
-import structlog
 from msgspec import Struct
 
 from core.errors import CoordinatorUnavailable
+from core.loops import Loop
 from core.stop import StopReason, StopSignal
 from storage.jobs.attempts import Attempts, Claim, Hold
 
-logger = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 #: How often deadlines are looked at, in seconds.
 _TICK_S: Final = 0.5
@@ -31,7 +31,9 @@ class _Holding(Struct, eq=False):
 
 
 class LeaseKeeper:
-    """One thread that renews every lease of the process and watches deadlines.
+    """Renews every lease of the process and watches deadlines, in a thread each.
+
+    A deadline does not wait for Redis, which a renewal does.
 
     Args:
         renew_every_s: at most a third of the lease, so that two renewals may fail.
@@ -39,13 +41,12 @@ class LeaseKeeper:
 
     def __init__(self, attempts: Attempts, *, renew_every_s: float) -> None:
         self._attempts = attempts
-        self._renew_every_s = renew_every_s
         self._holdings: dict[tuple[str, str], _Holding] = {}
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+        self.loops = (
+            Loop("lease-keeper", self.renew, every_s=renew_every_s),
+            Loop("deadlines", self.stop_late, every_s=_TICK_S),
+        )
 
     @contextmanager
     def hold(self, claim: Claim, stop: StopSignal, *, deadline: float) -> Iterator[None]:
@@ -88,20 +89,22 @@ class LeaseKeeper:
             holding.stop.stop(StopReason.CANCELLED)
 
     def renew(self) -> None:
-        """Renew every lease, in one round trip; a failure is made up for by the next renewal."""
+        """Renew every lease, in one round trip.
+
+        Raises:
+            Exception: whatever the store raises; those that could be renewed are.
+        """
         with self._lock:
             holdings = list(self._holdings.values())
-        if not holdings:
-            return
-        try:
-            answers = self._attempts.renew([holding.claim for holding in holdings])
-            for holding, answer in zip(holdings, answers, strict=True):
-                obey(answer, holding.stop)
-                # Read once: the block of `renewing` may end in another thread meanwhile.
-                if (also := holding.also) is not None:
-                    also()
-        except CoordinatorUnavailable:
-            logger.warning("leases not renewed; the next round tries again", count=len(holdings))
+        all_or_each(self._renew, holdings)
+
+    def _renew(self, holdings: Sequence[_Holding]) -> None:
+        answers = self._attempts.renew([holding.claim for holding in holdings])
+        for holding, answer in zip(holdings, answers, strict=True):
+            obey(answer, holding.stop)
+            # Read once: the block of `renewing` may end in another thread meanwhile.
+            if (also := holding.also) is not None:
+                also()
 
     def stop_late(self) -> None:
         """Stop every attempt whose deadline has passed."""
@@ -110,15 +113,6 @@ class LeaseKeeper:
         for holding in holdings:
             if time.monotonic() >= holding.deadline:
                 holding.stop.stop(StopReason.DEADLINE)
-
-    def _run(self) -> None:
-        renew_at = time.monotonic() + self._renew_every_s
-        while True:
-            time.sleep(_TICK_S)
-            self.stop_late()
-            if time.monotonic() >= renew_at:
-                renew_at = time.monotonic() + self._renew_every_s
-                self.renew()
 
 
 def obey(answer: Hold, stop: StopSignal) -> None:
@@ -129,19 +123,47 @@ def obey(answer: Hold, stop: StopSignal) -> None:
         stop.stop(StopReason.CANCELLED)
 
 
+def all_or_each(call: Callable[[Sequence[T]], None], items: Sequence[T]) -> None:
+    """Call with all items at once; when that fails by a bug, with each alone.
+
+    One item that the store cannot take does not keep it from taking the others.
+
+    Raises:
+        Exception: what the call raised, the last of several.
+    """
+    if not items:
+        return
+    try:
+        call(items)
+    except CoordinatorUnavailable:
+        raise
+    except Exception as error:
+        if len(items) == 1:
+            raise
+        _call_each(call, items, error)
+
+
+def _call_each(call: Callable[[Sequence[T]], None], items: Sequence[T], error: Exception) -> None:
+    failed: Exception | None = None
+    for item in items:
+        try:
+            call([item])
+        except Exception as own:
+            failed = own
+    if failed is not None:
+        raise failed from error
+
+
 class CancelListener:
     """One thread that listens for cancelled jobs and stops those of this process.
 
     A lost message does no harm: every write and renewal sees the mark on the job, too.
     """
 
-    def __init__(self, listen: Callable[[], Iterator[str]], keeper: LeaseKeeper) -> None:
+    def __init__(self, listen: Callable[[], Iterator[str | None]], keeper: LeaseKeeper) -> None:
         self._listen = listen
         self._keeper = keeper
-        self._thread = threading.Thread(target=self._run, name="cancel-listener", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+        self.loop = Loop("cancel-listener", self.listen, every_s=_TICK_S)
 
     def listen(self) -> None:
         """Stop attempts at cancelled jobs until Redis goes away.
@@ -150,11 +172,7 @@ class CancelListener:
             CoordinatorUnavailable: it did.
         """
         for job_id in self._listen():
-            self._keeper.cancel(job_id)
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self.listen()
-            except CoordinatorUnavailable:
-                time.sleep(1)
+            # Also without a message: the subscription is alive.
+            self.loop.mark_turn()
+            if job_id is not None:
+                self._keeper.cancel(job_id)

@@ -1,4 +1,4 @@
-"""The life of a job in a worker, told once, from its claim to its end."""
+"""The life of a job in a worker, from its claim to its end, in one function."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from cache.entry import Hit
 from core.jobs import JobStatus
 from core.outcome import CacheUse, JobError, Outcome
 from storage.limits.single_flight import Alone, Failed, Kept, Note, Role
-from storage.limits.single_flight import SingleFlight as SharedFlights
+from storage.limits.single_flight import SingleFlight as SharedSingleFlight
 from workers.attempt import JobAttempt, retry_while_redis_is_away
 from workers.queue import JobQueue
 
@@ -31,9 +31,9 @@ class Lead:
     """
 
     def __init__(
-        self, flights: SharedFlights, queue: JobQueue, attempt: JobAttempt, fingerprint: str
+        self, shared: SharedSingleFlight, queue: JobQueue, attempt: JobAttempt, fingerprint: str
     ) -> None:
-        self._flights = flights
+        self._shared = shared
         self._queue = queue
         self._attempt = attempt
         self._fingerprint = fingerprint
@@ -41,7 +41,7 @@ class Lead:
         self.is_over = not fingerprint
 
     def renew(self) -> None:
-        self._flights.renew(self._fingerprint, self._attempt.claim.job_id)
+        self._shared.renew(self._fingerprint, self._attempt.claim.job_id)
 
     def leave(self) -> None:
         """Do nothing more: another attempt of the same job leads now."""
@@ -50,7 +50,7 @@ class Lead:
     def keep(self, wait_s: float) -> None:
         """Go on leading while the job is deferred for `wait_s`, so that the others stay parked."""
         if not self.is_over:
-            self._flights.keep(self._fingerprint, self._attempt.claim.job_id, wait_s)
+            self._shared.keep(self._fingerprint, self._attempt.claim.job_id, wait_s)
             self.is_over = True
 
     def end(self, note: Note | None = None) -> None:
@@ -60,7 +60,8 @@ class Lead:
         self.is_over = True
         spec = self._attempt.spec
         parked = retry_while_redis_is_away(
-            lambda: self._flights.end(self._fingerprint, spec.id, note)
+            lambda: self._shared.end(self._fingerprint, spec.id, note),
+            until=self._attempt.deadline,
         )
         # A message that is lost does no harm: each is due for the sweeper, too.
         for job_id in parked:
@@ -72,8 +73,8 @@ class Lead:
 class SingleFlight:
     """Decides for each job whether it makes the call, waits for one that does, or takes its end."""
 
-    def __init__(self, flights: SharedFlights, queue: JobQueue) -> None:
-        self._flights = flights
+    def __init__(self, shared: SharedSingleFlight, queue: JobQueue) -> None:
+        self._shared = shared
         self._queue = queue
 
     @contextmanager
@@ -95,9 +96,9 @@ class SingleFlight:
             CoordinatorUnavailable: Redis is away.
         """
         if not fingerprint:
-            yield Lead(self._flights, self._queue, attempt, "")
+            yield Lead(self._shared, self._queue, attempt, "")
             return
-        entered = self._flights.enter(fingerprint, attempt.claim)
+        entered = self._shared.enter(fingerprint, attempt.claim)
         if entered.role in (Role.PARKED, Role.LOST):
             logger.info("job left this worker unanswered", why=entered.role.value)
             yield None
@@ -105,9 +106,9 @@ class SingleFlight:
         if entered.role is Role.NOTE:
             # A note that cannot be used, or says that the answer is nobody else's: answer alone.
             is_ended = _end_by(entered.note, attempt, to_hit)
-            yield None if is_ended else Lead(self._flights, self._queue, attempt, "")
+            yield None if is_ended else Lead(self._shared, self._queue, attempt, "")
             return
-        lead = Lead(self._flights, self._queue, attempt, fingerprint)
+        lead = Lead(self._shared, self._queue, attempt, fingerprint)
         with attempt.renewing(lead.renew):
             try:
                 yield lead
@@ -130,7 +131,7 @@ def _end_by(note: Note | None, attempt: JobAttempt, to_hit: Callable[[bytes], Hi
 
 
 def note_of(status: JobStatus, outcome: Outcome, kept: bytes) -> Note | None:
-    """Return what the parked jobs are told of the leader's end.
+    """Return the note on the leader's end for the parked jobs.
 
     Args:
         kept: the answer as the cache keeps it; empty if it does not.

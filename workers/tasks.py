@@ -35,8 +35,9 @@ def _refuse_without_secrets(instance: Any, **_: Any) -> None:
 
 @worker_ready.connect
 def _warm_up(sender: Any, **_: Any) -> None:
-    """Build the worker before its first job, and check the provider's models meanwhile."""
+    """Build the worker before its first job, have it report, and check the provider's models."""
     own = worker()
+    own.watch.start(sender.hostname)
     if _is_for_chat(sender.app):
         own.check_models_in_background()
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from redis import Redis
 
 from agents.answer import AnswerRunner
-from agents.groq.model import GroqModel
+from agents.groq.model import GroqModel, Timeouts
 from agents.plan import Planner
 from agents.rate_limited_model import RateLimitedModel
 from cache.fingerprint import fingerprints_of
@@ -29,8 +29,9 @@ from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
 from storage.jobs.teams import Teams
 from storage.limits.breaker import SharedBreaker
-from storage.limits.single_flight import SingleFlight as SharedFlights
+from storage.limits.single_flight import SingleFlight as SharedSingleFlight
 from storage.limits.upstream_budget import UpstreamBudget
+from storage.loop_reports import LoopReports
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
 from workers.answer_cache import AnswerCache
@@ -38,6 +39,7 @@ from workers.app import celery_app
 from workers.attempt import AttemptFactory
 from workers.event_writer import EventWriter
 from workers.leases import CancelListener, LeaseKeeper
+from workers.loop_watch import LoopWatch
 from workers.model_check import warn_of_missing_models
 from workers.queue import JobQueue
 from workers.run_job import JobRunner
@@ -60,6 +62,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     record_writer: RecordWriter
     provider: GroqModel
     catalogue: Catalogue
+    watch: LoopWatch
 
     def check_models_in_background(self) -> None:
         """Log a warning if the provider lacks models of the catalogue."""
@@ -94,24 +97,20 @@ def _build(settings: Settings) -> Worker:
     counters = Counters(redis)
     attempts = AttemptFactory(claims, keeper, writer, catalogue, counters)
     cache = _cache(settings, counters)
-    single_flight = SingleFlight(SharedFlights(redis, lease_s=settings.lease_s), queue)
+    single_flight = SingleFlight(SharedSingleFlight(redis, lease_s=settings.lease_s), queue)
     sweep = Sweep(redis, lease_s=settings.lease_s)
     starter = TeamStarter(slots, queue, store, Cancellation(store, sweep, claims, slots))
     turns = AgentTurns(slots, attempts, planner, answers, queue, starter)
     ends = RoundEnds(slots, attempts, planner, answers, cache, starter)
     records = JobRecords(mongo_database(settings))
+    teams = TeamSweeper(slots, attempts, turns, ends)
     sweeper = Sweeper(
-        sweep,
-        store,
-        claims,
-        EventLog(redis),
-        records,
-        queue,
-        TeamSweeper(slots, attempts, turns, ends),
-        catalogue,
+        *(sweep, store, claims, EventLog(redis), records, queue, teams, catalogue),
         interval_s=settings.sweep_interval_s,
     )
-    _start(keeper, writer, CancelListener(partial(listen_for_cancels, redis), keeper))
+    listener = CancelListener(partial(listen_for_cancels, redis), keeper)
+    watch = LoopWatch(LoopReports(redis), (*keeper.loops, writer.loop, listener.loop))
+    watch.start_loops()
     return Worker(
         jobs=JobRunner(attempts, planner, answers, cache, single_flight, starter),
         turns=turns,
@@ -120,12 +119,8 @@ def _build(settings: Settings) -> Worker:
         record_writer=RecordWriter(RecordStream(redis, store), records),
         provider=provider,
         catalogue=catalogue,
+        watch=watch,
     )
-
-
-def _start(*loops: LeaseKeeper | EventWriter | CancelListener) -> None:
-    for loop in loops:
-        loop.start()
 
 
 def _planner(settings: Settings, catalogue: Catalogue) -> Planner:
@@ -138,6 +133,9 @@ def _provider(settings: Settings) -> GroqModel:
         settings.groq_api_key.get_secret_value(),
         settings.llm_url,
         max_connections=settings.worker_threads,
+        timeouts=Timeouts(
+            settings.llm_connect_s, settings.llm_first_byte_s, settings.llm_silence_s
+        ),
     )
 
 

@@ -7,7 +7,6 @@ nor the other calls. `agents.retry_policy` decides about retries, and nothing el
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -15,17 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 import groq
 import httpx
 import msgspec
+from msgspec import Struct
 
-from agents.groq.rate_limits import read_limits
-from agents.groq.sse import Chunk, read_chunks
+from agents.groq.chunks import decode
+from agents.groq.failures import Failure, clean, failure_in
+from agents.groq.rate_limits import read_limits, read_retry_after_s
+from agents.groq.stream import AnswerReader
 from agents.groq.transport import Call, InterruptibleTransport
-from core.chat import ModelRequest, RateLimits, StreamEnd, TextDelta, Usage
+from core.chat import ModelRequest, StreamEnd, TextDelta
 from core.errors import (
     ModelError,
-    ModelMissing,
     ModelTimeout,
     PermanentModelError,
-    RateLimited,
     TransientModelError,
     TurnStopped,
 )
@@ -34,14 +34,27 @@ from core.stop import StopSignal
 if TYPE_CHECKING:
     from groq.types.chat import ChatCompletionMessageParam
 
-#: A provider's error message is cut to this length, in characters.
-_MESSAGE_CHARS: Final = 300
-#: An answer with more characters fails: three times the length of 65,536 tokens of prose.
-_MAX_ANSWER_CHARS: Final = 1_000_000
+#: After a finish reason, wait this long for the usage; the answer is whole without it.
+_USAGE_WITHIN_S: Final = 2.0
 #: After `[DONE]`, wait this long for the end of the stream, so that its connection can be reused.
 _END_WITHIN_S: Final = 0.1
-#: Statuses worth a repeat; 498 is Groq's "no flex capacity".
-_TRANSIENT_STATUSES: Final = frozenset({408, 409, 498})
+#: Ids of models: an upstream lists at most so many, of at most so many characters.
+_MAX_IDS: Final = 10_000
+_MAX_ID_CHARS: Final = 200
+
+
+class Timeouts(Struct, frozen=True):
+    """How long a call waits, in seconds; its deadline bounds all of them.
+
+    Attributes:
+        connect_s: for a connection.
+        first_byte_s: for the next byte, until the first piece of the answer is there.
+        silence_s: for the next byte, from then on.
+    """
+
+    connect_s: float = 5.0
+    first_byte_s: float = 60.0
+    silence_s: float = 20.0
 
 
 class GroqModel:
@@ -50,7 +63,6 @@ class GroqModel:
     Args:
         base_url: scheme and host; the SDK appends `/openai/v1/…` itself.
         max_connections: at least the number of concurrent calls.
-        idle_timeout_s: how long a call waits for the next piece of a stream.
     """
 
     def __init__(
@@ -59,11 +71,9 @@ class GroqModel:
         base_url: str,
         *,
         max_connections: int,
-        idle_timeout_s: float = 20.0,
-        connect_timeout_s: float = 5.0,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
     ) -> None:
-        self._idle_timeout_s = idle_timeout_s
-        self._connect_timeout_s = connect_timeout_s
+        self._timeouts = timeouts
         self._transport = InterruptibleTransport(
             httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
         )
@@ -86,8 +96,23 @@ class GroqModel:
         Raises:
             ModelError: the provider did not answer with a list.
         """
-        with _model_errors():
-            return {model.id for model in self._client.models.list(timeout=timeout_s).data}
+        models = self._client.models.with_streaming_response
+        deadline = time.monotonic() + timeout_s
+        with (
+            _model_errors(),
+            self._transport.call(deadline),
+            models.list(timeout=timeout_s) as response,
+        ):
+            body = b"".join(response.http_response.iter_raw())
+        try:
+            found = decode(body.decode(errors="replace"))
+        except ValueError:
+            found = None
+        listed = found.get("data") if isinstance(found, dict) else None
+        if not isinstance(listed, list):
+            raise TransientModelError("The provider's list of models could not be read.")
+        ids = (model.get("id") for model in listed[:_MAX_IDS] if isinstance(model, dict))
+        return {id_ for id_ in ids if isinstance(id_, str) and len(id_) <= _MAX_ID_CHARS}
 
     def stream(
         self, request: ModelRequest, *, deadline: float, stop: StopSignal
@@ -99,12 +124,18 @@ class GroqModel:
         try:
             with (
                 _model_errors(),
-                self._transport.call() as call,
+                self._transport.call(deadline) as call,
                 stop.closing_with(call.interrupt),
                 self._open(request, left_s) as response,
             ):
-                limits = read_limits(response.headers)
-                yield from _items(_chunks(response, call), limits, deadline, stop)
+                reader = AnswerReader(
+                    request.max_tokens,
+                    read_limits(response.headers),
+                    on_text=lambda: call.bound_silence(self._timeouts.silence_s),
+                    on_finish=lambda: call.end_within(_USAGE_WITHIN_S),
+                    on_done=lambda: call.end_within(_END_WITHIN_S),
+                )
+                yield from _until_stopped(reader, response, call, deadline, stop)
         except ModelError as error:
             # A stop closes the connection, and the deadline bounds each read: both arrive here as
             # errors of the connection.
@@ -126,7 +157,8 @@ class GroqModel:
             # Groq always sends usage with its last chunk; other servers only on request.
             extra_body={"stream_options": {"include_usage": True}},
             timeout=httpx.Timeout(
-                min(self._idle_timeout_s, left_s), connect=min(self._connect_timeout_s, left_s)
+                min(self._timeouts.first_byte_s, left_s),
+                connect=min(self._timeouts.connect_s, left_s),
             ),
             **optional,
         ) as response:
@@ -138,50 +170,31 @@ def _to_wire(request: ModelRequest) -> list[ChatCompletionMessageParam]:
     return wire
 
 
-def _chunks(response: httpx.Response, call: Call) -> Iterator[Chunk]:
-    """Read the stream to its end, but wait only briefly for that after `[DONE]`."""
-
-    def shorten_reads() -> None:
-        call.read_timeout_s = _END_WITHIN_S
-
-    try:
-        yield from read_chunks(response.iter_raw(), shorten_reads)
-    except httpx.ReadTimeout:
-        if call.read_timeout_s is None:
-            raise
-
-
-def _items(
-    chunks: Iterator[Chunk], limits: RateLimits, deadline: float, stop: StopSignal
+def _until_stopped(
+    reader: AnswerReader, response: httpx.Response, call: Call, deadline: float, stop: StopSignal
 ) -> Iterator[TextDelta | StreamEnd]:
-    """Yield the chunks' text, then the end.
+    """Yield the answer's items, and look for a stop between the pieces.
 
     Raises:
-        TransientModelError: the stream broke off, ended without a finish reason, or was too long.
         TurnStopped: `stop` was set or the deadline passed.
     """
-    finish_reason: str | None = None
-    usage: Usage | None = None
-    answer_chars = 0
-    for chunk in chunks:
-        # A stop may come before there is a connection that it could close.
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            for piece in response.iter_raw():
+                yield piece
+                # A stop may come before there is a connection that it could close.
+                if stop.reason is not None or time.monotonic() >= deadline:
+                    raise TurnStopped
+        except httpx.TransportError:
+            # The answer was whole before; only its connection is lost.
+            if not call.is_whole:
+                raise
+
+    for item in reader.items(pieces()):
         if stop.reason is not None or time.monotonic() >= deadline:
             raise TurnStopped
-        if chunk.failure is not None:
-            raise TransientModelError(f"The provider broke off: {chunk.failure[:_MESSAGE_CHARS]}")
-        usage = chunk.billed or usage
-        for choice in chunk.choices:
-            finish_reason = choice.finish_reason or finish_reason
-            if choice.delta.content:
-                answer_chars += len(choice.delta.content)
-                if answer_chars > _MAX_ANSWER_CHARS:
-                    raise TransientModelError(
-                        "The provider sent more text than an answer can have."
-                    )
-                yield TextDelta(choice.delta.content)
-    if finish_reason is None:
-        raise TransientModelError("The provider's stream ended before the answer did.")
-    yield StreamEnd(finish_reason=finish_reason, usage=usage, limits=limits)
+        yield item
 
 
 @contextlib.contextmanager
@@ -197,30 +210,13 @@ def _model_errors() -> Iterator[None]:
         raise TransientModelError("The connection to the provider broke.") from error
     except (groq.APIResponseValidationError, httpx.DecodingError) as error:
         raise TransientModelError("The provider's answer could not be read.") from error
-    except (groq.GroqError, httpx.HTTPError) as error:
+    except (groq.GroqError, httpx.HTTPError, httpx.StreamError) as error:
         raise PermanentModelError("The provider could not be asked.") from error
 
 
 def _of_status(error: groq.APIStatusError) -> ModelError:
-    message = f"The provider answered {error.status_code}: {_provider_message(error)}"
-    if error.status_code == 429:
-        return RateLimited(message, retry_after_s=_retry_after_s(error.response))
-    if error.status_code >= 500 or error.status_code in _TRANSIENT_STATUSES:
-        return TransientModelError(message)
-    return ModelMissing(message) if error.status_code == 404 else PermanentModelError(message)
-
-
-def _provider_message(error: groq.APIStatusError) -> str:
-    # With 401, some servers quote the refused key in their message: it must not reach a user.
-    body = None if error.status_code == 401 else error.body
-    inner = body.get("error") if isinstance(body, dict) else None
-    message = inner.get("message") if isinstance(inner, dict) else None
-    return message[:_MESSAGE_CHARS] if isinstance(message, str) else error.response.reason_phrase
-
-
-def _retry_after_s(response: httpx.Response) -> float | None:
-    try:
-        wait_s = float(response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-    return max(0.0, wait_s) if math.isfinite(wait_s) else None
+    status = error.status_code
+    failure = failure_in(error.body, status=status) or Failure(status=status)
+    if not failure.message:
+        failure = msgspec.structs.replace(failure, message=clean(error.response.reason_phrase))
+    return failure.to_error(retry_after_s=read_retry_after_s(error.response.headers))

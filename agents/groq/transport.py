@@ -7,27 +7,65 @@ model may think for a long time before it sends one.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final, cast
 
 import httpcore
 import httpx
+
+#: Of an error's body only its message is used.
+_MAX_ERROR_BYTES: Final = 64 * 1024
+#: No answer is longer; its reader gives up at this size.
+_MAX_BYTES: Final = 64 << 20
 
 
 class Call:
     """One call in progress, and the connection that carries it.
 
+    Args:
+        deadline: `time.monotonic()` value after which no read or write waits.
+
     Attributes:
-        read_timeout_s: once set, replaces the timeout of every further read.
+        is_whole: the answer is complete; a read that fails from here on loses nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float = math.inf) -> None:
         self.stream: httpcore.NetworkStream | None = None
         self.is_interrupted = False
-        self.read_timeout_s: float | None = None
+        self.is_whole = False
+        self._deadline = deadline
+        self._read_timeout_s: float | None = None
+
+    def bound_silence(self, timeout_s: float) -> None:
+        """Replace the timeout of every further read."""
+        if not self.is_whole:
+            self._read_timeout_s = timeout_s
+
+    def end_within(self, timeout_s: float) -> None:
+        """Call the answer whole, and let its reads end so much later at the latest."""
+        self.is_whole = True
+        self._deadline = min(self._deadline, time.monotonic() + timeout_s)
+
+    def read_timeout_s(self, given_s: float | None) -> float:
+        timeout_s = given_s if self._read_timeout_s is None else self._read_timeout_s
+        return self.within_deadline_s(timeout_s)
+
+    def within_deadline_s(self, timeout_s: float | None) -> float:
+        """Return the timeout, but at most the time to the deadline.
+
+        Raises:
+            httpcore.ReadTimeout: the deadline has passed; a server that sends a byte now and then
+                would reset every timeout and be waited for without end.
+        """
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise httpcore.ReadTimeout
+        return left_s if timeout_s is None else min(timeout_s, left_s)
 
     def interrupt(self) -> None:
         """Make a read that the call is blocked in return; safe at any moment, from any thread."""
@@ -39,7 +77,11 @@ class Call:
 
 
 class InterruptibleTransport(httpx.HTTPTransport):
-    """httpx's transport, over connections that register with the call they carry."""
+    """httpx's transport, over connections that register with the call they carry.
+
+    It trusts no response: the body of an error is cut at `_MAX_ERROR_BYTES`, a compressed one is
+    not read at all.
+    """
 
     def __init__(self, limits: httpx.Limits) -> None:
         super().__init__()
@@ -54,14 +96,60 @@ class InterruptibleTransport(httpx.HTTPTransport):
         )
 
     @contextlib.contextmanager
-    def call(self) -> Iterator[Call]:
+    def call(self, deadline: float = math.inf) -> Iterator[Call]:
         """Return the call that stands for this thread's request in the block, to interrupt it."""
-        self._calls.current = call = Call()
+        self._calls.current = call = Call(deadline)
         try:
             yield call
         finally:
             call.stream = None
             self._calls.current = None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        headers = response.headers
+        encoding = headers.pop("content-encoding", "identity").strip().lower()
+        is_plain = encoding in ("", "identity")
+        if response.is_success:
+            if not is_plain:
+                response.close()
+                raise httpx.DecodingError("The response is compressed.", request=request)
+            most = _MAX_BYTES
+        else:
+            most = _MAX_ERROR_BYTES if is_plain else 0
+            # An error's text is read in UTF-8: a `charset` may name a decompressor of Python's.
+            headers.pop("content-type", None)
+        stream = cast("httpx.SyncByteStream", response.stream)
+        body = _BoundedBody(stream, most, is_error=not response.is_success)
+        return httpx.Response(
+            response.status_code, headers=headers, stream=body, extensions=response.extensions
+        )
+
+
+class _BoundedBody(httpx.SyncByteStream):
+    """A body that ends early: after so many bytes, and that of an error where it breaks off."""
+
+    def __init__(self, inner: httpx.SyncByteStream, most: int, *, is_error: bool) -> None:
+        self._inner = inner
+        self._left = most
+        self._is_error = is_error
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._left <= 0:
+            return
+        try:
+            for piece in self._inner:
+                yield piece[: self._left]
+                self._left -= len(piece)
+                if self._left <= 0:
+                    return
+        except httpx.TransportError:
+            # The status says what failed; without it the error would pass for a lost connection.
+            if not self._is_error:
+                raise
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class _Backend(httpcore.SyncBackend):
@@ -83,6 +171,7 @@ class _Stream(httpcore.NetworkStream):
         call = getattr(self._calls, "current", None)
         if call is not None:
             call.stream = self._inner
+            timeout = call.within_deadline_s(timeout)
         self._inner.write(buffer, timeout)
         # An interrupt during the connect found no socket to shut down; repeat it now.
         if call is not None and call.is_interrupted:
@@ -90,8 +179,8 @@ class _Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         call = getattr(self._calls, "current", None)
-        if call is not None and call.read_timeout_s is not None:
-            timeout = call.read_timeout_s
+        if call is not None:
+            timeout = call.read_timeout_s(timeout)
         return self._inner.read(max_bytes, timeout)
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""Dead letters: jobs whose workers died too often. They can be listed and submitted again."""
+"""Dead letters: jobs whose workers died too often. They can be listed and submitted again.
+
+Jobs whose outcome could not be stored are listed beside them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from storage.jobs.store import IdempotencyClaim, JobStore
 from storage.records.jobs import JobRecords
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.settings import Settings
+    from storage.records.set_aside import SetAside
 
 #: Metadata key of a requeued job; its value is the dead job's id.
 ORIGIN: Final = "requeued_from"
@@ -39,6 +45,13 @@ class DeadLetters:
         """Return the latest, newest first."""
         try:
             return self._records.dead_letters(limit=limit)
+        except StoreUnavailable as error:
+            raise CannotRun(error.message) from error
+
+    def set_aside(self, *, limit: int) -> tuple[int, Sequence[SetAside]]:
+        """Return of how many jobs the outcome could not be stored, and the latest of them."""
+        try:
+            return self._records.set_aside.count(), self._records.set_aside.list(limit=limit)
         except StoreUnavailable as error:
             raise CannotRun(error.message) from error
 

@@ -20,6 +20,7 @@ from ops.cli.ask import ask_command
 from ops.cli.cache import cache_app
 from ops.cli.dead_letters import DeadLetters
 from ops.cli.drills import drills
+from ops.cli.loops import loop_notes
 from ops.cli.routing import routing_app
 from ops.stack import up
 from ops.stack.config import program_file, write_program
@@ -65,11 +66,12 @@ def up_command(
 
 @app.command()
 def status(state: State = DEFAULT_STATE) -> None:
-    """Show the running stack's programs; exits 1 when none runs."""
+    """Show the running stack's programs and threads that do not turn; exits 1 when none runs."""
     directory = StateDirectory(state.resolve())
     with _exit_on_cannot_run():
-        processes = Supervisor(directory.socket).processes()
-        report.show_processes(processes, read_record(directory), _console)
+        processes, record = Supervisor(directory.socket).processes(), read_record(directory)
+        notes = loop_notes(_redis_settings(directory), record.api_url)
+        report.show_processes(processes, record, notes, _console)
 
 
 @app.command()
@@ -134,10 +136,12 @@ def dead_letters(
     state: State = DEFAULT_STATE,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
 ) -> None:
-    """List the jobs that failed because their workers died too often."""
+    """List the jobs whose workers died too often, and those whose outcome could not be stored."""
     with _exit_on_cannot_run():
         settings = running_settings(_settings(), StateDirectory(state.resolve()))
-        report.show_dead_letters(DeadLetters(settings).list(limit=limit), _console)
+        letters = DeadLetters(settings)
+        report.show_dead_letters(letters.list(limit=limit), _console)
+        report.show_set_aside(*letters.set_aside(limit=limit), _console)
 
 
 @app.command()
@@ -173,6 +177,14 @@ def _settings() -> Settings:
     except ValidationError as error:
         problems = [_problem(details["loc"], details["msg"]) for details in error.errors()]
         raise CannotRun("\n".join(problems)) from error
+
+
+def _redis_settings(directory: StateDirectory) -> Settings | None:
+    """Return settings that reach the stack; None where status has to do without them."""
+    try:
+        return running_settings(_settings(), directory)
+    except CannotRun:
+        return None
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

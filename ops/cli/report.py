@@ -12,12 +12,15 @@ from ops.cli.ask import Printer, printable
 from ops.client import ApiClient, ClientError, checked
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from core.jobs import Job
     from ops.stack.programs import Stack
     from ops.stack.state import Record, StateDirectory
     from ops.stack.supervisor import ProcessStatus
+    from storage.records.set_aside import SetAside
 
 
 _MESSAGE: Final = "Help me build a scalable web app"
@@ -78,11 +81,15 @@ def show_running(record: Record, directory: StateDirectory, console: Console) ->
     _plain(console, "Stop it with ./aether stop.")
 
 
-def show_processes(processes: list[ProcessStatus], record: Record, console: Console) -> None:
+def show_processes(
+    processes: list[ProcessStatus], record: Record, notes: dict[str, str], console: Console
+) -> None:
+    """Show each program's state; `notes` has more to say of some, by name."""
     table = Table("name", "state", "pid", "up", "note")
     for process in processes:
         up = f"{process.uptime_s // 60} min {process.uptime_s % 60:02} s" if process.pid else ""
-        table.add_row(process.name, process.state, str(process.pid or ""), up, process.note)
+        note = ", ".join(filter(None, (process.note, notes.get(process.name))))
+        table.add_row(process.name, process.state, str(process.pid or ""), up, note)
     console.print(table)
     _plain(console, f"API {record.api_url}  Flower {record.flower_url or 'off'}")
 
@@ -94,6 +101,14 @@ def show_dead_letters(jobs: list[Job], console: Console) -> None:
     for job in jobs:
         submitted = iso_time(job.spec.created_ms)
         _plain(console, f"{job.id}  {job.attempt} attempts, submitted {submitted}")
+
+
+def show_set_aside(count: int, rows: Sequence[SetAside], console: Console) -> None:
+    """Show which jobs' outcomes could not be stored, when and why, never what they held."""
+    if count:
+        _plain(console, f"\n{count} jobs whose outcome could not be stored (set aside):")
+    for row in rows:
+        _plain(console, f"{row.job_id}  {row.error}, {iso_time(row.at_ms)}, user {row.user_id}")
 
 
 def _plain(console: Console, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What each drill does while its load runs; it yields notes and broken promises as it goes."""
+"""What each drill does while its load runs; an action yields notes and violations."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 #: How long a thawed worker has for the writes that it must not be allowed.
 _THAWED_S: Final = 0.5
-#: Submits while MongoDB is away, one second apart.
+#: Submits while a store is away, one second apart.
 _PROBES: Final = 8
+_PROBES_OF_EACH: Final = 6
 _BETWEEN_PROBES_S: Final = 1.0
 #: A refusal has to come before a client's patience ends.
 _REFUSED_WITHIN_S: Final = 1.0
@@ -39,8 +41,8 @@ _BETWEEN_RESETS_S: Final = 0.4
 _DELIVERIES: Final = 5
 _BETWEEN_DELIVERIES_S: Final = 0.5
 _TAKEN_WITHIN_S: Final = 20.0
-_SIP_BYTES: Final = 64
-_BETWEEN_SIPS_S: Final = 0.2
+_SLOW_BYTES: Final = 64
+_SLOW_PAUSE_S: Final = 0.2
 #: Small, so that the server soon has to wait for the reader.
 _RECEIVE_BUFFER_BYTES: Final = 4096
 _CONNECT_S: Final = 5.0
@@ -51,13 +53,13 @@ Found = Iterator[str | Violation]
 
 
 def kill_workers(target: Target, load: Load, chooser: random.Random) -> Found:
-    """Kill two workers, the second when the first is back."""
+    """Kill two workers with SIGKILL in mid-answer, the second when the first is back."""
     for name in _workers(target, chooser)[:2]:
         yield f"killed {name} (pid {faults.kill(target, name)[name]})"
 
 
 def freeze_and_kill(target: Target, load: Load, chooser: random.Random) -> Found:
-    """Freeze a worker until its leases have run out, thaw it for a moment, then kill it."""
+    """Freeze a worker until its leases have run out, thaw it for a moment, kill it."""
     name = _workers(target, chooser)[0]
     frozen_s = target.settings.lease_s + 3.0
     with faults.frozen(target, name) as pids:
@@ -69,19 +71,46 @@ def freeze_and_kill(target: Target, load: Load, chooser: random.Random) -> Found
 
 
 def restart_redis(target: Target, load: Load, _: random.Random) -> Found:
-    """Stop Redis as an operator would and start it again on the same data."""
+    """Stop Redis and start it again on its data."""
     yield f"Redis was away for {faults.restart(target, 'redis'):.1f} s"
 
 
 def wipe_redis(target: Target, load: Load, _: random.Random) -> Found:
-    """Remove all that Redis holds; accepted jobs come back from their records."""
+    """Wipe Redis with FLUSHALL; accepted jobs come back from their records in MongoDB."""
     yield f"removed {faults.wipe_redis(target)} keys"
 
 
 def stop_mongo(target: Target, load: Load, _: random.Random) -> Found:
-    """Take MongoDB away for a while; submitting has to be refused at once and jobs go on."""
+    """Stop MongoDB for 8 s: submissions are refused with 503 within 1 s, jobs go on."""
     with faults.stopped(target, "mongo"):
         refusals = [_refusal(load) for _probe in range(_PROBES)]
+    yield from _judged(refusals)
+
+
+def fill_redis(target: Target, load: Load, _: random.Random) -> Found:
+    """Let Redis be out of memory for 8 s: it refuses writes, nobody ends, jobs go on afterwards."""
+    yield from _refuse(target, load, faults.full(target), _PROBES)
+
+
+def refuse_writes(target: Target, load: Load, _: random.Random) -> Found:
+    """Have Redis refuse writes for want of replicas, then as a replica itself, for 6 s each."""
+    for fault in (faults.without_replicas(target), faults.read_only(target)):
+        yield from _refuse(target, load, fault, _PROBES_OF_EACH)
+        wait_until(target.is_ready, _TAKEN_WITHIN_S, "the API to get ready")
+
+
+def _refuse(target: Target, load: Load, fault: AbstractContextManager[None], probes: int) -> Found:
+    """Submit while Redis refuses; no program may end of it."""
+    before = target.pids()
+    with fault:
+        refusals = [_refusal(load) for _probe in range(probes)]
+    yield from _judged(refusals)
+    ended = sorted(name for name, pid in target.pids().items() if before.get(name) != pid)
+    if ended:
+        yield Violation("the stack", f"had to start {', '.join(ended)} again")
+
+
+def _judged(refusals: list[tuple[float, str]]) -> Found:
     slowest_s = max(took_s for took_s, _ in refusals)
     answers = {said for _, said in refusals}
     yield f"submits were answered {', '.join(sorted(answers))}, the slowest after {slowest_s:.2f} s"
@@ -90,7 +119,7 @@ def stop_mongo(target: Target, load: Load, _: random.Random) -> Found:
 
 
 def reset_connections(target: Target, load: Load, _: random.Random) -> Found:
-    """Close every connection to Redis, several times."""
+    """Close every connection to Redis with CLIENT KILL, five times."""
     closed = 0
     for _round in range(_RESETS):
         closed += faults.close_connections(target)
@@ -99,23 +128,23 @@ def reset_connections(target: Target, load: Load, _: random.Random) -> Found:
 
 
 def rolling_restart(target: Target, load: Load, _: random.Random) -> Found:
-    """Restart every program of the stack, one by one, while jobs keep coming."""
+    """Restart every program, one by one, while jobs keep coming."""
     programs = sorted(target.pids(), reverse=True)
     away = [f"{name} {faults.restart(target, name):.1f} s" for name in programs]
     yield f"restarted {', '.join(away)}"
 
 
 def cancel_all(target: Target, load: Load, _: random.Random) -> Found:
-    """Cancel every job at once, in whatever state it is."""
+    """Cancel every job at once; none may go on, and upstream calls are closed."""
     yield f"cancels were answered {counted(Counter(load.cancel(load.accepted)))}"
     load.wait_for_end()
     yield f"the last job ended after {load.recovery_s:.2f} s"
     if target.stub_url:
-        yield f"{target.upstream()['client_closed']} upstream calls were hung up"
+        yield f"{target.upstream()['client_closed']} upstream calls were closed"
 
 
 def deliver_again(target: Target, load: Load, _: random.Random) -> Found:
-    """Publish every job's message again and again: before, while and after it is worked on."""
+    """Publish every job's message six times more; each job is answered once."""
     queue = _queue_of(target)
     sent = 0
     for _round in range(_DELIVERIES):
@@ -133,20 +162,20 @@ def deliver_again(target: Target, load: Load, _: random.Random) -> Found:
 
 
 def storm(target: Target, load: Load, _: random.Random) -> Found:
-    """Let the upstream fail in every job's first call, as its script says."""
+    """Answer every job's first upstream call with 429, 500, 503 or a cut stream."""
     load.wait_for_end()
     yield f"the upstream's faults: {counted(Counter(target.upstream()['faults']))}"
 
 
 def read_slowly(target: Target, load: Load, _: random.Random) -> Found:
-    """Have a second reader on every job that takes its stream in sips."""
+    """Read every stream a second time, a few bytes at once; other readers must not wait."""
     over = threading.Event()
     readers = load.accepted
     with ThreadPoolExecutor(len(readers)) as pool:
-        sips = [pool.submit(_sip, target, job, over) for job in readers]
+        slow = [pool.submit(_read_slowly, target, job, over) for job in readers]
         load.wait_for_end()
         over.set()
-        taken = sum(sip.result() for sip in sips)
+        taken = sum(reader.result() for reader in slow)
     lags_s = sorted(lag_s for job in load.jobs for lag_s in job.lags_s)
     late_s = lags_s[int(len(lags_s) * 0.95)] if lags_s else 0.0
     yield f"{len(readers)} slow readers took {taken} bytes; 95 % of events came in {late_s:.2f} s"
@@ -192,18 +221,18 @@ def _queue_of(target: Target) -> JobQueue:
     return JobQueue(app)
 
 
-def _sip(target: Target, job: Tracked, over: threading.Event) -> int:
+def _read_slowly(target: Target, job: Tracked, over: threading.Event) -> int:
     """Read a job's stream a few bytes at a time and return how many it were."""
     taken = 0
     with open_stream(target.api_url, job.user.authorization, job.job_id) as reader:
-        while not over.wait(_BETWEEN_SIPS_S):
+        while not over.wait(_SLOW_PAUSE_S):
             try:
-                sip = reader.recv(_SIP_BYTES)
+                piece = reader.recv(_SLOW_BYTES)
             except TimeoutError:
                 continue
-            if not sip:
+            if not piece:
                 break
-            taken += len(sip)
+            taken += len(piece)
     return taken
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
-from core import events
 from core.errors import ServiceUnavailable
+from core.events import JOB_SNAPSHOT
 from core.ids import SHARDS
 from core.jobs import TERMINAL, Job
 from core.money import to_usd
@@ -42,6 +42,10 @@ _FOR_EVER: Final = -1
 _RIGHTS: Final = ("fence", "lease")
 
 
+#: An event as the API shows it.
+Event = dict[str, Any]
+
+
 class Violation(NamedTuple):
     """One broken invariant: of which job, user or key, and how."""
 
@@ -55,14 +59,6 @@ class Account(NamedTuple):
     status: str
     answer: str
     cost_usd: float
-
-
-class Entry(NamedTuple):
-    """One event of a job's log."""
-
-    sequence: int
-    type: str
-    data: dict[str, Any]
 
 
 class Spending(NamedTuple):
@@ -82,9 +78,9 @@ class JobEvidence:
         live: by Redis; None when it has let the job go, or lost it.
         recorded: by MongoDB; None without a record.
         settled_usd: what each settlement of the ledger says.
-        log: the events from the first one on, as the API replays them after the end.
-        seen: the numbers that its reader was given while it ran, across reconnects; None where
-            it had no reader.
+        log: all events, as the API replays them after the end.
+        seen: those that its reader was given while it ran, across reconnects; None where it had
+            no reader.
         left_over: names of a worker's rights to it that should have gone with its end.
     """
 
@@ -95,8 +91,8 @@ class JobEvidence:
     settled_usd: tuple[float, ...] = ()
     attempt: int = 0
     error_code: str = ""
-    log: tuple[Entry, ...] = ()
-    seen: tuple[int, ...] | None = None
+    log: Sequence[Event] = ()
+    seen: Sequence[Event] | None = None
     left_over: tuple[str, ...] = ()
 
     @property
@@ -229,8 +225,8 @@ class _Collector:
             ),
             attempt=shown["attempt"],
             error_code=shown["error"]["code"] if shown["error"] else "",
-            log=_log(job) if shown["status"] in TERMINAL else (),
-            seen=tuple(event["sequence"] for event in job.events) if job.has_reader else None,
+            log=_replay(job) if shown["status"] in TERMINAL else (),
+            seen=list(job.events) if job.has_reader else None,
             left_over=tuple(name for name, value in zip(_RIGHTS, rights, strict=True) if value),
         )
 
@@ -248,12 +244,9 @@ def _account(job: Job | None) -> Account | None:
     return Account(job.status.value, answer, to_usd(job.outcome.cost_micros))
 
 
-def _log(job: Tracked) -> tuple[Entry, ...]:
-    return tuple(
-        Entry(event["sequence"], event["type"], event["data"])
-        for event in job.user.stream(job.job_id)
-        if event is not None and event["type"] != events.JOB_SNAPSHOT
-    )
+def _replay(job: Tracked) -> list[Event]:
+    found = job.user.stream(job.job_id)
+    return [event for event in found if event and event["type"] != JOB_SNAPSHOT]
 
 
 def _answered_twice(records: list[Job]) -> tuple[str, ...]:

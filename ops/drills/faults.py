@@ -1,4 +1,4 @@
-"""What drills and fault tests do to the programs and stores of a stack."""
+"""The faults that drills and fault tests inject into the programs and stores of a stack."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from ops.stack.readiness import wait_until
 
 _BACK_WITHIN_S: Final = 60.0
 _STOPPED_WITHIN_S: Final = 60.0
+#: Less than an empty Redis has.
+_TOO_LITTLE_MEMORY: Final = "100kb"
 
 
 def kill(target: Target, *names: str) -> dict[str, int]:
-    """Kill programs at the same moment, as crashes would, and wait until others run in their place.
+    """Kill programs at the same moment and wait until the supervisor has replaced them.
 
     Returns the pids that they had.
     """
@@ -31,7 +33,7 @@ def kill(target: Target, *names: str) -> dict[str, int]:
 
 
 def await_others(target: Target, pids: Mapping[str, int]) -> None:
-    """Wait until other processes run in the place of these, and the API is ready.
+    """Wait until the programs run under other pids than these, and the API is ready.
 
     Raises:
         CannotRun: they did not come back.
@@ -54,7 +56,7 @@ def restart(target: Target, name: str) -> float:
 
 @contextmanager
 def stopped(target: Target, *names: str) -> Iterator[None]:
-    """Have programs away for the block, and wait until they are back."""
+    """Stop programs for the block, start them after it and wait until they run."""
     for name in names:
         # A worker ends the jobs that it has.
         within_s = DRAIN_S + 10.0 if name.startswith("worker-") else _STOPPED_WITHIN_S
@@ -69,7 +71,7 @@ def stopped(target: Target, *names: str) -> Iterator[None]:
 
 @contextmanager
 def frozen(target: Target, *names: str) -> Iterator[dict[str, int]]:
-    """Have programs stand still for the block, connections and all; yields their pids."""
+    """Suspend programs for the block, with their connections left open; yields their pids."""
     pids = {name: target.pids()[name] for name in names}
     signal_trees(pids.values(), signal.SIGSTOP)
     try:
@@ -79,7 +81,7 @@ def frozen(target: Target, *names: str) -> Iterator[dict[str, int]]:
 
 
 def signal_trees(pids: Iterable[int], number: signal.Signals) -> None:
-    """Signal processes and all their children; those that are gone are passed over."""
+    """Signal processes and all their children; those that have ended are skipped."""
     found = []
     for pid in pids:
         with suppress(psutil.NoSuchProcess):
@@ -99,10 +101,46 @@ def wipe_redis(target: Target) -> int:
 
 
 def close_connections(target: Target) -> int:
-    """Have Redis close every connection that it has, and return how many it closed."""
+    """Close every connection to Redis from its side, and return how many they were."""
     closed = 0
     with target.redis() as redis:
         for kind in ("normal", "pubsub"):
             with suppress(RedisError):
                 closed += int(redis.client_kill_filter(_type=kind, skipme=True))
     return closed
+
+
+@contextmanager
+def full(target: Target) -> Iterator[None]:
+    """Let Redis be out of memory for the block: it refuses every write that needs any."""
+    with _configured(target, "maxmemory", _TOO_LITTLE_MEMORY):
+        yield
+
+
+@contextmanager
+def without_replicas(target: Target) -> Iterator[None]:
+    """Have Redis want a replica that it does not have, for the block: it refuses every write."""
+    with _configured(target, "min-replicas-to-write", "1"):
+        yield
+
+
+@contextmanager
+def read_only(target: Target) -> Iterator[None]:
+    """Make Redis the replica of a server that is not there, for the block; it keeps its data."""
+    with target.redis() as redis:
+        redis.replicaof("127.0.0.1", "1")
+        try:
+            yield
+        finally:
+            redis.replicaof("NO", "ONE")
+
+
+@contextmanager
+def _configured(target: Target, name: str, value: str) -> Iterator[None]:
+    with target.redis() as redis:
+        before = str(redis.config_get(name)[name])
+        redis.config_set(name, value)
+        try:
+            yield
+        finally:
+            redis.config_set(name, before)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.events import TERMINAL_TYPES, answer_text
 from core.jobs import TERMINAL
-from ops.drills.evidence import Account, Entry, Evidence, JobEvidence, Violation
+from ops.drills.evidence import Account, Event, Evidence, JobEvidence, Violation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +96,8 @@ def _of_ended(job: JobEvidence, shown: Account, *, log_survives: bool) -> Iterat
 def _of_reader(job: JobEvidence) -> Iterator[str]:
     if not job.log:
         yield "has no log any more"
-    logged = tuple(entry.sequence for entry in job.log)
-    if job.seen is not None and job.seen != logged:
-        yield f"has {len(logged)} events, of which its reader was given {_gap(job.seen)}"
+    if job.seen is not None and job.seen != job.log:
+        yield f"has {len(job.log)} events, of which its reader was given {_gap(job.seen)}"
 
 
 def _differences(shown: Account, other: Account, place: str) -> Iterator[str]:
@@ -107,14 +106,13 @@ def _differences(shown: Account, other: Account, place: str) -> Iterator[str]:
             yield f"has the {name} {ours!r:.60}, but {theirs!r:.60} in {place}"
 
 
-def _of_log(log: Sequence[Entry], answer: str) -> Iterator[str]:
-    numbers = [entry.sequence for entry in log]
-    if numbers != list(range(1, len(numbers) + 1)):
-        yield f"has events that are not numbered 1 to {len(numbers)}, but {_gap(numbers)}"
+def _of_log(log: Sequence[Event], answer: str) -> Iterator[str]:
+    if [event["sequence"] for event in log] != list(range(1, len(log) + 1)):
+        yield f"has events that are not numbered 1 to {len(log)}, but {_gap(log)}"
     ends = _ends(log)
     if ends != [log[-1]]:
-        yield f"has {len(ends)} terminal events, and its log ends with {log[-1].type}"
-    text = answer_text((entry.type, entry.data) for entry in log)
+        yield f"has {len(ends)} terminal events, and its log ends with {log[-1]['type']}"
+    text = answer_text((event["type"], event["data"]) for event in log)
     if text != answer:
         yield f"has events of {len(text)} characters of answer, which is not its answer"
 
@@ -126,13 +124,13 @@ def _of_counters(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(user.user_id, what)
 
 
-def _ends(log: Sequence[Entry]) -> list[Entry]:
-    return [entry for entry in log if entry.type in TERMINAL_TYPES]
+def _ends(log: Sequence[Event]) -> list[Event]:
+    return [event for event in log if event["type"] in TERMINAL_TYPES]
 
 
-def _gap(numbers: Sequence[int]) -> str:
-    """Describe the first place where numbers do not go on by one, or else their end."""
-    for before, number in zip([0, *numbers], numbers, strict=False):
-        if number != before + 1:
-            return f"{number} after {before}"
-    return f"1 to {len(numbers)}"
+def _gap(events: Sequence[Event]) -> str:
+    """Describe the first place where numbers do not go on by one, or else their range."""
+    for expected, event in enumerate(events, start=1):
+        if event["sequence"] != expected:
+            return f"{event['sequence']} in place of {expected}"
+    return f"1 to {len(events)}"

@@ -35,7 +35,7 @@ class Tracked:
 
     Attributes:
         key: its submission's Idempotency-Key; empty when it was submitted elsewhere.
-        refusals: how often submitting it was answered with a request to come back.
+        refusals: how often its submission was refused for now.
         events: what the stream brought, in that order, across reconnects and without snapshots.
         lags_s: how late each event came.
         cuts: how often the stream ended before the job.
@@ -127,7 +127,7 @@ class Load:
         return jobs
 
     def adopt(self, job_id: str, user: ApiClient) -> Tracked:
-        """Count in a job that was submitted elsewhere; it gets no reader."""
+        """Add a job that was submitted elsewhere; it gets no reader."""
         job = Tracked(user, job_id=job_id, accepted_s=time.time())
         self.jobs.append(job)
         if user not in self.users:
@@ -147,7 +147,7 @@ class Load:
             return list(pool.map(cancel, jobs))
 
     def mark_fault(self) -> None:
-        """Say that the fault happens now: recovery counts from here."""
+        """Note that the fault happens now: recovery is measured from here."""
         self.fault_s = time.time()
 
     @property

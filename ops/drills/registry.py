@@ -41,8 +41,8 @@ class Drill:
     """One drill.
 
     Attributes:
-        act: does it while the load runs, and yields what it saw.
-        does: one line for the operator.
+        act: does it while the load runs, and yields what it saw; the first line of its docstring
+            tells the operator what it does.
         script: tells the stub upstream how to answer a job.
         spread_s: the jobs are submitted over so many seconds.
         answering: the share of the jobs that have begun their answer when it is done; with 0,
@@ -55,7 +55,6 @@ class Drill:
 
     name: str
     act: Callable[[Target, Load, random.Random], Found]
-    does: str
     script: Callable[[random.Random], str] = steady
     spread_s: float = 0.0
     answering: float = 0.5
@@ -64,70 +63,30 @@ class Drill:
     needs_stub: bool = False
     log_survives: bool = True
 
+    @property
+    def does(self) -> str:
+        return (self.act.__doc__ or "").partition("\n")[0].removesuffix(".")
+
 
 DRILLS: Final = (
-    Drill("kill-worker", actions.kill_workers, "kill -9 two workers in turn, in mid-answer"),
+    Drill("kill-worker", actions.kill_workers),
+    Drill("freeze-and-kill", actions.freeze_and_kill),
+    Drill("restart-redis", actions.restart_redis, needs=("redis",)),
+    Drill("wipe-redis", actions.wipe_redis, needs=("redis",), log_survives=False),
+    Drill("redis-full", actions.fill_redis, mixed, 4.0, answering=0.25, needs=("redis",)),
+    Drill("redis-refuses", actions.refuse_writes, mixed, 4.0, answering=0.25, needs=("redis",)),
+    Drill("stop-mongo", actions.stop_mongo, mixed, 8.0, answering=0.25, needs=("mongo",)),
+    Drill("reset-connections", actions.reset_connections),
+    Drill("cancel-storm", actions.cancel_all, endless, answering=0.0, is_disruptive=False),
+    Drill("duplicate-delivery", actions.deliver_again, mixed, answering=0.1, is_disruptive=False),
     Drill(
-        *("freeze-and-kill", actions.freeze_and_kill),
-        "freeze a worker beyond its leases, thaw it for a moment, kill it",
-    ),
-    Drill(
-        *("restart-redis", actions.restart_redis),
-        "stop Redis and start it again on its data",
-        needs=("redis",),
-    ),
-    Drill(
-        *("wipe-redis", actions.wipe_redis),
-        "FLUSHALL with jobs in flight; they come back from MongoDB",
-        needs=("redis",),
-        log_survives=False,
-    ),
-    Drill(
-        *("stop-mongo", actions.stop_mongo),
-        "MongoDB away for 8 s: submits answer 503 at once, jobs go on",
-        script=mixed,
-        spread_s=8.0,
-        answering=0.25,
-        needs=("mongo",),
-    ),
-    Drill(
-        *("reset-connections", actions.reset_connections),
-        "CLIENT KILL on every connection to Redis, five times",
-    ),
-    Drill(
-        *("cancel-storm", actions.cancel_all),
-        "cancel every job at once; none may go on, upstream calls are hung up",
-        script=endless,
-        answering=0.0,
-        is_disruptive=False,
-    ),
-    Drill(
-        *("duplicate-delivery", actions.deliver_again),
-        "publish every job's message six times more; each is answered once",
-        script=mixed,
-        answering=0.1,
-        is_disruptive=False,
-    ),
-    Drill(
-        *("upstream-storm", actions.storm),
-        "429, 500, 503 and cut streams in every job's first upstream call",
-        script=faulty,
+        *("upstream-storm", actions.storm, faulty),
         answering=0.0,
         is_disruptive=False,
         needs_stub=True,
     ),
-    Drill(
-        *("rolling-restart", actions.rolling_restart),
-        "restart every program one by one while jobs keep coming",
-        script=mixed,
-        spread_s=20.0,
-        answering=0.1,
-    ),
-    Drill(
-        *("slow-readers", actions.read_slowly),
-        "a second, slow reader on every stream; the others may not wait for it",
-        is_disruptive=False,
-    ),
+    Drill("rolling-restart", actions.rolling_restart, mixed, 20.0, answering=0.1),
+    Drill("slow-readers", actions.read_slowly, is_disruptive=False),
 )
 
 

@@ -38,7 +38,7 @@ class Result:
 
 
 def run_drill(drill: Drill, target: Target, *, jobs: int, seed: int) -> Result:
-    """Run the load, do the harm, wait for every job's end and judge.
+    """Start the load, inject the fault, wait for every job's end and check the invariants.
 
     Raises:
         CannotRun: the stack is not ready, or the load or a program did not get going.
@@ -78,7 +78,7 @@ def _to_result(
     if retried:
         notes.append(f"{retried} jobs took more than one attempt")
     if refused:
-        notes.append(f"submitting was told to come back {refused} times")
+        notes.append(f"{refused} submissions were refused for now")
     if verdict.accepted < len(load.jobs):
         notes.append(f"{len(load.jobs) - verdict.accepted} jobs were never accepted")
     if not verdict.accepted:

@@ -21,7 +21,15 @@ DRAIN_S: Final = 150
 _CELERY: Final = ("celery", "-A", "workers.app:celery_app")
 
 API: Final = ("gunicorn", "-c", "python:web.gunicorn_conf", "web.app:create_app()")
-BEAT: Final = (*_CELERY, "beat", "-S", "redbeat.RedBeatScheduler", "--pidfile=", "-l", "WARNING")
+BEAT: Final = (
+    *_CELERY,
+    "beat",
+    "-S",
+    "workers.schedule.GuardedScheduler",
+    "--pidfile=",
+    "-l",
+    "WARNING",
+)
 FLOWER: Final = (*_CELERY, "flower", "--conf=monitoring/flowerconfig.py")
 
 

@@ -80,7 +80,9 @@ def script_answer(
     given = [f"{part} " for part in options["say"].split("_")] if "say" in options else None
     counted = [f"token-{number} " for number in range(1, int(options.get("tokens", tokens)) + 1)]
     return ScriptedAnswer(
-        tokens=(counted if given is None else given)[:max_tokens],
+        tokens=(counted if given is None else given)[
+            : None if "ignore_max" in options else max_tokens
+        ],
         first_ms=float(options.get("first_ms", first_ms)),
         gap_ms=float(options.get("gap_ms", gap_ms)),
         options=options,
@@ -93,3 +95,16 @@ def _words_for(prompt: Prompt, *, is_repeat: bool) -> Iterator[str]:
         is_meant = persona in ("", prompt.persona) and round_ in ("", prompt.round)
         if is_meant and not ("once" in words and is_repeat):
             yield from words
+
+
+def usage_of(script: ScriptedAnswer, request: dict[str, Any]) -> dict[str, int]:
+    input_tokens, output_tokens = prompt_tokens(request), len(script.tokens)
+    return {
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
+
+
+def prompt_tokens(request: dict[str, Any]) -> int:
+    return sum(len(message["content"]) for message in request["messages"]) // 4

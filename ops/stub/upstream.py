@@ -17,14 +17,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ops.stub import faults
+from ops.stub.faults import to_line
 from ops.stub.limits import MinuteLimit
 from ops.stub.script import (
     DIRECTIVES,
     Prompt,
     ScriptedAnswer,
     has_directive,
+    prompt_tokens,
     read_prompt,
     script_answer,
+    usage_of,
 )
 
 _STALL_S: Final = 600.0
@@ -140,19 +144,30 @@ class StubUpstream:
         status = next((int(word) for word in script.options if word.isdigit()), None)
         if status is not None:
             self.stats.faults[str(status)] += 1
-            retry_after = script.options.get("retry_after")
-            headers = {"retry-after": retry_after} if retry_after else {}
-            send_json(writer, status, {"error": {"message": f"stub says {status}"}}, headers)
+            send_body(writer, status, *faults.refusal(script.options, status))
             return
+        if "head_first" in script.options:
+            self._send_head(writer, script)
         if "stall_before" in script.options:
             self.stats.faults["stall_before"] += 1
             await asyncio.sleep(float(script.options["stall_before"] or _STALL_S))
         await asyncio.sleep(script.first_ms / 1000)
-        lines = ["HTTP/1.1 200 OK", "content-type: text/event-stream", "transfer-encoding: chunked"]
-        lines += [f"{name}: {value}" for name, value in self._limit_headers().items()]
-        writer.write("\r\n".join([*lines, "", ""]).encode())
+        usage = usage_of(script, request)
+        body = faults.whole_body(script.options, "".join(script.tokens), usage)
+        if body is not None:
+            send_body(writer, 200, {}, body)
+            return
+        if "head_first" not in script.options:
+            self._send_head(writer, script)
         await self._tokens_of(writer, script)
-        send_chunks(writer, *self._ending(script, request), b"data: [DONE]\n\n", b"")
+        done = faults.framed(script.options, b"data: [DONE]\n\n")
+        send_chunks(writer, *self._ending(script, request), done, b"")
+
+    def _send_head(self, writer: asyncio.StreamWriter, script: ScriptedAnswer) -> None:
+        lines = ["HTTP/1.1 200 OK", "content-type: text/event-stream", "transfer-encoding: chunked"]
+        headers = self._limit_headers() | faults.limit_headers(script.options)
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        writer.write("\r\n".join([*lines, "", ""]).encode())
 
     def _is_within_limits(
         self, writer: asyncio.StreamWriter, script: ScriptedAnswer, request: dict[str, Any]
@@ -173,9 +188,10 @@ class StubUpstream:
         return self._request_limit.headers() | self._token_limit.headers()
 
     async def _tokens_of(self, writer: asyncio.StreamWriter, script: ScriptedAnswer) -> None:
-        pending: list[bytes] = []
+        start = faults.opening(script.options)
+        pending = [start] if start else []
         for number, token in enumerate(script.tokens, start=1):
-            pending.append(to_line({"delta": {"content": token}}))
+            pending.append(faults.token_line(script.options, token))
             # Without delays and faults the tokens go out in one write, which costs a bench less.
             if script.gap_ms or script.options:
                 send_chunks(writer, *pending)
@@ -202,35 +218,20 @@ class StubUpstream:
             send_chunks(writer, b"data: {not json\n\n")
 
     def _ending(self, script: ScriptedAnswer, request: dict[str, Any]) -> list[bytes]:
-        reason = "length" if "length" in script.options else "stop"
-        end = {"delta": {}, "finish_reason": reason}
-        if "no_usage" in script.options:
-            return [to_line(end)]
-        input_tokens = prompt_tokens(request)
-        usage = {
-            "prompt_tokens": input_tokens,
-            "completion_tokens": len(script.tokens),
-            "total_tokens": input_tokens + len(script.tokens),
+        options = script.options
+        reason = "length" if "length" in options else options.get("finish", "stop")
+        end: dict[str, Any] = {
+            "delta": {},
+            "finish_reason": None if "done_only" in options else reason,
         }
-        lines = [to_line(end, x_groq={"id": "req_stub", "usage": usage})]
-        if (request.get("stream_options") or {}).get("include_usage"):
-            lines.append(to_line(None, usage=usage))
-        return lines
-
-
-def prompt_tokens(request: dict[str, Any]) -> int:
-    return sum(len(message["content"]) for message in request["messages"]) // 4
-
-
-def to_line(choice: dict[str, Any] | None, **extra: object) -> bytes:
-    chunk = {
-        "id": "chatcmpl-stub",
-        "object": "chat.completion.chunk",
-        "created": 0,
-        "model": "stub",
-        "choices": [] if choice is None else [{"index": 0, "finish_reason": None} | choice],
-    }
-    return b"data: " + json.dumps(chunk | extra).encode() + b"\n\n"
+        usage = faults.usage(options, usage_of(script, request))
+        if "no_usage" in options:
+            lines = [to_line(end)]
+        else:
+            lines = [to_line(end, x_groq={"id": "req_stub", "usage": usage})]
+            if (request.get("stream_options") or {}).get("include_usage"):
+                lines.append(to_line(None, usage=usage))
+        return [faults.framed(options, line) for line in lines]
 
 
 def send_chunks(writer: asyncio.StreamWriter, *chunks: bytes) -> None:
@@ -245,10 +246,15 @@ def send_json(
     headers: dict[str, str] | None = None,
 ) -> None:
     payload = json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status} Stub", "content-type: application/json"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    lines += [f"content-length: {len(payload)}", "", ""]
-    writer.write("\r\n".join(lines).encode() + payload)
+    send_body(writer, status, {"content-type": "application/json"} | (headers or {}), payload)
+
+
+def send_body(
+    writer: asyncio.StreamWriter, status: int, headers: dict[str, str], payload: bytes
+) -> None:
+    lines = [f"HTTP/1.1 {status} Stub", f"content-length: {len(payload)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    writer.write("\r\n".join([*lines, "", ""]).encode() + payload)
 
 
 async def serve_until_terminated(port: int, stub: StubUpstream) -> None:
@@ -261,7 +267,9 @@ async def serve_until_terminated(port: int, stub: StubUpstream) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=DIRECTIVES, formatter_class=argparse.RawTextHelpFormatter
+        description=__doc__,
+        epilog=f"{DIRECTIVES}\n{faults.HOSTILE}",
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--first-token-ms", type=float, default=20)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 
 from core.errors import CoordinatorUnavailable
 from core.events import Event
+from core.loops import Loop
 from storage import keys
 from storage.events.log import EventLog
 from storage.failures import coordinator_errors
@@ -32,6 +33,8 @@ _CONFIRM_TIMEOUT_S: Final = 3.0
 _RECONNECT_S: Final = 0.5
 #: How long one wait for a message lasts, and so how soon a close is noticed, in seconds.
 _WAIT_S: Final = 1.0
+#: How often the listener for cancels shows that it is alive, in seconds.
+_CANCEL_WAIT_S: Final = 5.0
 #: Keeps the connection subscribed to something, so that reading it is possible from the start.
 _IDLE_CHANNEL: Final = "aether:hub"
 
@@ -71,7 +74,9 @@ class Listener:
                 self._queue.get_nowait()
         except queue.Empty:
             pass
-        self._queue.put_nowait(None)
+        # Filled again meanwhile: then the client wakes by what is there.
+        with suppress(queue.Full):
+            self._queue.put_nowait(None)
 
 
 class EventHub:
@@ -82,9 +87,10 @@ class EventHub:
         self._listeners: dict[bytes, set[Listener]] = {}
         self._lock = threading.Lock()
         self._pubsub: PubSub | None = None
-        self._is_closed = threading.Event()
         self._is_draining = False
-        self._thread: threading.Thread | None = None
+        # Not started before the first use: a thread from before the server forks is not in its
+        # child.
+        self.loop = Loop("event-hub", self._read_until_broken, every_s=_RECONNECT_S)
 
     @contextmanager
     def listen(self, job_id: str) -> Iterator[Listener]:
@@ -97,7 +103,7 @@ class EventHub:
         """
         channel = EventLog.channel(job_id).encode()
         listener = Listener()
-        self._start()
+        self.loop.start()
         self._add(channel, listener)
         try:
             if not listener.is_confirmed.wait(_CONFIRM_TIMEOUT_S):
@@ -120,16 +126,7 @@ class EventHub:
 
     def close(self) -> None:
         """End the subscription; call this before the connection pool is closed."""
-        self._is_closed.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2 * _WAIT_S)
-
-    def _start(self) -> None:
-        # Not before the first use: a thread started before the server forks is not in its child.
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="event-hub", daemon=True)
-                self._thread.start()
+        self.loop.stop(2 * _WAIT_S)
 
     def _add(self, channel: bytes, listener: Listener) -> None:
         with self._lock:
@@ -158,29 +155,30 @@ class EventHub:
         except (ConnectionError, TimeoutError):
             self._pubsub = None
 
-    def _run(self) -> None:
-        while not self._is_closed.is_set():
-            try:
-                with coordinator_errors():
-                    self._read_until_broken()
-            except CoordinatorUnavailable:
-                logger.warning("event hub lost its connection; it reconnects")
-            with self._lock:
-                self._pubsub = None
-            self._is_closed.wait(_RECONNECT_S)
-
     def _read_until_broken(self) -> None:
-        with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]
-            with self._lock:
-                pubsub.subscribe(_IDLE_CHANNEL, *self._listeners)
-                self._pubsub = pubsub
-                for listeners in self._listeners.values():
-                    for listener in listeners:
-                        listener.drop()
-            while not self._is_closed.is_set() and self._pubsub is pubsub:
-                message = _next_message(pubsub)
-                if message is not None:
-                    self._deliver(message)
+        """Deliver messages until the connection breaks or the hub is closed."""
+        with coordinator_errors(), self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]
+            try:
+                self._subscribe(pubsub)
+                while self._reads(pubsub):
+                    message = _next_message(pubsub)
+                    self.loop.mark_turn()
+                    if message is not None:
+                        self._deliver(message)
+            finally:
+                with self._lock:
+                    self._pubsub = None
+
+    def _reads(self, pubsub: PubSub) -> bool:
+        return not self.loop.is_over and self._pubsub is pubsub
+
+    def _subscribe(self, pubsub: PubSub) -> None:
+        with self._lock:
+            pubsub.subscribe(_IDLE_CHANNEL, *self._listeners)
+            self._pubsub = pubsub
+            for listeners in self._listeners.values():
+                for listener in listeners:
+                    listener.drop()
 
     def _deliver(self, message: dict[str, Any]) -> None:
         listeners = tuple(self._listeners.get(message["channel"], ()))
@@ -217,8 +215,8 @@ def _next_message(pubsub: PubSub) -> dict[str, Any] | None:
     return message
 
 
-def listen_for_cancels(redis: Redis) -> Iterator[str]:
-    """Yield the id of each job when its cancel is asked for; never ends.
+def listen_for_cancels(redis: Redis) -> Iterator[str | None]:
+    """Yield the id of each job when its cancel is asked for, None every few seconds; never ends.
 
     Raises:
         CoordinatorUnavailable: the connection broke; call again.
@@ -226,6 +224,5 @@ def listen_for_cancels(redis: Redis) -> Iterator[str]:
     with coordinator_errors(), redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]
         pubsub.subscribe(keys.CANCEL_CHANNEL)
         while True:
-            message = pubsub.get_message(ignore_subscribe_messages=True, timeout=10.0)
-            if message is not None:
-                yield message["data"].decode()
+            message = pubsub.get_message(ignore_subscribe_messages=True, timeout=_CANCEL_WAIT_S)
+            yield message["data"].decode() if message is not None else None

@@ -18,6 +18,7 @@ from core.outcome import Outcome, Spent
 from core.team import parse_slot
 from storage import keys
 from storage.failures import coordinator_errors
+from storage.jobs.bounds import bounded
 from storage.jobs.fields import to_question, to_spec, without_totals
 from storage.jobs.script_values import (
     encode,
@@ -192,6 +193,7 @@ class Attempts:
         Returns:
             False when another attempt has the job by now; then nothing was written.
         """
+        outcome = bounded(outcome)
         arguments: list[Any] = [
             claim.job_id,
             claim.slot,

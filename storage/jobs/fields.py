@@ -59,7 +59,8 @@ import msgspec
 from msgspec import Struct
 
 from core.chat import Usage
-from core.jobs import Job, JobSpec, JobStatus, Question
+from core.errors import JobUnreadable
+from core.jobs import TERMINAL, Job, JobSpec, JobStatus, Question
 from core.outcome import Outcome
 
 _TOTALS: Final = ("total_input", "total_cached", "total_output", "total_micros")
@@ -95,8 +96,52 @@ def of_slot(slot: str, name: str) -> str:
     return f"{slot}:{name}" if slot else name
 
 
+class UnreadableEnd(Struct, frozen=True, kw_only=True):
+    """What a hash still says of an ended job that this version cannot read.
+
+    Attributes:
+        status: failed where even that cannot be read.
+        fault: the class of the error, without content.
+    """
+
+    status: JobStatus = JobStatus.FAILED
+    finished_ms: int | None = None
+    cost_micros: int = 0
+    fault: str = ""
+
+
 def to_job(fields: Mapping[str, bytes | None]) -> Job | None:
-    """Build a job from the fields `JOB` or `WHOLE_JOB`; None when there is no spec among them."""
+    """Build a job from the fields `JOB` or `WHOLE_JOB`; None when there is no spec among them.
+
+    Raises:
+        JobUnreadable: another version wrote them, or they are broken.
+    """
+    try:
+        return _to_job(fields)
+    except (ValueError, TypeError) as error:
+        fault = type(error).__name__
+    # Not chained: the parser's message may quote what the user wrote.
+    raise JobUnreadable(fault)
+
+
+def to_unreadable_end(fields: Mapping[str, bytes | None], fault: str) -> UnreadableEnd:
+    """Read field by field what the end of a job's record needs."""
+    status, cost = fields["status"] or b"", _small_number(fields["total_micros"])
+    ends = {end.value.encode(): end for end in TERMINAL}
+    return UnreadableEnd(
+        status=ends.get(status, JobStatus.FAILED),
+        finished_ms=_small_number(fields["finished"]),
+        cost_micros=cost or 0,
+        fault=fault,
+    )
+
+
+def _small_number(value: bytes | None) -> int | None:
+    is_number = value is not None and value.isdigit() and len(value) <= 15
+    return int(value or 0) if is_number else None
+
+
+def _to_job(fields: Mapping[str, bytes | None]) -> Job | None:
     spec, status = fields["spec"], fields["status"]
     if spec is None or status is None:
         return None

@@ -10,8 +10,17 @@ import msgspec
 from core.chat import Usage
 from core.events import NewEvent
 from core.timing import iso_time, now_ms
+from storage.jobs.bounds import MOST_MICROS, bounded_usage, within, without_surrogates
 
-encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(value: Any) -> bytes:
+    """Return the value as JSON; lone surrogates become U+FFFD."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode(without_surrogates(msgspec.to_builtins(value)))
 
 
 def now_iso() -> str | None:
@@ -35,5 +44,11 @@ def to_pairs(new_events: Iterable[NewEvent]) -> list[str | bytes]:
 
 
 def to_used(usage: Usage, cost_micros: int) -> list[Any]:
-    """Return input, cached input and output tokens, and the cost."""
-    return [usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, cost_micros]
+    """Return input, cached input and output tokens, and the cost, each within its bounds."""
+    usage = bounded_usage(usage)
+    return [
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.output_tokens,
+        within(cost_micros, MOST_MICROS),
+    ]

@@ -15,6 +15,7 @@ from core import events
 from core.errors import (
     BudgetExhausted,
     IdempotencyConflict,
+    JobUnreadable,
     TooManyJobs,
 )
 from core.ids import shard_of
@@ -25,6 +26,8 @@ from core.timing import iso_time
 from storage import keys
 from storage.failures import coordinator_errors
 from storage.jobs import fields
+from storage.jobs.bounds import bounded
+from storage.jobs.fields import UnreadableEnd
 from storage.jobs.script_values import encode, now_iso, to_data, to_open_data, to_pairs
 from storage.scripts import Script
 
@@ -125,7 +128,7 @@ class JobStore:
         Raises:
             IdempotencyConflict: the key was used with another body.
         """
-        spec, outcome = job.spec, job.outcome or Outcome()
+        spec, outcome = job.spec, bounded(job.outcome or Outcome())
         key_names = [
             keys.job(spec.id),
             keys.events(spec.id),
@@ -156,17 +159,25 @@ class JobStore:
         return bool(self._withdraw.run(_spec_keys(spec, idempotency), [spec.id]))
 
     def get(self, job_id: str) -> Job | None:
-        """Return the job without its question, None when Redis does not (or no longer) have it."""
+        """Return the job without its question, None when Redis does not (or no longer) have it.
+
+        Raises:
+            JobUnreadable: this version cannot read it.
+        """
         with coordinator_errors():
             values: Any = self._redis.hmget(keys.job(job_id), fields.JOB)
         return fields.to_job(dict(zip(fields.JOB, values, strict=True)))
 
     def get_many(self, job_ids: Iterable[str]) -> list[Job | None]:
-        """Return each job as `get` does, in one round trip."""
-        return self._read(job_ids, fields.JOB)
+        """Return each job as `get` does, in one round trip; None for one that cannot be read."""
+        found = self._read(job_ids, fields.JOB)
+        return [None if isinstance(job, UnreadableEnd) else job for job in found]
 
-    def get_whole(self, job_ids: Iterable[str]) -> list[Job | None]:
-        """Return each job with its question, in one round trip; only a job's record needs that."""
+    def get_whole(self, job_ids: Iterable[str]) -> list[Job | UnreadableEnd | None]:
+        """Return each job with its question, in one round trip; only a job's record needs that.
+
+        Of one that this version cannot read there is what its record needs to end.
+        """
         return self._read(job_ids, fields.WHOLE_JOB)
 
     def question(self, job_id: str) -> Question | None:
@@ -196,12 +207,21 @@ class JobStore:
         ]
         return Restored(self._restore.run(_spec_keys(spec, None)[:5], arguments).decode())
 
-    def _read(self, job_ids: Iterable[str], names: Sequence[str]) -> list[Job | None]:
+    def _read(
+        self, job_ids: Iterable[str], names: Sequence[str]
+    ) -> list[Job | UnreadableEnd | None]:
         with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.hmget(keys.job(job_id), names)
             rows = pipe.execute()
-        return [fields.to_job(dict(zip(names, row, strict=True))) for row in rows]
+        return [_to_job_or_end(dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _to_job_or_end(values: dict[str, bytes | None]) -> Job | UnreadableEnd | None:
+    try:
+        return fields.to_job(values)
+    except JobUnreadable as error:
+        return fields.to_unreadable_end(values, error.message)
 
 
 def _spec_keys(spec: JobSpec, idempotency: IdempotencyClaim | None) -> list[str]:

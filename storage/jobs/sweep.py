@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from msgspec import Struct
 
-from core.ids import SHARDS
+from core.errors import JobUnreadable
+from core.ids import SHARDS, is_job_id
 from core.jobs import Job
 from core.team import Slot, parse_slot
+from core.timing import now_ms
 from storage import keys
 from storage.failures import coordinator_errors
 from storage.jobs import fields
@@ -20,6 +23,11 @@ from storage.scripts import Script
 
 if TYPE_CHECKING:
     from redis import Redis
+
+
+logger = structlog.get_logger(__name__)
+
+_POSTPONED_MS: Final = 60_000
 
 
 class DueJob(Struct, frozen=True, kw_only=True):
@@ -64,24 +72,46 @@ class Sweep:
         with coordinator_errors():
             return bool(self._redis.set(keys.SWEEP_LOCK, "1", nx=True, px=int(hold_s * 1000)))
 
-    def due(self, now_ms: int, *, per_shard: int) -> list[DueJob]:
+    def due(self, at_ms: int, *, per_shard: int) -> list[DueJob]:
         """Return the jobs whose time for a look has come, at most `per_shard` of each shard."""
         with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
             for shard in SHARDS:
-                pipe.zrangebyscore(keys.dispatch_of_shard(shard), 0, now_ms, start=0, num=per_shard)
-            found = [raw.decode() for rows in pipe.execute() for raw in rows]
+                pipe.zrangebyscore(keys.dispatch_of_shard(shard), 0, at_ms, start=0, num=per_shard)
+            found = [raw.decode(errors="replace") for rows in pipe.execute() for raw in rows]
         return self._look(found)
 
     def _look(self, entries: Sequence[str]) -> list[DueJob]:
-        if not entries:
+        """Return what is due; what this version cannot read is left to another one for a while."""
+        known = [entry for entry in entries if is_job_id(entry.partition("/")[0])]
+        if not known:
             return []
         with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for entry in entries:
+            for entry in known:
                 job_id, _, slot = entry.partition("/")
                 names = [fields.of_slot(slot, name) for name in fields.WORK]
                 pipe.hmget(keys.job(job_id), [*fields.SWEPT, *names])
             rows = pipe.execute()
-        return [_to_due(entry, row) for entry, row in zip(entries, rows, strict=True)]
+        found = []
+        for entry, row in zip(known, rows, strict=True):
+            try:
+                found.append(_to_due(entry, row))
+            except (JobUnreadable, ValueError, TypeError) as error:
+                self.postpone(entry, error)
+        return found
+
+    def postpone(self, entry: str, error: Exception) -> None:
+        """Look again in a minute at an entry that failed; it must not hold up the others.
+
+        The log gets the error's class alone, since its message may quote what a user wrote.
+        """
+        logger.error(
+            "entry left to another version or a later sweep",
+            entry=entry,
+            error=type(error).__name__,
+        )
+        with coordinator_errors():
+            dispatch = keys.dispatch(entry.partition("/")[0])
+            self._redis.zadd(dispatch, {entry: now_ms() + _POSTPONED_MS}, xx=True)
 
     def take_over(self, job: Job) -> Claim | None:
         """Take a job that no live worker holds, so as to end it; None if one holds it."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from core import events
 from core.errors import SlotUnavailable
@@ -21,6 +22,7 @@ from storage import keys
 from storage.failures import coordinator_errors
 from storage.jobs import fields
 from storage.jobs.attempts import MAX_ATTEMPTS, NO_EVENTS, Batch, Claim, Hold
+from storage.jobs.bounds import bounded_report
 from storage.jobs.script_values import encode, now_iso, to_data, to_pairs, to_used
 from storage.jobs.store import REDISPATCH_MS
 from storage.scripts import Script
@@ -165,13 +167,13 @@ class Teams:
         Returns:
             None when another attempt has the slot; then nothing is kept.
         """
-        claim, report = slot_claim.claim, reply.report
+        claim, report = slot_claim.claim, bounded_report(reply.report)
         arguments: list[Any] = [
             claim.job_id,
             claim.slot,
             claim.fence,
             now_iso(),
-            encode(reply),
+            encode(replace(reply, report=report)),
             *to_used(report.usage, report.cost_micros),
             REDISPATCH_MS,
             unsure.number,

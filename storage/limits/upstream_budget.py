@@ -1,6 +1,6 @@
 """The provider's limits on requests and tokens, shared by all workers through Redis.
 
-A call books one request and the most tokens that it may take, and is told when it may start: now,
+A call books one request and the most tokens that it may take, and learns when it may start: now,
 or later. Calls start in the order in which they were booked, large or small.
 """
 
@@ -112,7 +112,7 @@ class UpstreamBudget:
 
     def _learn(self, model_id: str, limits: RateLimits) -> _Bounds:
         known = self._bounds(model_id)
-        requests, tokens = bound_told(limits.requests), bound_told(limits.tokens)
+        requests, tokens = bound_of_allowance(limits.requests), bound_of_allowance(limits.tokens)
         bounds = _Bounds(
             stricter(self._own.requests, requests) if requests else known.requests,
             stricter(self._own.tokens, tokens) if tokens else known.tokens,
@@ -129,17 +129,17 @@ def bound_of(limit_per_minute: int | None) -> Bound | None:
     return Bound(limit_per_minute * _PACED_SHARE / _MINUTE_S, depth)
 
 
-def bound_told(told: Allowance | None) -> Bound | None:
+def bound_of_allowance(allowance: Allowance | None) -> Bound | None:
     """Return the bucket for a limit that the provider's headers state.
 
     The headers name no period. A limit that takes more than a minute to be full again is one by the
     day: Groq counts requests so. Where little was used, a limit by the day looks like one by the
     minute.
     """
-    if told is None:
+    if allowance is None:
         return None
-    period_s = _DAY_S if told.reset_s > _LONGEST_MINUTE_S else _MINUTE_S
-    paced = told.limit * _PACED_SHARE
+    period_s = _DAY_S if allowance.reset_s > _LONGEST_MINUTE_S else _MINUTE_S
+    paced = allowance.limit * _PACED_SHARE
     return Bound(paced / period_s, max(1.0, paced))
 
 
@@ -150,7 +150,7 @@ def stricter(first: Bound | None, second: Bound | None) -> Bound | None:
     return Bound(min(first.per_s, second.per_s), min(first.depth, second.depth))
 
 
-def _left(told: Allowance | None, bound: Bound | None, age_s: float) -> float | str:
-    if told is None or bound is None:
+def _left(allowance: Allowance | None, bound: Bound | None, age_s: float) -> float | str:
+    if allowance is None or bound is None:
         return ""
-    return told.remaining + bound.per_s * age_s
+    return allowance.remaining + bound.per_s * age_s

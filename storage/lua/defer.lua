@@ -10,9 +10,10 @@ local first_event, dispatch = 13, KEYS[3]
 if not holds(slot, fence) then
   return 0
 end
+-- What can fail comes first.
+add_used(input, cached, output, micros)
 append_after_unsure(job_id, slot, at, batch, batch_size, first_event)
 append_event(job_id, 'job.retrying', at, retrying)
-add_used(input, cached, output, micros)
 give_back(job_id, slot, dispatch, wait_ms)
 if slot ~= '' then
   redis.call('HSET', KEYS[1], 'outside_chord', 1)

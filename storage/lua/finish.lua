@@ -22,13 +22,19 @@ local totals = {
   output = tonumber(account[3] or 0) + output,
   micros = tonumber(account[4] or 0) + micros,
 }
+-- A script that fails keeps what it has written so far, so all that can fail comes before the first change: a key of
+-- another type, and a month's sum that has no more room.
+check_types({ stream = { KEYS[2], records }, zset = { active, dispatch } })
+if exchange ~= '' then
+  check_types({ list = { conversation } })
+end
+redis.call('HINCRBY', spend, 'spent', whole(totals.micros))
+redis.call('HINCRBY', spend, 'reserved', whole(0 - tonumber(account[5] or 0)))
 append_after_unsure(job_id, slot, at, batch, batch_size, first_event)
 write_end(job_id, at, status, outcome, now_ms(), terminal_type, terminal_data, totals)
 close_slots(job_id, dispatch)
 redis.call('HDEL', KEYS[1], 'fence', 'lease', 'cancel')
 redis.call('ZREM', active, job_id)
-redis.call('HINCRBY', spend, 'reserved', 0 - tonumber(account[5]))
-redis.call('HINCRBY', spend, 'spent', totals.micros)
 redis.call('ZREM', dispatch, job_id)
 redis.call('XADD', records, '*', 'id', job_id)
 if exchange ~= '' then

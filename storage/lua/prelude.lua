@@ -8,6 +8,23 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Write a whole number without an exponent: Lua's own text of 10^14 is 1e+14.
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+-- Fail when a key is of another type than the one it stands under; missing keys are fine.
+local function check_types(keys_by_type)
+  for expected, keys in pairs(keys_by_type) do
+    for _, key in ipairs(keys) do
+      local type = redis.call('TYPE', key)['ok']
+      if type ~= 'none' and type ~= expected then
+        error('WRONGTYPE ' .. key .. ' is a ' .. type .. ', not a ' .. expected)
+      end
+    end
+  end
+end
+
 -- A job that several agents answer has slots, one for each piece of its work. The job itself is the slot ''; the
 -- fields of a slot begin with its name.
 local function field(slot, name)
@@ -124,10 +141,10 @@ end
 -- brace) gets usage and cost.
 local function write_end(job_id, at, status, outcome, finished, type, data, totals)
   redis.call('HSET', KEYS[1], 'status', status, 'outcome', outcome, 'finished', finished,
-    'total_input', totals.input, 'total_cached', totals.cached, 'total_output', totals.output,
-    'total_micros', totals.micros)
-  local usage = '{"input_tokens":' .. totals.input .. ',"cached_input_tokens":' .. totals.cached
-    .. ',"output_tokens":' .. totals.output .. ',"total_tokens":' .. (totals.input + totals.output) .. '}'
+    'total_input', whole(totals.input), 'total_cached', whole(totals.cached), 'total_output', whole(totals.output),
+    'total_micros', whole(totals.micros))
+  local usage = '{"input_tokens":' .. whole(totals.input) .. ',"cached_input_tokens":' .. whole(totals.cached)
+    .. ',"output_tokens":' .. whole(totals.output) .. ',"total_tokens":' .. whole(totals.input + totals.output) .. '}'
   local cost = string.format('%.6f', totals.micros / 1000000)
   append_event(job_id, type, at, data .. ',"usage":' .. usage .. ',"cost_usd":' .. cost .. '}')
 end

@@ -12,8 +12,9 @@ local first_event, dispatch = 13, KEYS[3]
 if not holds(slot, fence) then
   return nil
 end
-append_after_unsure(job_id, slot, at, batch, batch_size, first_event)
+-- What can fail comes first.
 add_used(input, cached, output, micros)
+append_after_unsure(job_id, slot, at, batch, batch_size, first_event)
 redis.call('HSET', KEYS[1], field(slot, 'state'), 'done', field(slot, 'reply'), reply)
 redis.call('HDEL', KEYS[1], field(slot, 'fence'), field(slot, 'lease'))
 redis.call('ZREM', dispatch, entry(job_id, slot))

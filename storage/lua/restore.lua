@@ -13,11 +13,12 @@ end
 if state[1] then
   return 'present'
 end
+-- What can fail comes first.
+redis.call('HINCRBY', spend, 'reserved', reserved)
 redis.call('HSET', KEYS[1], 'spec', spec, 'question', question, 'status', 'queued', 'attempt', 0, 'seq', 0,
   'reserved', reserved, 'accepted', now)
 append_event(job_id, 'job.queued', at, queued)
 redis.call('ZADD', active, now, job_id)
-redis.call('HINCRBY', spend, 'reserved', reserved)
 redis.call('EXPIRE', spend, 62 * 24 * 3600)
 redis.call('ZADD', dispatch, now, job_id)
 publish()

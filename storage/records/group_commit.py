@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from core.errors import ServiceUnavailable
+
 Item = TypeVar("Item")
 
 
@@ -15,7 +17,8 @@ class GroupCommit(Generic[Item]):
     An item that finds no batch being written is written at once, so a lone writer never waits.
 
     Args:
-        write: stores a batch; what it raises reaches every writer of that batch.
+        write: stores a batch, and may be asked again to store parts of it. ServiceUnavailable
+            reaches every writer of the batch, another error only those whose item raises it alone.
         max_batch: most items of one batch.
     """
 
@@ -39,17 +42,25 @@ class GroupCommit(Generic[Item]):
     def _write_batch(self) -> None:
         batch = self._waiting[: self._max_batch]
         del self._waiting[: self._max_batch]
-        error: Exception | None = None
-        try:
-            self._write([slot.item for slot in batch])
-        except Exception as failure:
-            error = failure
+        error = self._try([slot.item for slot in batch])
+        if isinstance(error, ServiceUnavailable):
             # The others would each wait as long again for the same error.
             batch += self._waiting
             self._waiting.clear()
+        # One item that cannot be stored must not fail the writers of the others.
+        is_split = (
+            error is not None and not isinstance(error, ServiceUnavailable) and len(batch) > 1
+        )
         for slot in batch:
-            slot.error = error
+            slot.error = self._try([slot.item]) if is_split else error
             slot.is_done = True
+
+    def _try(self, items: Sequence[Item]) -> Exception | None:
+        try:
+            self._write(items)
+        except Exception as failure:
+            return failure
+        return None
 
 
 class _Slot(Generic[Item]):

@@ -125,6 +125,13 @@ _LEDGER: Final = CollectionPlan(
     indexes=(IndexModel([("user_id", ASCENDING), ("at", DESCENDING)], name="user"),),
 )
 
+#: For how long it is known what was set aside, in seconds.
+_SET_ASIDE_KEPT_S: Final = 90 * 24 * 3600
+_SET_ASIDE: Final = CollectionPlan(
+    name="set_aside",
+    indexes=(IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=_SET_ASIDE_KEPT_S),),
+)
+
 _MICROS: Final = {"bsonType": ["int", "long"], "minimum": 0}
 _COMPARED: Final = {
     "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
@@ -154,7 +161,7 @@ _COMPARISONS: Final = CollectionPlan(
 )
 
 #: Every collection of the database.
-COLLECTIONS: Final = (_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER, _COMPARISONS)
+COLLECTIONS: Final = (_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER, _SET_ASIDE, _COMPARISONS)
 
 
 def ensure_indexes(database: Database[dict[str, Any]]) -> None:

@@ -5,23 +5,37 @@ A job is inserted before its 202 and replaced once, with its outcome, after its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
+import structlog
 from pymongo import ReplaceOne, WriteConcern
 from pymongo.errors import BulkWriteError
 
 from core.jobs import Job, JobSpec, JobStatus, Question
 from core.outcome import WORKER_LOST, Outcome
+from core.timing import now_ms
 from storage.failures import store_errors
+from storage.jobs.fields import UnreadableEnd
 from storage.records.group_commit import GroupCommit
+from storage.records.ledger import settlement, to_settlement
+from storage.records.set_aside import (
+    SetAsideRecords,
+    UnstorableDocument,
+    document_faults,
+    without_content,
+)
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
     from pymongo.database import Database
 
+logger = structlog.get_logger(__name__)
+
+Read = TypeVar("Read")
 _BATCH: Final = 64
 _DUPLICATE_KEY: Final = 11000
 #: What a dead letter looks like.
@@ -37,6 +51,7 @@ class JobRecords:
         majority = WriteConcern("majority")
         self._jobs = database.get_collection("jobs", write_concern=majority)
         self._ledger = database.get_collection("ledger", write_concern=majority)
+        self.set_aside = SetAsideRecords(database)
         self._inserts = GroupCommit[Job](self._insert_batch, max_batch=_BATCH)
 
     def insert(self, job: Job) -> None:
@@ -45,19 +60,69 @@ class JobRecords:
 
     def _insert_batch(self, jobs: Sequence[Job]) -> None:
         # The driver repeats a write whose answer was lost, and then finds its document there.
-        with store_errors(within_s=_INSERT_S):
+        with store_errors(within_s=_INSERT_S), document_faults():
             _insert_missing(self._jobs, [_to_document(job) for job in jobs])
 
     def write_finished(self, jobs: Sequence[Job]) -> None:
-        """Store ended jobs and their settlements; a repeat changes nothing."""
-        unrecorded = [_to_document(job) for job in jobs if _was_accepted_answered(job)]
-        others = [_replace(_to_document(job)) for job in jobs if not _was_accepted_answered(job)]
-        with store_errors():
-            _insert_missing(self._ledger, [_to_settlement(job) for job in jobs])
+        """Store ended jobs and their settlements; a repeat changes nothing.
+
+        A job that MongoDB will never take is set aside and the others are stored.
+        """
+        try:
+            self._write_batch(jobs)
+        except UnstorableDocument as fault:
+            if len(jobs) == 1:
+                self._set_aside(jobs[0], str(fault))
+                return
+            # Halving finds the few bad ones of a batch in a few writes.
+            middle = len(jobs) // 2
+            self.write_finished(jobs[:middle])
+            self.write_finished(jobs[middle:])
+
+    def _write_batch(self, jobs: Sequence[Job]) -> None:
+        with store_errors(), document_faults():
+            unrecorded = [_to_document(job) for job in jobs if _was_accepted_answered(job)]
+            others = [
+                _replace(_to_document(job)) for job in jobs if not _was_accepted_answered(job)
+            ]
+            _insert_missing(self._ledger, [to_settlement(job) for job in jobs])
             if unrecorded:
                 _insert_missing(self._jobs, unrecorded)
             if others:
                 self._jobs.bulk_write(others, ordered=False)
+
+    def _set_aside(self, job: Job, fault: str) -> None:
+        """End the job on record without its outcome's content, and remember that."""
+        outcome = without_content(job.outcome or Outcome())
+        try:
+            self._write_batch([msgspec.structs.replace(job, outcome=outcome)])
+        except UnstorableDocument:
+            end = UnreadableEnd(status=job.status, finished_ms=job.finished_ms, cost_micros=0)
+            self._end(job.id, end)
+        self.set_aside.add(job.id, job.spec.user_id, fault)
+
+    def set_unreadable_aside(self, job_id: str, end: UnreadableEnd) -> None:
+        """End a job on record of whose hash only this could be read; a repeat changes nothing."""
+        user_id = self._end(job_id, end)
+        self.set_aside.add(job_id, user_id, end.fault)
+
+    def _end(self, job_id: str, end: UnreadableEnd) -> str | None:
+        """Write the end into the record that the accept made; return its user."""
+        end_ms = end.finished_ms or now_ms()
+        outcome = without_content(Outcome(cost_micros=end.cost_micros))
+        change = {
+            "status": end.status.value,
+            "finished_ms": end_ms,
+            "finished_at": _to_time(end_ms),
+            "outcome": msgspec.to_builtins(outcome),
+        }
+        with store_errors():
+            found = self._jobs.find_one_and_update({"_id": job_id}, {"$set": change})
+            if found is None:
+                return None
+            row = settlement(job_id, found["user_id"], end_ms, outcome)
+            _insert_missing(self._ledger, [row])
+        return str(found["user_id"])
 
     def get(self, job_id: str, user_id: str) -> Job | None:
         """Return the job as it was last recorded; None also for another owner's."""
@@ -84,31 +149,30 @@ class JobRecords:
                 {"created_at": created_at, "_id": {"$lt": job_id}},
             ]
         with store_errors():
-            found = self._jobs.find(criteria).sort([("created_at", -1), ("_id", -1)]).limit(limit)
-            return [_from_document(document) for document in found]
+            found = self._jobs.find(criteria).sort([("created_at", -1), ("_id", -1)])
+            return list(islice(_readable(found.batch_size(limit), _from_document), limit))
 
     def unfinished(self, *, before_ms: int, limit: int) -> list[tuple[JobSpec, Question]]:
         """Return jobs accepted before `before_ms` whose end is not recorded, oldest first.
+
+        Those that this version cannot read are left to the version that wrote them.
 
         Returns:
             of each what `JobStore.restore` takes.
         """
         with store_errors():
-            found = (
-                self._jobs.find(
-                    {"status": JobStatus.QUEUED.value, "created_at": {"$lt": _to_time(before_ms)}},
-                    {"spec": 1, "question": 1},
-                )
-                .sort("created_at", 1)
-                .limit(limit)
-            )
-            return [(to_spec(document), to_question(document)) for document in found]
+            found = self._jobs.find(
+                {"status": JobStatus.QUEUED.value, "created_at": {"$lt": _to_time(before_ms)}},
+                {"spec": 1, "question": 1},
+            ).sort("created_at", 1)
+            # No limit in the query: unreadable ones must not take the places of others.
+            return list(islice(_readable(found, _to_unfinished), limit))
 
     def dead_letters(self, *, limit: int) -> list[Job]:
         """Return the jobs that lost their worker too often, newest first."""
         with store_errors():
-            found = self._jobs.find(_DEAD).sort("created_at", -1).limit(limit)
-            return [_from_document(document) for document in found]
+            found = self._jobs.find(_DEAD).sort("created_at", -1)
+            return list(islice(_readable(found, _from_document), limit))
 
     def dead_letter(self, job_id: str) -> Job | None:
         """Return the dead letter, None if there is no such."""
@@ -128,6 +192,21 @@ class JobRecords:
         """Remove the record of a job that was withdrawn before its 202."""
         with store_errors():
             self._jobs.delete_one({"_id": job_id, "status": JobStatus.QUEUED.value})
+
+
+def _readable(
+    documents: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], Read]
+) -> Iterator[Read]:
+    """Yield what can be read; of the rest a log line each names the job, never its content."""
+    for document in documents:
+        try:
+            yield read(document)
+        except (ValueError, TypeError, KeyError) as error:
+            logger.warning(
+                "record left to the version that wrote it",
+                job_id=document["_id"],
+                error=type(error).__name__,
+            )
 
 
 def _insert_missing(
@@ -167,24 +246,6 @@ def _to_document(job: Job) -> dict[str, Any]:
     }
 
 
-def _to_settlement(job: Job) -> dict[str, Any]:
-    """Return the ledger's entry for an ended job: what was held, and what was paid."""
-    outcome = job.outcome or Outcome()
-    return {
-        "_id": f"{job.id}:settlement",
-        "kind": "settlement",
-        "job_id": job.id,
-        "user_id": job.spec.user_id,
-        "at": _to_time(job.finished_ms or job.spec.created_ms),
-        "reserved_micros": job.spec.reserved_micros,
-        "cost_micros": outcome.cost_micros,
-        "baseline_micros": outcome.baseline_micros,
-        "saved_by_routing_micros": outcome.savings.routing_micros,
-        "saved_by_cache_micros": outcome.savings.cache_micros,
-        "saved_by_prompt_cache_micros": outcome.savings.prompt_cache_micros,
-    }
-
-
 def _from_document(document: dict[str, Any]) -> Job:
     return Job(
         spec=to_spec(document),
@@ -198,6 +259,10 @@ def _from_document(document: dict[str, Any]) -> Job:
         else msgspec.convert(document["outcome"], Outcome),
         question=to_question(document),
     )
+
+
+def _to_unfinished(document: dict[str, Any]) -> tuple[JobSpec, Question]:
+    return to_spec(document), to_question(document)
 
 
 def to_spec(document: dict[str, Any]) -> JobSpec:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
-from core.ids import SHARDS
+from core.ids import SHARDS, is_job_id
 from core.jobs import Job
 from storage import keys
 from storage.failures import coordinator_errors
+from storage.jobs.fields import UnreadableEnd
 from storage.jobs.store import JobStore
 
 if TYPE_CHECKING:
@@ -27,12 +28,16 @@ _KEPT_AFTER_END_S: Final = 3600
 
 
 class Entry(Struct, frozen=True):
-    """One ended job in the stream, with its question; `job` is None when its hash is gone."""
+    """One ended job in the stream, with its question.
+
+    Attributes:
+        job: what is left of one that this version cannot read; None when its hash is gone.
+    """
 
     shard: str
     entry_id: bytes
     job_id: str
-    job: Job | None
+    job: Job | UnreadableEnd | None
 
 
 class RecordStream:
@@ -45,8 +50,10 @@ class RecordStream:
     def read(self, *, per_shard: int) -> list[Entry]:
         """Return ended jobs, first those that were read before and not let go."""
         found = self._entries("0", per_shard) or self._entries(">", per_shard)
-        jobs = self._store.get_whole([job_id for _, _, job_id in found]) if found else []
-        return [Entry(*row, job) for row, job in zip(found, jobs, strict=True)]
+        # An entry that names no job is let go with the others.
+        job_ids = [job_id for _, _, job_id in found if is_job_id(job_id)]
+        jobs = dict(zip(job_ids, self._store.get_whole(job_ids), strict=True)) if job_ids else {}
+        return [Entry(*row, jobs.get(row[2])) for row in found]
 
     def let_go(self, entries: list[Entry]) -> None:
         """Remove written entries and let their jobs expire."""
@@ -55,8 +62,9 @@ class RecordStream:
                 stream = keys.records(entry.shard)
                 pipe.xack(stream, _GROUP, entry.entry_id)
                 pipe.xdel(stream, entry.entry_id)
-                pipe.expire(keys.job(entry.job_id), _KEPT_AFTER_END_S)
-                pipe.expire(keys.events(entry.job_id), _KEPT_AFTER_END_S)
+                if is_job_id(entry.job_id):
+                    pipe.expire(keys.job(entry.job_id), _KEPT_AFTER_END_S)
+                    pipe.expire(keys.events(entry.job_id), _KEPT_AFTER_END_S)
             pipe.execute()
 
     def _entries(self, start: str, per_shard: int) -> list[tuple[str, bytes, str]]:
@@ -74,7 +82,7 @@ class RecordStream:
                 pipe.xreadgroup(_GROUP, _CONSUMER, {keys.records(shard): start}, count=per_shard)
             answers: list[Any] = pipe.execute()
         return [
-            (shard, entry_id, fields[b"id"].decode())
+            (shard, entry_id, fields.get(b"id", b"").decode(errors="replace"))
             for shard, streams in zip(SHARDS, answers, strict=True)
             for _, entries in _pairs(streams)
             for entry_id, fields in entries

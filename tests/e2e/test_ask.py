@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from ops.stack.own import default_signals
 from ops.stack.state import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -126,6 +127,7 @@ def test_terminal_shows_the_answer_as_it_comes_and_an_interrupt_cancels_the_job(
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
+        preexec_fn=default_signals,
     )
     os.close(theirs)
     shown = read_until(mine, b"token-3 ")

@@ -1,4 +1,4 @@
-"""The kit's load, whose jobs tests know by their ids and whose users by test clients."""
+"""The load of drills for tests: jobs are named by their ids, users are the tests' clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Crowd:
         return [job.job_id for job in self.load.accepted]
 
     def submit(self, count: int, script: str = "tokens=10") -> list[str]:
-        """Have jobs accepted at once, each followed by its owner; returns their ids."""
+        """Submit jobs at once and return their ids when all are accepted; each gets a reader."""
         first = len(self.load.jobs)
         jobs = self.load.start(
             [f"Question {first + n} of {self.load.run} [[stub:{script}]]" for n in range(count)]
@@ -33,7 +33,7 @@ class Crowd:
         return [job.job_id for job in jobs]
 
     def adopt(self, job_id: str, user: ApiClient) -> str:
-        """Look after a job that a user submitted otherwise; returns its id."""
+        """Count in a job that a test submitted itself, without a reader; returns its id."""
         self.load.adopt(job_id, user)
         return job_id
 
@@ -59,7 +59,7 @@ class Crowd:
         return sum(job.has_text for job in self._tracked(job_ids))
 
     def streams(self, job_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """Return what each reader was given, from the first event to the last, once it is."""
+        """Wait until each reader was given its job's end, and return all of its events."""
         jobs = self._tracked(job_ids)
         wait_until(lambda: all(job.ended_s for job in jobs), 60, "the readers' last events")
         return {job.job_id: job.events for job in jobs}

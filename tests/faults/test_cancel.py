@@ -9,7 +9,7 @@ import pytest
 
 from ops.drills.faults import await_others, frozen, signal_trees
 from tests.api_client import JOBS, ApiClient
-from tests.faults.harm import WORKERS
+from tests.faults.queues import WORKERS
 from tests.services import wait_until
 
 pytestmark = pytest.mark.faults

@@ -10,7 +10,7 @@ import pytest
 
 from ops.drills.faults import kill
 from tests.api_client import ApiClient, text_of
-from tests.faults.harm import WORKERS
+from tests.faults.queues import WORKERS
 from tests.services import wait_until
 
 pytestmark = pytest.mark.faults

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from ops.drills.faults import stopped
-from tests.faults.harm import WORKERS, is_drained, make_due
+from tests.faults.queues import WORKERS, is_drained, make_due
 from tests.services import wait_until
 from workers import names
 

@@ -11,7 +11,7 @@ import pytest
 from core.ids import new_job_id, new_user_id
 from ops.drills.faults import kill
 from tests.api_client import text_of
-from tests.faults.harm import WORKERS, is_drained
+from tests.faults.queues import WORKERS, is_drained
 from tests.services import wait_until
 from workers import names
 

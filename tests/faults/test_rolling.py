@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ops.drills.faults import restart
-from tests.faults.harm import WORKERS
+from tests.faults.queues import WORKERS
 from tests.services import wait_until
 
 pytestmark = pytest.mark.faults

@@ -7,7 +7,7 @@ import pytest
 from ops.drills.faults import frozen, kill
 from storage import keys
 from tests.api_client import text_of
-from tests.faults.harm import WORKERS
+from tests.faults.queues import WORKERS
 from tests.services import wait_until
 from workers import names
 

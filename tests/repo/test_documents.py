@@ -13,6 +13,8 @@ from ops.stack.state import ROOT
 from tests.repo.tree import PACKAGES, setting_names
 
 README = (ROOT / "README.md").read_text()
+INDEX = (ROOT / "docs" / "index.md").read_text()
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -24,8 +26,8 @@ def make_words(text):
 
 
 def settings_table():
-    """Return the default that README.md gives for each setting."""
-    rows = re.findall(r"^\| `((?:AETHER|GROQ)_\w+)` \| ([^|]*) \|", README, re.MULTILINE)
+    """Return the default that docs/settings.md gives for each setting."""
+    rows = re.findall(r"^\| `((?:AETHER|GROQ)_\w+)` \| ([^|]*) \|", SETTINGS, re.MULTILINE)
     return {name: default.strip().strip("`") for name, default in rows}
 
 
@@ -52,11 +54,11 @@ def test_every_aether_command_named_in_a_document_exists(document):
     assert set(re.findall(r"(?:`|^|\./)aether ([a-z-]+)", document.read_text())) <= commands
 
 
-def test_the_readme_lists_every_setting_and_no_other():
+def test_the_document_lists_every_setting_and_no_other():
     assert set(settings_table()) == setting_names()
 
 
-def test_the_readme_gives_the_defaults_that_the_settings_have():
+def test_the_document_gives_the_defaults_that_the_settings_have():
     plain = {
         f"AETHER_{name.upper()}": field.default
         for name, field in Settings.model_fields.items()
@@ -78,5 +80,11 @@ def test_every_link_to_a_file_leads_to_one(document):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_readme_says_what_each_package_is_for(package):
-    assert re.search(rf"^{package}/ +\S", README, re.MULTILINE)
+def test_the_index_says_what_each_package_is_for(package):
+    assert re.search(rf"^{package}/ +\S", INDEX, re.MULTILINE)
+
+
+def test_the_index_leads_to_every_document():
+    linked = set(re.findall(r"\]\(([a-z-]+\.md)\)", INDEX))
+
+    assert linked == {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}

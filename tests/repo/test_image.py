@@ -152,7 +152,7 @@ def test_api_and_tasks_are_imported_with_only_what_the_image_installs(run):
         ("worker", "python -c 'import ops.stack.probe'"),
         ("upkeep", "celery -A workers.app:celery_app report"),
         ("beat", "celery -A workers.app:celery_app beat --help"),
-        ("beat", "python -c 'import redbeat, celeryconfig'"),
+        ("beat", "python -c 'import workers.schedule, celeryconfig'"),
         ("flower", "celery -A workers.app:celery_app flower --help"),
         ("flower", "python -m monitoring.flowerconfig"),
     ],

@@ -1,1 +1,1 @@
-"""Who a caller is: registration, login, tokens."""
+"""Who a caller is: accounts, passwords, sessions and tokens."""

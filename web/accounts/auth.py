@@ -6,8 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from flask import g, request
-from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
 from msgspec import Struct
 
 from core.errors import (
@@ -20,7 +18,7 @@ from core.errors import (
 )
 from core.timing import iso_time
 from web.accounts import schemas
-from web.http.openapi import PUBLIC, returns
+from web.http.openapi import PUBLIC, returns, routes
 from web.services import current_services
 
 if TYPE_CHECKING:
@@ -28,12 +26,7 @@ if TYPE_CHECKING:
     from storage.accounts.users import User
     from web.accounts.tokens import Claims
 
-auth_api = APIBlueprint(
-    "auth",
-    __name__,
-    url_prefix="/api/auth",
-    abp_tags=[Tag(name="auth", description="Accounts, sessions and their tokens.")],
-)
+auth_api = routes("auth", __name__, "Accounts, sessions and their tokens.", prefix="/api/auth")
 
 
 class Caller(Struct, frozen=True):
@@ -112,7 +105,7 @@ def register(body: schemas.RegisterRequest) -> Any:
     ),
 )
 def login(body: schemas.LoginRequest) -> Any:
-    """Begin a session; a wrong address and a wrong password get the same response as slowly."""
+    """Begin a session; a refusal does not tell a wrong address from a wrong password."""
     services = current_services()
     password = body.password.get_secret_value()
     credentials = services.accounts.find_by_email(body.email)

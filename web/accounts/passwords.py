@@ -1,4 +1,4 @@
-"""Passwords: argon2id, beside the event loop and a few at a time."""
+"""Passwords: argon2id on native threads, two at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 #: Each hash takes a core for some 30 to 60 ms and 19 MiB.
 _AT_ONCE: Final = 2
-#: Beyond this wait a login is refused; the client is told to come back.
+#: A login that waits longer is refused with `Retry-After`.
 _LONGEST_WAIT_S: Final = 5.0
 _FEWEST_DIFFERENT_CHARACTERS: Final = 5
 
@@ -42,10 +42,10 @@ def _common_passwords() -> frozenset[str]:
 
 
 class Passwords:
-    """Hashes and checks passwords; raises ServiceUnavailable when too many wait for it."""
+    """Hashes and checks passwords; raises ServiceUnavailable when a call waited for 5 s."""
 
     def __init__(self) -> None:
-        # OWASP's least for argon2id (Password Storage Cheat Sheet): m=19 MiB, t=2, p=1.
+        # OWASP's minimum for argon2id (Password Storage Cheat Sheet): m=19 MiB, t=2, p=1.
         self._hasher = PasswordHasher(
             time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID
         )
@@ -53,20 +53,20 @@ class Passwords:
 
     def hash(self, password: str) -> str:
         with self._slot():
-            return _beside_the_hub(self._hasher.hash, password)
+            return _off_the_hub(self._hasher.hash, password)
 
     def verify(self, password_hash: str | None, password: str) -> bool:
-        """Say whether the password is right; without a hash it works as long, for nothing."""
+        """Say whether the password is right; False after the same work when there is no hash."""
         with self._slot():
-            is_right = _beside_the_hub(self._check, password_hash or self._nobodys_hash, password)
+            is_right = _off_the_hub(self._check, password_hash or self._decoy_hash, password)
         return is_right and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:
-        """Say whether the hash was made with other parameters than today's."""
+        """Say whether the hash was made with other parameters than the current ones."""
         return self._hasher.check_needs_rehash(password_hash)
 
     @cached_property
-    def _nobodys_hash(self) -> str:
+    def _decoy_hash(self) -> str:
         return self._hasher.hash(secrets.token_hex())
 
     def _check(self, password_hash: str, password: str) -> bool:
@@ -78,15 +78,15 @@ class Passwords:
     @contextmanager
     def _slot(self) -> Iterator[None]:
         if not self._slots.acquire(timeout=_LONGEST_WAIT_S):
-            raise ServiceUnavailable("Too many are logging in just now.")
+            raise ServiceUnavailable("Too many logins are being checked at once; try again.")
         try:
             yield
         finally:
             self._slots.release()
 
 
-def _beside_the_hub(work: Callable[..., Result], *args: Any) -> Result:
-    """Run the work on a native thread where greenlets would have to wait for it."""
+def _off_the_hub(work: Callable[..., Result], *args: Any) -> Result:
+    """Run the work on a native thread under gevent, so that other greenlets go on."""
     if not monkey.is_module_patched("threading"):
         return work(*args)
     result: Result = get_hub().threadpool.apply(work, args)

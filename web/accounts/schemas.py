@@ -29,6 +29,7 @@ class RegisterRequest(RequestBody):
     """A new account."""
 
     email: Email
+    """The account's address; it can have only one account."""
     password: Annotated[SecretStr, Field(min_length=8, max_length=128)]
     """Common passwords, the address itself and runs of one character are refused."""
     name: PersonName | None = None

@@ -1,4 +1,4 @@
-"""JSON Web Tokens: what is in them, and which are good."""
+"""JSON Web Tokens: issue them, and read the valid ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REQUIRED: Final = frozenset(
 )
 #: How far the clocks of two API hosts may be apart, in seconds.
 _LEEWAY_S: Final = 5
-#: Checking a signature costs 0.1 ms, finding a token that was good a moment ago next to nothing.
+#: Checking a signature takes 0.1 ms; a token that was valid a moment ago is looked up instead.
 _CACHED_TOKENS: Final = 4_096
 _CACHE_S: Final = 60.0
 
@@ -38,7 +38,7 @@ Kind = Literal["access", "refresh"]
 
 
 class Claims(Struct, frozen=True):
-    """What a good token says; `exp` is in Unix seconds, `fam` the session, `ver` the version."""
+    """The claims of a valid token: `exp` in Unix seconds, `fam` the session, `ver` the version."""
 
     sub: Annotated[str, Meta(pattern="^usr_[0-9a-f]{32}$")]
     fam: str
@@ -49,13 +49,13 @@ class Claims(Struct, frozen=True):
 
 
 class Tokens:
-    """Issues and reads tokens; works inside an application context of the configured app."""
+    """Issues and reads tokens; needs an application context of the configured app."""
 
     def __init__(self, app: Flask, settings: Settings) -> None:
         """Configure the app's tokens.
 
         Raises:
-            ValueError: there is no secret to sign with.
+            ValueError: the setting `jwt_secret` is empty.
         """
         secret = settings.jwt_secret.get_secret_value()
         if not secret:
@@ -76,7 +76,7 @@ class Tokens:
         )
         manager = JWTManager(app)
 
-        # The library takes a token without `exp` or `type`; this is its only hook before that.
+        # The library accepts a token without `exp` or `type`; this is its only hook before that.
         @manager.decode_key_loader
         def find_key(_headers: dict[str, Any], claims: dict[str, Any]) -> str:
             if not claims.keys() >= _REQUIRED:
@@ -87,7 +87,7 @@ class Tokens:
         self._cache_lock = threading.Lock()
 
     def issue_access(self, grant: RefreshGrant, version: int) -> str:
-        """Return an access token of the session the grant belongs to."""
+        """Return an access token of the grant's session."""
         claims = {"fam": grant.family_id, "ver": version}
         return str(create_access_token(grant.user_id, additional_claims=claims))
 
@@ -97,10 +97,10 @@ class Tokens:
         return str(create_refresh_token(grant.user_id, additional_claims=claims))
 
     def read_access(self, token: str) -> Claims:
-        """Return the claims of a good access token.
+        """Return the claims of a valid access token; whether it is revoked is not checked here.
 
         Raises:
-            Unauthenticated: it is anything else; the reason is not told.
+            Unauthenticated: the token is anything else; the reason is not given.
         """
         with self._cache_lock:
             claims: Claims | None = self._cache.get(token)
@@ -113,10 +113,10 @@ class Tokens:
         return claims
 
     def read_refresh(self, token: str) -> Claims:
-        """Return the claims of a good refresh token; whether it is used up, it does not know.
+        """Return the claims of a valid refresh token; whether it was used is not checked here.
 
         Raises:
-            Unauthenticated: it is anything else.
+            Unauthenticated: the token is anything else.
         """
         return self._read(token, "refresh")
 
@@ -126,7 +126,7 @@ class Tokens:
         except (jwt.PyJWTError, JWTExtendedException, msgspec.ValidationError) as error:
             raise Unauthenticated from error
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            # What a forged token's JSON can do to a parser before its signature is looked at.
+            # A forged token's JSON can raise these before its signature is checked.
             raise Unauthenticated from error
         if claims.type != kind:
             raise Unauthenticated

@@ -1,1 +1,1 @@
-"""What every request goes through."""
+"""What every request goes through: context, errors, schemas and the OpenAPI document."""

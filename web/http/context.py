@@ -1,29 +1,34 @@
-"""What happens around every request: its id, its log line, its security headers, its JSON."""
+"""What every request gets: an id, a log line, security headers, and JSON by msgspec."""
 
 from __future__ import annotations
 
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import flask
 import msgspec
 import structlog
 from flask import g, request
 from flask.json.provider import JSONProvider
+from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from core.errors import InvalidRequest, UnsupportedMediaType
+from core.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from web.http.errors import to_invalid_request
+from web.http.schemas import Headers
 
 if TYPE_CHECKING:
     from flask import Flask
+
+HeadersModel = TypeVar("HeadersModel", bound=Headers)
 
 logger = structlog.get_logger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _HEADERS: Final = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
-#: A view may say otherwise, as an event stream or a page does.
+#: Set unless a view sets its own, as an event stream or a page does.
 _DEFAULT_HEADERS: Final = (
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
@@ -33,7 +38,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def wrap_requests(app: Flask) -> None:
-    """Put the shell around every request of the app."""
+    """Install request class, JSON provider and the hooks before and after each request."""
     app.request_class = JsonRequest
     app.json = MsgspecProvider(app)
     app.before_request(_begin)
@@ -45,7 +50,7 @@ def _begin() -> None:
     request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
     g.request_id = request_id
     g.began = time.perf_counter()
-    # A kept-alive connection brings its next request in the same context.
+    # The next request of a kept-alive connection runs in the same context.
     clear_contextvars()
     bind_contextvars(request_id=request_id)
 
@@ -68,17 +73,34 @@ def _end(response: flask.Response) -> flask.Response:
     return response
 
 
+def read_headers(model: type[HeadersModel]) -> HeadersModel:
+    """Return what the request says in the model's headers.
+
+    flask-openapi3's own reading copies every header of the request first, which takes 0.1 ms.
+
+    Raises:
+        InvalidRequest: one of them is not valid.
+    """
+    found = {name: request.headers.get(name) for name in model.names()}
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        raise to_invalid_request(error) from None
+
+
 class JsonRequest(flask.Request):
-    """A request whose body, where a view takes one, is a JSON object."""
+    """A request whose body is a JSON object."""
 
     def get_json(self, *args: Any, **kwargs: Any) -> Any:
         """Return the object, or None without a body; `silent=True` does not hide errors.
 
         Raises:
             InvalidRequest: the body is no JSON object.
+            PayloadTooLarge: it is longer than the limit.
             UnsupportedMediaType: it is not sent as JSON.
         """
         data = self.get_data()
+        self._refuse_cut_off(data)
         if not data:
             return None
         if not self.is_json:
@@ -91,9 +113,16 @@ class JsonRequest(flask.Request):
             raise InvalidRequest("The body must be a JSON object.")
         return body
 
+    def _refuse_cut_off(self, data: bytes) -> None:
+        """Refuse a body of unsaid length that goes on: Werkzeug ends it silently at the limit."""
+        limit = self.max_content_length
+        is_full = self.content_length is None and limit is not None and len(data) >= limit
+        if is_full and self.environ["wsgi.input"].read(1):
+            raise PayloadTooLarge
+
 
 class MsgspecProvider(JSONProvider):
-    """JSON by msgspec, which knows Aether's structs."""
+    """JSON by msgspec, which encodes Aether's structs."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return _encode(obj).decode()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.info import Info
+from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel
 
 from core.errors import (
@@ -20,6 +21,7 @@ from core.errors import (
     UnsupportedMediaType,
 )
 from web.http.errors import MEDIA_TYPE
+from web.http.schemas import Headers
 
 if TYPE_CHECKING:
     from flask_openapi3.openapi import OpenAPI
@@ -28,7 +30,8 @@ INFO: Final = Info(
     title="Aether",
     version="1.0.0",
     description=(
-        "Submit chat jobs, follow them, and get their answers. Every response carries"
+        "Submit chat jobs, follow them, and get their answers. Routes need an access token in the"
+        " header `Authorization: Bearer …` unless they say otherwise. Every response carries"
         " `X-Request-ID`; a request may bring its own (8 to 64 letters, digits, `.`, `_` or `-`)."
     ),
 )
@@ -44,22 +47,47 @@ _ERROR_HEADERS: Final = {
     503: ("Retry-After", "Seconds until another try can succeed."),
 }
 #: Under these an operation keeps what `returns` was told until the document is completed.
-_SUCCESSES, _ERRORS = "x-successes", "x-errors"
+_SUCCESSES, _ERRORS, _ACCEPTS = "x-successes", "x-errors", "x-accepts"
+
+
+def routes(
+    name: str,
+    import_name: str,
+    text: str,
+    *,
+    prefix: str | None = None,
+    security: list[dict[str, list[str]]] | None = None,
+) -> APIBlueprint:
+    """Return a blueprint whose operations are documented under one tag and by their functions."""
+    return APIBlueprint(
+        name,
+        import_name,
+        url_prefix=prefix,
+        abp_tags=[Tag(name=name, description=text)],
+        abp_security=security,
+        operation_id_callback=_operation_id,
+    )
+
+
+def _operation_id(*, name: str, path: str, method: str) -> str:
+    return name
 
 
 def returns(
     statuses: Mapping[int, tuple[type[BaseModel] | None, str]],
     *errors: type[AetherError],
+    accepts: type[Headers] | None = None,
     headers: Mapping[str, str] | None = None,
     media_type: str = "application/json",
 ) -> dict[str, Any]:
-    """Return the options of a route that document what it returns.
+    """Return the options of a route that document which headers it reads and what it returns.
 
     What a route can refuse because it takes a body, parameters or a token is added by itself.
 
     Args:
         statuses: the schema and the meaning of each status of success; None for no body.
         errors: what else the route raises.
+        accepts: the headers that the route reads by `read_headers`.
         headers: the meaning of each header that comes with a success.
     """
     return {
@@ -72,6 +100,7 @@ def returns(
                 for status, (model, meaning) in statuses.items()
             },
             _ERRORS: [_to_row(kind) for kind in errors],
+            _ACCEPTS: list(_parameters(accepts)) if accepts else [],
         },
     }
 
@@ -95,25 +124,38 @@ def register_document(app: OpenAPI, bounds: Mapping[str, Mapping[str, int]]) -> 
 def _complete(document: dict[str, Any], bounds: Mapping[str, Mapping[str, int]]) -> None:
     document["security"] = [{name: []} for name in SECURITY_SCHEMES]
     for schema in document["components"]["schemas"].values():
-        for name, field in schema.get("properties", {}).items():
-            # Pydantic's titles repeat the names.
-            field.pop("title", None)
-            if name in bounds and schema.get("additionalProperties") is False:
-                _unless_null(field).update(bounds[name])
+        _complete_fields(schema, bounds)
     for operations in document["paths"].values():
         for operation in operations.values():
-            successes, errors = operation.pop(_SUCCESSES), operation.pop(_ERRORS)
-            rows = [tuple(row) for row in errors] + [_to_row(k) for k in _usual_errors(operation)]
-            operation["responses"] = successes | _problems(rows)
-            for parameter in operation.get("parameters", ()):
-                parameter["schema"].pop("title", None)
-                parameter["schema"].pop("description", None)
-            if "description" in operation:
-                operation["description"] = operation["description"].replace("<br/>", "\n").strip()
+            _complete_operation(operation)
+
+
+def _complete_fields(schema: dict[str, Any], bounds: Mapping[str, Mapping[str, int]]) -> None:
+    is_request = schema.get("additionalProperties") is False
+    for name, field in schema.get("properties", {}).items():
+        # Pydantic's titles repeat the names.
+        field.pop("title", None)
+        if is_request and name in bounds:
+            _unless_null(field).update(bounds[name])
+
+
+def _complete_operation(operation: dict[str, Any]) -> None:
+    successes, errors, accepts = (operation.pop(key) for key in (_SUCCESSES, _ERRORS, _ACCEPTS))
+    if accepts:
+        operation["parameters"] = [*operation.get("parameters", ()), *accepts]
+    rows = [tuple(row) for row in errors] + [_to_row(kind) for kind in _usual_errors(operation)]
+    operation["responses"] = successes | _problems(rows)
+    for parameter in operation.get("parameters", ()):
+        # It is absent or has a value; null is only how the code says absent.
+        parameter["schema"] = _unless_null(parameter["schema"])
+        for repeated in ("title", "description"):
+            parameter["schema"].pop(repeated, None)
+    if "description" in operation:
+        operation["description"] = operation["description"].replace("<br/>", "\n").strip()
 
 
 def _unless_null(field: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a field's schema that says more than null."""
+    """Return a schema without the choice of null."""
     branches: list[dict[str, Any]] = field.get("anyOf", [field])
     return branches[0]
 
@@ -132,6 +174,12 @@ def _to_row(kind: type[AetherError]) -> tuple[int, str, str]:
     return kind.status, kind.code, (kind.__doc__ or "").strip().splitlines()[0]
 
 
+def _parameters(model: type[Headers]) -> Iterator[dict[str, Any]]:
+    for name, schema in model.model_json_schema()["properties"].items():
+        text = {"description": schema["description"]}
+        yield {"name": name, "in": "header", "required": False, **text, "schema": dict(schema)}
+
+
 def _problems(rows: Iterable[tuple[int, str, str]]) -> dict[str, Any]:
     """Return the response of each status, with its codes and what they mean."""
     problems = {}
@@ -140,6 +188,7 @@ def _problems(rows: Iterable[tuple[int, str, str]]) -> dict[str, Any]:
         narrowed = {"properties": {"status": {"const": status}, "code": {"enum": [*meanings]}}}
         problems[str(status)] = {
             "description": "\n".join(f"`{code}`: {text}" for code, text in meanings.items()),
+            "x-codes": meanings,
             **_content(MEDIA_TYPE, {"allOf": [_reference("Problem"), narrowed]}),
             **_headers([_ERROR_HEADERS[status]] if status in _ERROR_HEADERS else []),
         }

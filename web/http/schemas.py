@@ -126,7 +126,12 @@ class Query(Documented):
 
 
 class Headers(Documented):
-    """The headers that a route reads; every other one is ignored."""
+    """The headers that a route reads, each field by its alias; every other one is ignored."""
+
+    @classmethod
+    @cache
+    def names(cls) -> tuple[str, ...]:
+        return tuple(str(field.alias) for field in cls.model_fields.values())
 
 
 class ResponseBody(Documented):

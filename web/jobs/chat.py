@@ -6,8 +6,6 @@ import re
 from typing import Any, Final
 
 from flask import Response, g, jsonify
-from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
 
 from core.errors import (
     BudgetExhausted,
@@ -22,7 +20,8 @@ from core.errors import (
 from core.jobs import Mode
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
-from web.http.openapi import returns
+from web.http.context import read_headers
+from web.http.openapi import returns, routes
 from web.jobs.event_schemas import Event
 from web.jobs.jobs import wait_for_end
 from web.jobs.response_schemas import Job
@@ -31,11 +30,8 @@ from web.jobs.stream import MEDIA_TYPE, event_stream
 from web.jobs.submission import Submitted, submit
 from web.services import current_services
 
-chat_api = APIBlueprint(
-    "chat",
-    __name__,
-    url_prefix="/api/ai/v4/chat",
-    abp_tags=[Tag(name="chat", description="Submit a question; the response is a job.")],
+chat_api = routes(
+    "chat", __name__, "Submit a question; the response is a job.", prefix="/api/ai/v4/chat"
 )
 chat_api.before_request(require_user)
 
@@ -64,22 +60,29 @@ _STATUSES: Final = {
 }
 
 
-@chat_api.post("/optimized", **returns(_STATUSES, *_ERRORS, *_ROUTE_ERRORS, headers=_HEADERS))
-def optimized(header: WaitHeaders, body: ChatRequest) -> Any:
+@chat_api.post(
+    "/optimized",
+    **returns(_STATUSES, *_ERRORS, *_ROUTE_ERRORS, accepts=WaitHeaders, headers=_HEADERS),
+)
+def optimized(body: ChatRequest) -> Any:
     """Ask the agent that suits the question best, or the one that is named."""
-    return _answer(header, body, "optimized", default_wait_s=0.0)
+    return _answer(body, "optimized", default_wait_s=0.0)
 
 
-@chat_api.post("/quick", **returns(_STATUSES, *_ERRORS, *_ROUTE_ERRORS, headers=_HEADERS))
-def quick(header: WaitHeaders, body: ChatRequest) -> Any:
+@chat_api.post(
+    "/quick", **returns(_STATUSES, *_ERRORS, *_ROUTE_ERRORS, accepts=WaitHeaders, headers=_HEADERS)
+)
+def quick(body: ChatRequest) -> Any:
     """Ask one agent on the quick tier; waits up to 10 s unless `Prefer: wait=S` says otherwise."""
-    return _answer(header, body, "quick", default_wait_s=_QUICK_WAIT_S)
+    return _answer(body, "quick", default_wait_s=_QUICK_WAIT_S)
 
 
-@chat_api.post("/multi-agent", **returns(_STATUSES, *_ERRORS, headers=_HEADERS))
-def multi_agent(header: WaitHeaders, body: TeamChatRequest) -> Any:
+@chat_api.post(
+    "/multi-agent", **returns(_STATUSES, *_ERRORS, accepts=WaitHeaders, headers=_HEADERS)
+)
+def multi_agent(body: TeamChatRequest) -> Any:
     """Ask several agents at once and make one answer of their replies."""
-    return _answer(header, body, "multi_agent", default_wait_s=0.0)
+    return _answer(body, "multi_agent", default_wait_s=0.0)
 
 
 @chat_api.post(
@@ -88,28 +91,29 @@ def multi_agent(header: WaitHeaders, body: TeamChatRequest) -> Any:
         {200: (Event, "The job's events up to its end, as server-sent events.")},
         *_ERRORS,
         *_ROUTE_ERRORS,
+        accepts=SubmitHeaders,
         headers=_LOCATION,
         media_type=MEDIA_TYPE,
     ),
 )
-def stream(header: SubmitHeaders, body: ChatRequest) -> Response:
+def stream(body: ChatRequest) -> Response:
     """Ask one agent and read the job's events in the response.
 
     When the connection breaks, `GET` the path in `Location` with `/events` appended.
     """
-    submitted = _submit(header, body, "stream")
+    submitted = _submit(read_headers(SubmitHeaders), body, "stream")
     response = event_stream(current_services(), submitted.job, after=0)
     response.headers["Location"] = to_public(submitted.job)["links"]["self"]
     return response
 
 
 def _answer(
-    header: WaitHeaders,
     body: ChatRequest | TeamChatRequest,
     mode: Mode,
     *,
     default_wait_s: float,
 ) -> Any:
+    header = read_headers(WaitHeaders)
     wait_s = _preferred_wait_s(header.prefer, default_wait_s)
     submitted = _submit(header, body, mode)
     services = current_services()

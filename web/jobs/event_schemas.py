@@ -17,7 +17,7 @@ from web.jobs.response_schemas import AgentTiming, Job, JobError, JobTiming, Usa
 
 
 class JobQueuedData(ResponseBody):
-    """The job is accepted."""
+    """What `job.queued` says."""
 
     mode: Mode
     restored: bool
@@ -25,13 +25,13 @@ class JobQueuedData(ResponseBody):
 
 
 class JobStartedData(ResponseBody):
-    """A worker begins an attempt."""
+    """What `job.started` says."""
 
     attempt: int
 
 
 class JobRetryingData(ResponseBody):
-    """Text so far is void: of one agent, or of the whole job where `agent` is null."""
+    """What `job.retrying` says."""
 
     reason: str
     attempt: int
@@ -42,7 +42,7 @@ class JobRetryingData(ResponseBody):
 
 
 class CacheHitData(ResponseBody):
-    """A kept answer answers the job."""
+    """What `cache.hit` says."""
 
     layer: CacheLayer | None
     age_s: float | None
@@ -52,7 +52,7 @@ class CacheHitData(ResponseBody):
 
 
 class RouteSelectedData(ResponseBody):
-    """An agent is asked with this tier and model."""
+    """What `route.selected` says."""
 
     agent: str
     round: int
@@ -66,7 +66,7 @@ class RouteSelectedData(ResponseBody):
 
 
 class AgentStartedData(ResponseBody):
-    """An agent's turn begins."""
+    """What `agent.started` says."""
 
     agent: str
     round: int
@@ -75,7 +75,7 @@ class AgentStartedData(ResponseBody):
 
 
 class AgentDeltaData(ResponseBody):
-    """The next piece of the reply of one of several agents."""
+    """What `agent.delta` says."""
 
     agent: str
     round: int
@@ -83,7 +83,7 @@ class AgentDeltaData(ResponseBody):
 
 
 class AgentEndedData(ResponseBody):
-    """An agent's turn is over: `agent.completed` with a whole or cut reply, or `agent.failed`."""
+    """What `agent.completed` and `agent.failed` say."""
 
     agent: str
     round: int
@@ -95,7 +95,7 @@ class AgentEndedData(ResponseBody):
 
 
 class SynthesisStartedData(ResponseBody):
-    """The replies of these agents are being made into one answer."""
+    """What `synthesis.started` says."""
 
     model: str
     contributors: list[str]
@@ -103,7 +103,7 @@ class SynthesisStartedData(ResponseBody):
 
 
 class AnswerDeltaData(ResponseBody):
-    """The next piece of the job's answer."""
+    """What `answer.delta` says."""
 
     agent: str
     """Who writes it: an agent, `synthesis`, or several agents joined by commas."""
@@ -111,7 +111,7 @@ class AnswerDeltaData(ResponseBody):
 
 
 class JobEndedData(ResponseBody):
-    """The job has ended; no event follows."""
+    """What a job's last event says."""
 
     status: JobStatus
     finish_reason: str | None
@@ -122,29 +122,40 @@ class JobEndedData(ResponseBody):
     error: JobError | None
 
 
-#: The data of each type; the snapshot is no entry of a log.
-DATA: Final[dict[str, type[ResponseBody]]] = {
-    events.JOB_QUEUED: JobQueuedData,
-    events.JOB_STARTED: JobStartedData,
-    events.ROUTE_SELECTED: RouteSelectedData,
-    events.CACHE_HIT: CacheHitData,
-    events.AGENT_STARTED: AgentStartedData,
-    events.AGENT_DELTA: AgentDeltaData,
-    events.AGENT_COMPLETED: AgentEndedData,
-    events.AGENT_FAILED: AgentEndedData,
-    events.SYNTHESIS_STARTED: SynthesisStartedData,
-    events.ANSWER_DELTA: AnswerDeltaData,
-    events.JOB_RETRYING: JobRetryingData,
-    events.JOB_COMPLETED: JobEndedData,
-    events.JOB_FAILED: JobEndedData,
-    events.JOB_CANCELLED: JobEndedData,
-    events.JOB_INCOMPLETE: JobEndedData,
-    events.JOB_SNAPSHOT: Job,
+#: When each type comes and what its data are; the snapshot is no entry of a log.
+EVENTS: Final[dict[str, tuple[str, type[ResponseBody]]]] = {
+    events.JOB_QUEUED: ("The job is accepted.", JobQueuedData),
+    events.JOB_STARTED: ("A worker begins an attempt.", JobStartedData),
+    events.ROUTE_SELECTED: ("An agent is asked with this tier and model.", RouteSelectedData),
+    events.CACHE_HIT: ("A kept answer answers the job.", CacheHitData),
+    events.AGENT_STARTED: ("An agent's turn begins.", AgentStartedData),
+    events.AGENT_DELTA: ("The next piece of the reply of one of several agents.", AgentDeltaData),
+    events.AGENT_COMPLETED: ("An agent's turn ends with a whole or cut reply.", AgentEndedData),
+    events.AGENT_FAILED: ("An agent's turn ends without a reply to use.", AgentEndedData),
+    events.SYNTHESIS_STARTED: (
+        "The replies of these agents are being made into one answer.",
+        SynthesisStartedData,
+    ),
+    events.ANSWER_DELTA: ("The next piece of the job's answer.", AnswerDeltaData),
+    events.JOB_RETRYING: (
+        "Text so far is void: of one agent, or of the whole job where `agent` is null.",
+        JobRetryingData,
+    ),
+    events.JOB_COMPLETED: ("The job has its answer. No event follows.", JobEndedData),
+    events.JOB_FAILED: ("An error ends the job. No event follows.", JobEndedData),
+    events.JOB_CANCELLED: ("The job ends because it was cancelled.", JobEndedData),
+    events.JOB_INCOMPLETE: (
+        "The deadline or the token limit ends the job, with what exists.",
+        JobEndedData,
+    ),
+    events.JOB_SNAPSHOT: (
+        "Only in a stream, in place of events that are no longer kept: the whole job.",
+        Job,
+    ),
 }
-_SNAPSHOT: Final = "Only in a stream, in place of events that are no longer kept: the whole job."
 
 
-def _to_event(type_: str, data: type[ResponseBody]) -> type[ResponseBody]:
+def _to_event(type_: str, meaning: str, data: type[ResponseBody]) -> type[ResponseBody]:
     fields: dict[str, Any] = {
         "sequence": Annotated[int, Field(description="The number of the event, from 1 on.")],
         "type": Literal[type_],
@@ -155,16 +166,16 @@ def _to_event(type_: str, data: type[ResponseBody]) -> type[ResponseBody]:
     return create_model(
         "".join(word.title() for word in type_.split(".")) + "Event",
         __base__=ResponseBody,
-        __doc__=_SNAPSHOT if type_ == events.JOB_SNAPSHOT else data.__doc__,
+        __doc__=meaning,
         **fields,
     )
 
 
-_EVENTS: Final = tuple(_to_event(type_, data) for type_, data in DATA.items())
+_MODELS: Final = tuple(_to_event(type_, *event) for type_, event in EVENTS.items())
 #: The `data:` of each frame of a stream, and each entry of a poll's `events`.
 Event: Final = create_model(
     "Event",
-    __base__=RootModel[Annotated[Union[_EVENTS], Field(discriminator="type")]],  # type: ignore[valid-type]  # noqa: UP007
+    __base__=RootModel[Annotated[Union[_MODELS], Field(discriminator="type")]],  # type: ignore[valid-type]  # noqa: UP007
     __doc__="One numbered event of a job.",
 )
 JobWithEvents: Final = create_model(

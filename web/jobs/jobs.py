@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from flask import Response
-from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
 from msgspec import structs
 
 from core.errors import InvalidRequest, JobAlreadyFinished, JobNotFound
@@ -16,8 +14,10 @@ from core.ids import is_job_id
 from core.jobs import Job
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
-from web.http.openapi import returns
+from web.http.context import read_headers
+from web.http.openapi import returns, routes
 from web.jobs.event_schemas import Event, JobOrPoll
+from web.jobs.listing import page_of_jobs
 from web.jobs.response_schemas import Job as JobSchema
 from web.jobs.response_schemas import JobList
 from web.jobs.schemas import JobListQuery, JobPath, JobQuery, StreamHeaders
@@ -28,16 +28,15 @@ if TYPE_CHECKING:
     from storage.events.feed import EventFeed
     from storage.jobs.store import JobStore
 
-jobs_api = APIBlueprint(
-    "jobs",
-    __name__,
-    url_prefix="/api/ai/v4/jobs",
-    abp_tags=[Tag(name="jobs", description="Read jobs, follow their events, cancel them.")],
+jobs_api = routes(
+    "jobs", __name__, "Read jobs, follow their events, cancel them.", prefix="/api/ai/v4/jobs"
 )
 jobs_api.before_request(require_user)
 
 #: Events that one poll returns at most; the next poll goes on from its last.
 _EVENTS_PER_POLL: Final = 1_000
+#: The end of the year 9999, beyond which there are no times.
+_LATEST_MS: Final = 253_402_300_799_999
 
 
 def wait_for_end(feed: EventFeed, store: JobStore, job: Job, wait_s: float) -> Job:
@@ -85,16 +84,18 @@ def get_job(path: JobPath, query: JobQuery) -> Any:
 def list_jobs(query: JobListQuery) -> Any:
     """Return the user's jobs, newest first; `next_cursor` leads to the next page."""
     services, user = current_services(), current_user()
-    recorded = services.job_records.list_of_user(
-        user.id, limit=query.limit, before=_read_cursor(query.cursor), status=query.status
+    jobs = page_of_jobs(
+        services.job_records,
+        services.job_store,
+        user.id,
+        limit=query.limit,
+        before=_read_cursor(query.cursor),
+        status=query.status,
     )
-    live = services.job_store.get_many([job.id for job in recorded if not job.is_terminal])
-    fresh = {job.id: job for job in live if job is not None}
-    jobs = [structs.replace(fresh.get(job.id, job), question=job.question) for job in recorded]
     return {
         "object": "list",
         "data": [to_public(job) for job in jobs],
-        "next_cursor": _to_cursor(recorded[-1]) if len(recorded) == query.limit else None,
+        "next_cursor": _to_cursor(jobs[-1]) if len(jobs) == query.limit else None,
     }
 
 
@@ -125,17 +126,18 @@ def cancel_job(path: JobPath) -> Any:
             204: (None, "The job has ended, and the client has its last event."),
         },
         JobNotFound,
+        accepts=StreamHeaders,
         media_type=MEDIA_TYPE,
     ),
 )
-def stream_job(header: StreamHeaders, path: JobPath, query: JobQuery) -> Response:
+def stream_job(path: JobPath, query: JobQuery) -> Response:
     """Stream a job's events, those after `after` or `Last-Event-ID` and then live ones.
 
     `id:` is the event's number, `event:` its type, `data:` the event as JSON. A comment comes every
     10 s when nothing happens. A stream ends after the terminal event, or without one after 10 min
     and when the server stops: connect again, `Last-Event-ID` goes on without a gap.
     """
-    job = _find_job(path.job_id)
+    header, job = read_headers(StreamHeaders), _find_job(path.job_id)
     after = max(query.after or 0, header.last_event_id or 0)
     return event_stream(current_services(), job, after=after, types=query.types)
 
@@ -144,7 +146,7 @@ def _find_job(job_id: str) -> Job:
     """Return the user's job, live or recorded.
 
     Raises:
-        JobNotFound: there is none, it is another user's, or the id is malformed: all look alike.
+        JobNotFound: no such job, another user's, or a malformed id; the response is the same.
     """
     services, user = current_services(), current_user()
     if not is_job_id(job_id):
@@ -180,9 +182,8 @@ def _read_cursor(cursor: str | None) -> tuple[int, str] | None:
     if cursor is None:
         return None
     created_ms, _, job_id = cursor.partition(".")
-    if not (created_ms.isascii() and created_ms.isdigit() and len(created_ms) <= 15) or not (
-        is_job_id(job_id)
-    ):
+    is_time = created_ms.isascii() and created_ms.isdigit() and len(created_ms) <= 15
+    if not (is_time and int(created_ms) <= _LATEST_MS and is_job_id(job_id)):
         raise InvalidRequest(
             "`cursor` must be the `next_cursor` of another page of this list.", field="cursor"
         )

@@ -1,4 +1,4 @@
-"""What of a job's route is settled at submit: what the plan, the catalogue and the price allow."""
+"""Which tiers may answer a request and what that costs at most, by plan, catalogue and price."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Prices(Struct, frozen=True):
-    """What a request can cost at most, by who answers it."""
+    """What a request can cost at most, by the model that answers it."""
 
     catalogue: Catalogue
     chars: int
@@ -26,7 +26,7 @@ class Prices(Struct, frozen=True):
     is_cascade: bool = False
 
     def of(self, model: Model) -> int:
-        """Return the price of an answer by this model, a draft before it included."""
+        """Return the price of an answer by this model; a cascade adds its draft."""
         last = self._of_call(model)
         if not self.is_cascade:
             return last
@@ -47,11 +47,11 @@ def tiers_up_to(tier: Tier) -> tuple[Tier, ...]:
 def settle_route(
     request: ChatRequest, mode: Mode, plan: Plan, catalogue: Catalogue, max_tokens: int
 ) -> tuple[RouteRequest, int]:
-    """Return who may answer, and what that can cost at most, in micro-dollars.
+    """Return the route that the request allows, and its highest cost in micro-dollars.
 
     Raises:
-        InvalidRequest: the quick route was asked for more than the quick tier.
-        UnknownModel, TierNotInPlan, CostLimitTooLow: nobody may answer as it was asked for.
+        InvalidRequest: the quick route was asked for another tier or model.
+        UnknownModel, TierNotInPlan, CostLimitTooLow: no model may answer as the request asks.
     """
     is_cascade = request.routing == "cascade"
     prices = Prices(catalogue, len(request.message), max_tokens, is_cascade)
@@ -102,7 +102,7 @@ def _pinned_tier(request: ChatRequest, mode: Mode, catalogue: Catalogue) -> Tier
 
 
 def _strongest_within(limit: int | None, max_tier: Tier, prices: Prices) -> Tier:
-    """Return the strongest tier that neither the plan nor the price of it or a lesser one bars."""
+    """Return the strongest tier up to which plan and cost limit allow every tier."""
     tiers = tiers_up_to(max_tier)
     if limit is None:
         return max_tier

@@ -146,7 +146,9 @@ class CacheUse(ResponseBody):
     status: Literal["hit", "miss", "bypass", "coalesced"]
     """`coalesced`: the call of another job with the same question answered it."""
     layer: CacheLayer | None
+    """Where a hit was found."""
     age_s: float | None
+    """How old the answer was, in seconds."""
 
 
 class JobTiming(ResponseBody):
@@ -190,8 +192,10 @@ class Job(ResponseBody):
     object: Literal["job"]
     status: JobStatus
     mode: Mode
+    """The route that submitted it."""
     created_at: Time
     started_at: Time | None
+    """When a worker first claimed it."""
     finished_at: Time | None
     cursor: int
     """The number of the job's latest event."""
@@ -203,18 +207,22 @@ class Job(ResponseBody):
     """Whether an agent or the synthesis failed and the answer does without."""
     request: AskedOfAgent | AskedOfTeam
     answer: Answer | None
+    """What exists; a failed, cancelled or incomplete job may have a part of it."""
     agents: list[AgentReport]
+    """What each agent did, once the job has ended."""
     synthesis: AgentReport | None
     """How several replies became one answer."""
     usage: Usage
-    """Of every call."""
+    """The tokens of every call."""
     cost: Cost
     route: Route | None
+    """Which tier and model gave the answer."""
     cache: CacheUse
     timing_ms: JobTiming | None
     """Set when the job has ended."""
     queue: QueuePlace
     error: JobError | None
+    """Why the job did not complete."""
     links: Links
 
 

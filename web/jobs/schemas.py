@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
+from unicodedata import combining
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     StringConstraints,
@@ -17,9 +17,11 @@ from pydantic import (
 from core.events import EVENT_TYPES, TERMINAL_TYPES
 from core.jobs import CacheControl, JobStatus, TeamRequest
 from core.models import Tier
-from web.http.schemas import Fits, Headers, Query, RequestBody
+from web.http.schemas import Documented, Fits, Headers, Query, RequestBody
 from web.services import current_services
 
+#: More than any language writes on one letter.
+_MOST_MARKS: Final = 30
 _MAX_KEPT_S: Final = 30 * 24 * 3600
 
 
@@ -27,6 +29,18 @@ def _within_message_limit(message: str) -> str:
     most = current_services().settings.max_message_chars
     if len(message) > most:
         raise ValueError(f"must be at most {most} characters long")
+    return message
+
+
+def _without_stacked_marks(message: str) -> str:
+    """Refuse text whose normalisation takes quadratic time; see UAX #15, Stream-Safe Text."""
+    if message.isascii():
+        return message
+    run = 0
+    for character in message:
+        run = run + 1 if combining(character) else 0
+        if run > _MOST_MARKS:
+            raise ValueError(f"must have at most {_MOST_MARKS} combining marks in a row")
     return message
 
 
@@ -57,8 +71,8 @@ MetadataKey = Annotated[
     str, Fits("[A-Za-z0-9_.-]{1,64}", "must consist of 1 to 64 letters, digits, `_`, `.` or `-`")
 ]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
-#: A number in a query or a header, where everything is text.
-QueryNumber = Annotated[int, BeforeValidator(_refuse_odd_number)]
+#: In a query or a header, where everything is text; stands behind the bounds, which it would hide.
+_WHOLE_NUMBER: Final = BeforeValidator(_refuse_odd_number)
 
 
 class CacheOptions(RequestBody):
@@ -82,6 +96,7 @@ class AskRequest(RequestBody):
         str,
         StringConstraints(strip_whitespace=True, min_length=1),
         AfterValidator(_within_message_limit),
+        AfterValidator(_without_stacked_marks),
     ]
     """The question; blanks around it are cut off."""
     conversation_id: Identifier | None = None
@@ -91,6 +106,7 @@ class AskRequest(RequestBody):
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     """How much the model varies its words; null leaves it to the model."""
     cache: CacheOptions = CacheOptions()
+    """Whether a kept answer may serve."""
     metadata: Annotated[
         dict[MetadataKey, MetadataValue],
         Field(
@@ -189,17 +205,18 @@ class StreamHeaders(Headers):
     """Where a stream goes on."""
 
     last_event_id: Annotated[
-        QueryNumber | None,
+        Annotated[int, _WHOLE_NUMBER] | None,
         BeforeValidator(lambda sent: sent or None),
         Field(alias="Last-Event-ID"),
     ] = None
     """The number of the last event that was received; the larger of this and `after` counts."""
 
 
-class JobPath(BaseModel):
+class JobPath(Documented):
     """Which job."""
 
     job_id: str
+    """The job's id."""
 
 
 def _to_types(value: Any) -> Any:
@@ -222,7 +239,7 @@ EventTypes = Annotated[
 class JobQuery(Query):
     """Which events of a job, and how long to wait for them."""
 
-    after: Annotated[QueryNumber, Field(ge=0)] | None = None
+    after: Annotated[int, Field(ge=0), _WHOLE_NUMBER] | None = None
     """The number of an event; only later ones are returned."""
     wait: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.0
     """How many seconds a poll waits: with `after` for a later event, without it for the end."""
@@ -233,7 +250,7 @@ class JobQuery(Query):
 class JobListQuery(Query):
     """Which jobs."""
 
-    limit: Annotated[QueryNumber, Field(ge=1, le=100)] = 20
+    limit: Annotated[int, Field(ge=1, le=100), _WHOLE_NUMBER] = 20
     """How many jobs a page has at most."""
     cursor: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
     """`next_cursor` of the page before."""

@@ -17,6 +17,9 @@ from core.public import to_public
 from core.timing import iso_time, now_ms
 
 if TYPE_CHECKING:
+    from storage.events.feed import EventFeed
+    from storage.events.log import EventLog
+    from storage.jobs.store import JobStore
     from web.services import WebServices
 
 logger = structlog.get_logger(__name__)
@@ -44,8 +47,8 @@ def event_stream(
     """
     if job.is_terminal and after == job.cursor:
         return Response(status=204)
-    frames = _frames(services, job, after, types)
-    return Response(frames, mimetype=MEDIA_TYPE, headers=_HEADERS)
+    stream = JobStream(services.feed, services.event_log, services.job_store, job, types)
+    return Response(stream.frames(after), mimetype=MEDIA_TYPE, headers=_HEADERS)
 
 
 def is_wanted(event: Event, types: frozenset[str] | None) -> bool:
@@ -53,53 +56,71 @@ def is_wanted(event: Event, types: frozenset[str] | None) -> bool:
     return types is None or event.type in types
 
 
-def _frames(
-    services: WebServices, job: Job, after: int, types: frozenset[str] | None
-) -> Iterator[bytes]:
-    yield b"retry: 1000\n\n"
-    try:
-        if _is_out_of_reach(services, job, after):
-            yield _snapshot_frame(job)
-            if job.is_terminal:
+class JobStream:
+    """One reader's stream of a job's events.
+
+    Args:
+        job: as it was when the reader came.
+        types: those that the reader wants; None for all.
+    """
+
+    def __init__(
+        self,
+        feed: EventFeed,
+        log: EventLog,
+        store: JobStore,
+        job: Job,
+        types: frozenset[str] | None = None,
+    ) -> None:
+        self._feed = feed
+        self._log = log
+        self._store = store
+        self._job = job
+        self._types = types
+
+    def frames(self, after: int) -> Iterator[bytes]:
+        """Yield the events above `after` as frames, and a comment whenever nothing happens."""
+        yield b"retry: 1000\n\n"
+        try:
+            if self._is_out_of_reach(after):
+                yield _snapshot_frame(self._job)
+                if self._job.is_terminal:
+                    return
+                after = self._job.cursor
+            for event in self._until_late(after):
+                if event is None:
+                    yield b": alive\n\n"
+                elif is_wanted(event, self._types):
+                    yield to_frame(event)
+                if event is not None and event.is_terminal:
+                    return
+        except CoordinatorUnavailable:
+            logger.warning("stream ends without Redis, client will resume", job_id=self._job.id)
+        # The server stops, the time is over or Redis is away; the status line was sent long ago.
+        yield _RESUME
+
+    def _until_late(self, after: int) -> Iterator[Event | None]:
+        """Yield the job's events until its end, the time limit, or a log that began anew."""
+        give_up_at, last = time.monotonic() + _LONGEST_S, after
+        for event in self._feed.follow(self._job.id, after=after, heartbeat_s=HEARTBEAT_S):
+            yield event
+            if event is not None:
+                last = event.sequence
+            elif self._began_anew(last):
                 return
-            after = job.cursor
-        for event in _until_late(services, job.id, after):
-            if event is None:
-                yield b": alive\n\n"
-            elif is_wanted(event, types):
-                yield to_frame(event)
-            if event is not None and event.is_terminal:
+            if time.monotonic() >= give_up_at:
                 return
-    except CoordinatorUnavailable:
-        logger.warning("stream ends without Redis, client will resume", job_id=job.id)
-    # The server stops, the time is over or Redis is away; the status line was sent long ago.
-    yield _RESUME
 
+    def _is_out_of_reach(self, after: int) -> bool:
+        next_kept = next(iter(self._log.read(self._job.id, after=after, limit=1)), None)
+        if next_kept is None:
+            return self._job.is_terminal or after > self._job.cursor
+        return next_kept.sequence > after + 1
 
-def _until_late(services: WebServices, job_id: str, after: int) -> Iterator[Event | None]:
-    """Yield the job's events until its end, the time limit, or a log that began anew."""
-    give_up_at, last = time.monotonic() + _LONGEST_S, after
-    for event in services.feed.follow(job_id, after=after, heartbeat_s=HEARTBEAT_S):
-        yield event
-        if event is not None:
-            last = event.sequence
-        elif _began_anew(services, job_id, last):
-            return
-        if time.monotonic() >= give_up_at:
-            return
-
-
-def _is_out_of_reach(services: WebServices, job: Job, after: int) -> bool:
-    first_kept = next(iter(services.event_log.read(job.id, after=after, limit=1)), None)
-    if first_kept is None:
-        return job.is_terminal or after > job.cursor
-    return first_kept.sequence > after + 1
-
-
-def _began_anew(services: WebServices, job_id: str, last: int) -> bool:
-    """Say whether Redis lost the job; its log begins at 1 when it is brought back."""
-    job = services.job_store.get(job_id)
-    return job is None or job.cursor < last
+    def _began_anew(self, last: int) -> bool:
+        """Say whether Redis lost the job; its log begins at 1 when it is brought back."""
+        job = self._store.get(self._job.id)
+        return job is None or job.cursor < last
 
 
 def to_frame(event: Event) -> bytes:

@@ -1,9 +1,8 @@
-"""Taking a job in: the one way from a valid request to an accepted, durable, published job."""
+"""Submit: the one way from a valid request to an accepted, durable and published job."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,21 +14,23 @@ from core.ids import new_job_id
 from core.jobs import Job, JobSpec, JobStatus, Mode, Question, RouteRequest, TeamRequest
 from core.personas import agent_names
 from core.team import calls_of
+from core.timing import now_ms
 from storage.jobs.store import IdempotencyClaim
 from web.jobs.cached import accept_answered, find_answer
 from web.jobs.quote import settle_route
 from web.jobs.schemas import ChatRequest, TeamChatRequest
 
 if TYPE_CHECKING:
+    from core.models import Catalogue
     from storage.accounts.users import User
     from web.services import WebServices
 
-#: Room for an answer when the client does not say.
+#: The most tokens of an answer when the request does not say.
 DEFAULT_MAX_TOKENS: Final = 1024
 
 
 class Submitted(Struct, frozen=True):
-    """A job that is durable; `is_repeat` when its Idempotency-Key had brought it before."""
+    """A durable job; `is_repeat` when an earlier request with its Idempotency-Key made it."""
 
     job: Job
     is_repeat: bool
@@ -49,7 +50,7 @@ def submit(
     Raises:
         UnknownAgent, UnknownModel, TierNotInPlan, CostLimitTooLow: the request cannot be met.
         TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
-        StoreUnavailable, CoordinatorUnavailable: nothing is promised; what was begun is withdrawn.
+        StoreUnavailable, CoordinatorUnavailable: the job is not accepted, or withdrawn.
     """
     _refuse_unknown_agents(request)
     spec = _to_spec(services, user, request, mode, request_id)
@@ -92,7 +93,7 @@ def _to_spec(
     mode: Mode,
     request_id: str,
 ) -> JobSpec:
-    now_ms = int(time.time() * 1000)
+    created_ms = now_ms()
     max_tokens = request.max_tokens or min(DEFAULT_MAX_TOKENS, services.settings.max_output_tokens)
     if isinstance(request, ChatRequest):
         route, reserved_micros = settle_route(
@@ -101,13 +102,15 @@ def _to_spec(
     else:
         # Relevance may leave it to one agent, whose tier the router chooses.
         route = RouteRequest(max_tier=user.plan.max_tier)
-        reserved_micros = _to_reserve(services, request.to_team(), len(request.message), max_tokens)
+        reserved_micros = _to_reserve(
+            services.catalogue, request.to_team(), len(request.message), max_tokens
+        )
     return JobSpec(
         id=new_job_id(user.id),
         user_id=user.id,
         mode=mode,
-        created_ms=now_ms,
-        deadline_ms=now_ms + services.settings.job_deadline_s * 1000,
+        created_ms=created_ms,
+        deadline_ms=created_ms + services.settings.job_deadline_s * 1000,
         max_tokens=max_tokens,
         temperature=request.temperature,
         agent=request.agent if isinstance(request, ChatRequest) else None,
@@ -121,15 +124,15 @@ def _to_spec(
     )
 
 
-def _to_reserve(services: WebServices, team: TeamRequest, chars: int, max_tokens: int) -> int:
+def _to_reserve(catalogue: Catalogue, team: TeamRequest, chars: int, max_tokens: int) -> int:
     """Return what a team can cost at most; later rounds and a synthesis read earlier replies."""
-    model = services.catalogue.for_tier("deep")
-    call = services.catalogue.estimate_micros(model, chars, max_tokens)
+    model = catalogue.for_tier("deep")
+    call = catalogue.estimate_micros(model, chars, max_tokens)
     turns, syntheses = calls_of(team)
-    said = Usage(input_tokens=turns * max_tokens)
-    return (turns + syntheses) * call + (
-        team.rounds - 1 + syntheses
-    ) * services.catalogue.cost_micros(model, said)
+    replies = Usage(input_tokens=turns * max_tokens)
+    return (turns + syntheses) * call + (team.rounds - 1 + syntheses) * catalogue.cost_micros(
+        model, replies
+    )
 
 
 def _to_claim(
@@ -145,10 +148,10 @@ def _to_claim(
 
 
 def _repeat(services: WebServices, job_id: str, user_id: str, question: Question) -> Job:
-    """Return the job that an Idempotency-Key brought before, and make sure it is durable.
+    """Return the job that an earlier request with the Idempotency-Key made, and make it durable.
 
-    The first request may be waiting for its record, or have died before it; a second insert of the
-    same record changes nothing.
+    The first request may still wait for its record, or its process may have died before; a second
+    insert of the same record changes nothing.
 
     Args:
         question: of the request, which is the job's: the bodies are the same.

@@ -118,7 +118,8 @@ class AgentTurns:
         attempt.emit(events.agent_ended(reply.report, round_number=reply.round))
         unsure, unsent = attempt.drain()
         state = retry_while_redis_is_away(
-            lambda: self._teams.report(held, reply, unsure=unsure, last_events=unsent)
+            lambda: self._teams.report(held, reply, unsure=unsure, last_events=unsent),
+            until=attempt.deadline,
         )
         if state is None:
             logger.warning("another attempt has the slot; this reply does not count")

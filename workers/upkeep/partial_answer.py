@@ -29,28 +29,28 @@ def partial_answer(
 
     The provider's own figures died with the worker. An attempt without text counts as free.
     """
-    told = [(event.type, _decoder.decode(event.body).data) for event in log]
-    text = events.answer_text(told)
+    entries = [(event.type, _decoder.decode(event.body).data) for event in log]
+    text = events.answer_text(entries)
     if not text:
         return None, Spent()
-    agents = dict.fromkeys(data["agent"] for kind, data in told if kind == events.ANSWER_DELTA)
+    agents = dict.fromkeys(data["agent"] for kind, data in entries if kind == events.ANSWER_DELTA)
     answer = Answer(text=text, finish_reason="interrupted", agents=tuple(agents))
     usage = Usage(
         input_tokens=estimate_tokens(question.message), output_tokens=estimate_tokens(text)
     )
-    model = catalogue.get(_model_of_answer(told))
+    model = catalogue.get(_model_of_answer(entries))
     return answer, Spent(usage, 0 if model is None else catalogue.cost_micros(model, usage))
 
 
-def _model_of_answer(told: list[tuple[str, dict[str, Any]]]) -> str:
+def _model_of_answer(entries: list[tuple[str, dict[str, Any]]]) -> str:
     """Return the id of the model that wrote the answer: the synthesis's, or the agent's alone.
 
     A team's answer has no model before its synthesis began; one agent's reply that became the
     answer is in the job's account already.
     """
-    synthesis = [data["model"] for kind, data in told if kind == events.SYNTHESIS_STARTED]
-    routes = [data["model"] for kind, data in told if kind == events.ROUTE_SELECTED]
-    is_team = len({data["agent"] for kind, data in told if kind == events.ROUTE_SELECTED}) > 1
+    synthesis = [data["model"] for kind, data in entries if kind == events.SYNTHESIS_STARTED]
+    routes = [data["model"] for kind, data in entries if kind == events.ROUTE_SELECTED]
+    is_team = len({data["agent"] for kind, data in entries if kind == events.ROUTE_SELECTED}) > 1
     if synthesis:
         return str(synthesis[-1])
     return "" if is_team or not routes else str(routes[-1])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.jobs import Job
+from storage.jobs.fields import UnreadableEnd
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
 
@@ -20,12 +22,17 @@ class RecordWriter:
     def run(self) -> None:
         """Write ended jobs until none is left; what fails stays for the next run.
 
+        What cannot be stored or read is set aside, so that no record waits for another.
+
         Raises:
             CoordinatorUnavailable, StoreUnavailable: Redis or MongoDB is away.
         """
         while entries := self._stream.read(per_shard=_PER_SHARD):
-            jobs = [entry.job for entry in entries if entry.job is not None]
+            jobs = [entry.job for entry in entries if isinstance(entry.job, Job)]
             if jobs:
                 self._records.write_finished(jobs)
+            for entry in entries:
+                if isinstance(entry.job, UnreadableEnd):
+                    self._records.set_unreadable_aside(entry.job_id, entry.job)
             # Let go only after the write: an entry may be written twice, but never lost.
             self._stream.let_go(entries)

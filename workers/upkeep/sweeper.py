@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from core.errors import StoreUnavailable
+from core.errors import ServiceUnavailable, StoreUnavailable
 from core.events import NewEvent
 from core.jobs import Job, JobSpec, JobStatus, Question
 from core.models import Catalogue
@@ -90,7 +90,12 @@ class Sweeper:
             steps = [step for step in steps if step[1] is not SweepAction.CHECK_RECORD]
             recorded = set()
         for due, action in steps:
-            self._carry_out(due, action, is_recorded=due.job_id in recorded)
+            try:
+                self._carry_out(due, action, is_recorded=due.job_id in recorded)
+            except ServiceUnavailable:
+                raise
+            except Exception as error:  # one job that cannot be brought on stops no other one
+                self._sweep.postpone(due.entry, error)
 
     def _carry_out(self, due: DueJob, action: SweepAction, *, is_recorded: bool) -> None:
         if action is SweepAction.FORGET:

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from agents.groq.model import GroqModel, _model_errors
+from agents.groq.model import GroqModel, Timeouts, _model_errors
 from core.chat import Message, ModelRequest, StreamEnd, TextDelta
 from core.errors import (
     AetherError,
@@ -198,8 +198,8 @@ def test_key_is_in_no_message_when_the_provider_repeats_it(answer_with):
     assert "gsk_" not in failure.value.message
 
 
-@pytest.mark.parametrize("wait", ["inf", "nan", "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_wait_is_unknown_when_the_provider_names_no_number(answer_with, wait):
+@pytest.mark.parametrize("wait", ["inf", "nan", "soon"])
+def test_wait_is_unknown_when_the_provider_names_no_time(answer_with, wait):
     model = answer_with(response(429, b"{}", f"retry-after: {wait}"))
 
     with pytest.raises(RateLimited) as failure:
@@ -209,7 +209,9 @@ def test_wait_is_unknown_when_the_provider_names_no_number(answer_with, wait):
 
 
 def test_stream_is_asked_for_uncompressed(answer_with):
-    body = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    body = (
+        b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    )
     model = answer_with(response(200, body))
 
     ask(model)
@@ -218,20 +220,101 @@ def test_stream_is_asked_for_uncompressed(answer_with):
 
 
 def test_call_ends_when_the_stream_is_done_and_its_connection_stays_open(answer_with):
-    body = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    body = (
+        b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    )
     head = b"HTTP/1.1 200 Said\r\ntransfer-encoding: chunked\r\n\r\n"
     model = answer_with(head + b"%x\r\n%s\r\n" % (len(body), body), stays_open=True)
 
-    (end,) = ask(model, within_s=5)
+    *_, end = ask(model, within_s=5)
 
     assert end.finish_reason == "stop"
 
 
-def test_answer_is_given_up_when_it_does_not_end(answer_with):
+def test_answer_is_cut_when_it_does_not_end(answer_with):
     line = b'data: {"choices":[{"delta":{"content":"' + b"x" * 600_000 + b'"}}]}\n\n'
     model = answer_with(response(200, line * 2))
 
-    with pytest.raises(TransientModelError, match="more text than an answer"):
+    text, end = ask(model)
+
+    assert (len(text.text), end.finish_reason) == (100 * 8 + 256, "length")
+
+
+def dripping(head, drop):
+    """Answer one request with a head, and then with a drop of bytes every 20 ms."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        connection, _ = listener.accept()
+        with listener, connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(head)
+            connection.settimeout(0.02)
+            while True:
+                connection.sendall(drop)
+                with contextlib.suppress(TimeoutError):
+                    if not connection.recv(65_536):
+                        return
+
+    threading.Thread(target=answer, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+WHOLE = OK + b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx-slow: ", b"x"),
+        (OK, b": ping\n\n"),
+        (OK, b"x"),
+        (OK, b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'),
+        (b"HTTP/1.1 500 Said\r\n\r\n", b"x"),
+    ],
+    ids=["head", "comments", "line", "text", "error"],
+)
+def test_call_ends_when_the_deadline_passes_however_the_bytes_drip(open_model, head, drop):
+    with pytest.raises((TurnStopped, TransientModelError)):
+        ask(open_model(url=dripping(head, drop)), within_s=0.5)
+
+
+@pytest.mark.parametrize("done", [b"", b"data: [DONE]\n\n"])
+def test_answer_is_whole_when_its_connection_drips_on_after_the_end(open_model, done):
+    text, end = ask(open_model(url=dripping(WHOLE + done, b": ping\n\n")), within_s=30)
+
+    assert (text, end.finish_reason) == (TextDelta("a"), "stop")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"data":null}', b"<html>", b'{"data":{}}'])
+def test_list_of_models_that_cannot_be_read_is_a_passing_failure(answer_with, body):
+    with pytest.raises(TransientModelError):
+        answer_with(response(200, body)).list_models(timeout_s=5)
+
+
+def test_ids_of_models_are_bounded(answer_with):
+    ids = ["a", "x" * 5_000, None, 5]
+    body = msgspec.json.encode({"data": [{"id": id_} for id_ in ids] + [None, "b"]})
+
+    assert answer_with(response(200, body)).list_models(timeout_s=5) == {"a"}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "x-unknown"])
+def test_compressed_answer_is_not_read(answer_with, encoding):
+    model = answer_with(response(200, b"x" * 100, f"content-encoding: {encoding}"))
+
+    with pytest.raises(TransientModelError):
+        ask(model)
+
+
+@pytest.mark.parametrize("charset", ["zlib", "hex", "idna", "utf-7", "nonsense"])
+def test_charset_of_an_error_is_not_believed(answer_with, charset):
+    model = answer_with(
+        response(400, b'{"error":{"message":"no"}}', f"content-type: text/plain; charset={charset}")
+    )
+
+    with pytest.raises(PermanentModelError, match=r"no$"):
         ask(model)
 
 
@@ -250,7 +333,7 @@ def test_nobody_listening_is_a_passing_failure(open_model):
 
 
 def test_silence_is_a_timeout_when_it_lasts_too_long(open_model):
-    model = open_model(idle_timeout_s=0.2)
+    model = open_model(timeouts=Timeouts(silence_s=0.2))
 
     with pytest.raises(ModelTimeout):
         ask(model, "stall_after=2")

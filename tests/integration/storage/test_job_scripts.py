@@ -388,7 +388,7 @@ def test_whole_cost_is_in_the_end_when_a_job_was_given_back(store, attempts, log
         "status": "completed",
         "finish_reason": "stop",
         "degraded": False,
-        "timing_ms": {},
+        "timing_ms": None,
         "error": None,
         "usage": {
             "input_tokens": 17,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from argon2 import PasswordHasher
 
+from core.loops import LoopHealth
 from core.settings import Settings
+from storage.loop_reports import LoopReports
 from tests.integration.web.forgery import KINDS, forge
 from web.app import create_app
 from web.services import EXTENSION
@@ -259,8 +261,19 @@ def test_field_is_named_when_there_is_no_such(client, mongo_database, path, extr
     assert mongo_database["users"].count_documents({}) == 0
 
 
-def test_servers_are_named_when_all_of_them_answer(client):
+def test_servers_are_named_when_all_of_them_answer(client, redis_client):
     response = client.get("/readyz")
 
     assert response.status_code == 200
-    assert response.json == {"status": "ok", "dependencies": {"redis": "ok", "mongodb": "ok"}}
+    up = {"redis": "ok", "mongodb": "ok"}
+    assert response.json == {"status": "ok", "dependencies": up, "stuck": []}
+
+
+def test_a_workers_thread_is_named_when_it_does_not_turn(client, redis_client):
+    turning, stuck = LoopHealth("a", 0.1, 0, False), LoopHealth("event-writer", 12.4, 3, True)
+    LoopReports(redis_client).write("worker-1@host", [turning, stuck])
+
+    response = client.get("/readyz")
+
+    assert response.status_code == 200
+    assert response.json["stuck"] == ["worker-1: event-writer stuck since 12 s"]

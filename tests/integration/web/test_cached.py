@@ -42,8 +42,8 @@ def submit(client):
 
 def keep_answer(services, job_id):
     """Keep an answer to the question of an accepted job."""
-    spec = services.job_store.get(job_id).spec
-    services.cache.put(services.fingerprints.of(spec), make_entry(), CacheControl())
+    spec, question = services.job_store.get(job_id).spec, services.job_store.question(job_id)
+    services.cache.put(services.fingerprints.of(spec, question), make_entry(), CacheControl())
 
 
 def counted(services):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from types import SimpleNamespace
 
 import pytest
 from celery import Celery
+from structlog.testing import capture_logs
 
 from core.errors import StoreUnavailable
 from core.events import answer_delta
@@ -203,6 +205,109 @@ def ended(runtime, accept):
     for spec in specs:
         runtime.attempts.finish(runtime.attempts.claim(spec.id), JobStatus.COMPLETED, DONE)
     return [spec.id for spec in specs]
+
+
+HUGE_NUMBER = '{"timing_ms":{"total":9223372036854775808}}'
+TOO_LONG = '{"answer":{"text":"%s","finish_reason":"stop","agents":["dev"]}}' % (
+    "secret " * 2_500_000
+)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fault"),
+    [
+        (HUGE_NUMBER, "OverflowError"),
+        (TOO_LONG, "DocumentTooLarge|BulkWriteError 10334"),
+        ('{"answer":"secret"}', "ValidationError"),
+        ('{"cache":{"status":"secret of a newer version"}}', "ValidationError"),
+        ("secret", "DecodeError"),
+    ],
+    ids=["number", "size", "type", "enum", "syntax"],
+)
+def test_others_are_recorded_when_one_record_cannot_be_kept(
+    outcome, fault, runtime, ended, mongo_database, redis_client
+):
+    bad = ended[2]
+    redis_client.hset(keys.job(bad), "outcome", outcome)
+
+    with capture_logs() as lines:
+        runtime.writer.run()
+        runtime.writer.run()
+
+    assert_recorded_once(mongo_database, redis_client, ended)
+    records = {record["_id"]: record for record in mongo_database["jobs"].find()}
+    assert records[bad]["outcome"]["error"]["code"] == "record_set_aside"
+    assert all("error" not in records[job_id]["outcome"] for job_id in ended if job_id != bad)
+    assert [entry["cost_micros"] for entry in mongo_database["ledger"].find()] == [30] * 5
+    (aside,) = runtime.records.set_aside.list(limit=10)
+    assert aside.job_id == bad
+    assert re.fullmatch(fault, aside.error)
+    assert aside.user_id == records[bad]["user_id"]
+    assert runtime.records.set_aside.count() == 1
+    assert "secret" not in str(lines)
+
+
+def test_job_set_aside_is_not_brought_back_when_redis_has_let_it_go(
+    runtime, accept, redis_client, mongo_database
+):
+    spec = accept(created_ms=int(time.time() * 1000) - 20_000)
+    runtime.attempts.finish(runtime.attempts.claim(spec.id), JobStatus.COMPLETED, DONE)
+    redis_client.hset(keys.job(spec.id), "spec", '{"mode":"of a newer version"}')
+    runtime.writer.run()
+    redis_client.flushall()
+
+    runtime.sweeper.run()
+
+    assert runtime.store.get(spec.id) is None
+    assert runtime.records.get(spec.id, spec.user_id).status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("spec", '{"mode":"of a newer version"}'), ("status", "paused"), ("attempt", "one")],
+)
+def test_others_are_brought_on_when_one_due_entry_cannot_be_read(
+    field, value, runtime, accept, redis_client
+):
+    unreadable = accept()
+    redis_client.hset(keys.job(unreadable.id), field, value)
+    for _ in range(3):
+        accept()
+
+    runtime.sweeper.run()
+
+    assert redis_client.llen(names.RUN_QUEUE) == 3
+    due = redis_client.zscore(keys.dispatch(unreadable.id), unreadable.id)
+    assert due > time.time() * 1000
+    assert redis_client.hget(keys.job(unreadable.id), field) == value.encode()
+
+
+def test_others_are_brought_back_when_one_record_cannot_be_read(
+    runtime, accept, redis_client, mongo_database
+):
+    created_ms = int(time.time() * 1000) - 20_000
+    newer = accept(created_ms=created_ms - 1)
+    others = [accept(created_ms=created_ms) for _ in range(3)]
+    change = {"$set": {"spec.mode": "of a newer version"}}
+    mongo_database["jobs"].update_one({"_id": newer.id}, change)
+    redis_client.flushall()
+
+    runtime.sweeper.run()
+
+    assert all(runtime.store.get(spec.id) for spec in others)
+    assert runtime.store.get(newer.id) is None
+    assert mongo_database["jobs"].find_one({"_id": newer.id})["status"] == "queued"
+
+
+def test_others_are_brought_on_when_one_job_cannot_be_ended(runtime, accept, redis_client):
+    deadline_ms = int(time.time() * 1000) - 1
+    broken, other = accept(deadline_ms=deadline_ms), accept(deadline_ms=deadline_ms)
+    redis_client.delete(keys.events(broken.id))
+    redis_client.set(keys.events(broken.id), "no stream")
+
+    runtime.sweeper.run()
+
+    assert runtime.store.get(other.id).status is JobStatus.INCOMPLETE
 
 
 def assert_recorded_once(mongo_database, redis_client, job_ids):

@@ -6,23 +6,27 @@ from dataclasses import replace
 
 import pytest
 
-from ops.drills.evidence import Account, Entry, Evidence, JobEvidence, Spending, Violation
+from ops.drills.evidence import Account, Evidence, JobEvidence, Spending, Violation
 from ops.drills.invariants import judge
 from ops.drills.load import Load, Tracked
 
 
+def event(sequence, type_, **data):
+    return {"sequence": sequence, "type": type_, "data": data}
+
+
 def delta(sequence, text):
-    return Entry(sequence, "answer.delta", {"agent": "dev", "text": text})
+    return event(sequence, "answer.delta", agent="dev", text=text)
 
 
-LOG = (
-    Entry(1, "job.queued", {}),
+LOG = [
+    event(1, "job.queued"),
     delta(2, "wrong "),
-    Entry(3, "job.retrying", {"agent": None}),
+    event(3, "job.retrying", agent=None),
     delta(4, "right "),
     delta(5, "answer"),
-    Entry(6, "job.completed", {}),
-)
+    event(6, "job.completed"),
+]
 DONE = Account("completed", "right answer", 0.007)
 JOB = JobEvidence(
     job_id="job_0",
@@ -31,7 +35,7 @@ JOB = JobEvidence(
     recorded=DONE,
     settled_usd=(0.007,),
     log=LOG,
-    seen=tuple(range(1, 7)),
+    seen=LOG,
 )
 SPENDING = Spending("usr_0", 7_000, 7_000)
 OTHER = Account("completed", "right answer", 0.014)
@@ -68,16 +72,17 @@ def test_nothing_is_broken_when_a_retried_job_has_ended_once(changes):
         ({"recorded": DONE._replace(answer="wrong")}, (0, 0, 0, 0), "'wrong' in its record"),
         ({"live": DONE._replace(cost_usd=0.014)}, (0, 0, 0, 0), "0.014 in Redis"),
         ({"left_over": ("lease",)}, (0, 0, 0, 0), "lease behind"),
-        ({"log": (), "seen": None}, (0, 0, 0, 0), "no log"),
-        ({"log": LOG[:1] + LOG[2:], "seen": None}, (0, 0, 0, 0), "3 after 1"),
-        ({"log": LOG[1:], "seen": None}, (0, 0, 0, 0), "2 after 0"),
+        ({"log": [], "seen": None}, (0, 0, 0, 0), "no log"),
+        ({"log": LOG[:1] + LOG[2:], "seen": None}, (0, 0, 0, 0), "3 in place of 2"),
+        ({"log": LOG[1:], "seen": None}, (0, 0, 0, 0), "2 in place of 1"),
         ({"log": LOG[:-1], "seen": None}, (0, 0, 0, 0), "0 terminal events"),
-        ({"log": (*LOG, Entry(7, "job.failed", {})), "seen": None}, (0, 1, 0, 0), "2 terminal"),
-        ({"log": (*LOG, delta(7, "")), "seen": None}, (0, 0, 0, 0), "ends with answer.delta"),
-        ({"log": (*LOG[:4], *LOG[5:]), "seen": None}, (0, 0, 0, 0), "6 characters of answer"),
-        ({"seen": (1, 2, 4, 5, 6)}, (0, 0, 0, 0), "given 4 after 2"),
-        ({"seen": (1, 2, 2, 3, 4, 5, 6)}, (0, 0, 0, 0), "given 2 after 2"),
-        ({"seen": (1, 2, 3, 4, 5)}, (0, 0, 0, 0), "given 1 to 5"),
+        ({"log": [*LOG, event(7, "job.failed")], "seen": None}, (0, 1, 0, 0), "2 terminal"),
+        ({"log": [*LOG, delta(7, "")], "seen": None}, (0, 0, 0, 0), "ends with answer.delta"),
+        ({"log": [*LOG[:4], *LOG[5:]], "seen": None}, (0, 0, 0, 0), "6 characters of answer"),
+        ({"seen": LOG[:2] + LOG[3:]}, (0, 0, 0, 0), "given 4 in place of 3"),
+        ({"seen": LOG[:2] + LOG[1:]}, (0, 0, 0, 0), "given 2 in place of 3"),
+        ({"seen": LOG[:5]}, (0, 0, 0, 0), "given 1 to 5"),
+        ({"seen": [*LOG[:4], delta(5, "other"), LOG[5]]}, (0, 0, 0, 0), "given 1 to 6"),
     ],
 )
 def test_a_job_is_named_and_counted_when_it_breaks_a_promise(changes, expected, said):
@@ -89,7 +94,9 @@ def test_a_job_is_named_and_counted_when_it_breaks_a_promise(changes, expected, 
 
 
 def test_a_lost_log_and_counter_are_forgiven_when_the_drill_removed_them():
-    spent_anew = Evidence((replace(JOB, log=(), seen=(1, 2, 7, 3)),), (Spending("usr_0", 0, 7),))
+    spent_anew = Evidence(
+        (replace(JOB, log=[], seen=LOG[:2] + LOG[4:]),), (Spending("usr_0", 0, 7),)
+    )
 
     assert judge(spent_anew, log_survives=False).has_passed
 

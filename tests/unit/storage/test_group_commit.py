@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from core.errors import StoreUnavailable
 from storage.records.group_commit import GroupCommit
 from tests.services import wait_until
 
@@ -23,7 +24,9 @@ class Store:
         self.batches.append(list(items))
         self.gate.wait(5)
         if self.is_failing:
-            raise OSError("away")
+            raise StoreUnavailable
+        if "bad" in items:
+            raise OverflowError
 
 
 def commit_all(store, commits, count):
@@ -61,7 +64,7 @@ def test_everyone_who_waits_hears_of_a_failure_at_once():
 
     outcomes = commit_all(store, GroupCommit(store.write, max_batch=4), 8)
 
-    assert [type(outcome) for outcome in outcomes] == [OSError] * 8
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 8
     assert store.batches == [[0]]
 
 
@@ -69,10 +72,25 @@ def test_next_item_is_tried_afresh_after_a_failure():
     store = Store(is_failing=True)
     store.gate.set()
     commits = GroupCommit(store.write, max_batch=4)
-    with pytest.raises(OSError, match="away"):
+    with pytest.raises(StoreUnavailable):
         commits.commit(1)
     store.is_failing = False
 
     commits.commit(2)
 
     assert store.batches == [[1], [2]]
+
+
+def test_only_the_writer_of_a_bad_item_fails_when_it_shares_a_batch():
+    store = Store()
+    commits = GroupCommit(store.write, max_batch=4)
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(commits.commit, "first")
+        wait_until(lambda: store.batches, 5, "the first batch")
+        rest = [pool.submit(commits.commit, item) for item in ("good", "bad", "fine")]
+        wait_until(lambda: len(commits._waiting) == 3, 5, "the others to wait")
+        store.gate.set()
+        outcomes = [type(future.exception()) for future in (first, *rest)]
+
+    assert outcomes == [type(None), type(None), OverflowError, type(None)]

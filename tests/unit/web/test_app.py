@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from core.loops import Loop
 from core.settings import Settings
 from web.app import create_app
+from web.services import EXTENSION
 
+#: What describes the API is no part of it.
+DOCUMENTS = {"/openapi.json", "/docs", "/docs/style.css"}
 PUBLIC = {
     "/healthz",
     "/readyz",
@@ -32,9 +38,11 @@ def test_document_has_every_route(app, client):
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
-    told = {(path, method) for path, methods in document["paths"].items() for method in methods}
+    described = {
+        (path, method) for path, methods in document["paths"].items() for method in methods
+    }
     assert document["openapi"].startswith("3.1")
-    assert told == routes - {("/openapi.json", "get")}
+    assert described == routes - {(path, "get") for path in DOCUMENTS}
 
 
 def test_document_asks_for_a_token_when_a_route_is_not_public(client):
@@ -101,9 +109,7 @@ def test_every_route_needs_a_token_when_it_is_not_public(app, client):
             body = {"message": "hello"} if "/chat/" in path else None
             answered[rule.rule, method] = client.open(path, method=method, json=body).status_code
 
-    assert {path for (path, _), status in answered.items() if status != 401} == PUBLIC | {
-        "/openapi.json"
-    }
+    assert {path for (path, _), status in answered.items() if status != 401} == PUBLIC | DOCUMENTS
 
 
 def test_process_is_alive_when_no_server_is(client):
@@ -116,6 +122,18 @@ def test_process_is_not_ready_when_no_server_is(client):
     assert response.status_code == 503
     assert response.json["detail"] == "These servers do not answer: redis, mongodb."
     assert response.headers["Retry-After"] == "5"
+
+
+def test_process_is_not_ready_when_a_thread_of_its_own_does_not_turn(app, client):
+    stuck = Loop("event-hub", lambda: None, stuck_after_s=-1)
+    stuck.mark_turn()
+    services = app.extensions[EXTENSION]
+    app.extensions[EXTENSION] = replace(services, dependencies={}, loops=[stuck])
+
+    response = client.get("/readyz")
+
+    assert response.status_code == 503
+    assert response.json["detail"] == "These threads do not turn: event-hub."
 
 
 def test_login_is_unavailable_when_no_server_is(client):

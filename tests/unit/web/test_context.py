@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -97,6 +99,21 @@ def test_body_is_refused_when_it_is_not_sent_as_json(client):
 def test_body_is_refused_unread_when_it_is_too_large(client, settings):
     response = client.post(
         LOGIN, data=b"{" * (settings.max_body_bytes + 1), content_type="application/json"
+    )
+
+    assert response.status_code == 413
+    assert response.json["code"] == "payload_too_large"
+
+
+@pytest.mark.parametrize("excess", [1, 2_048, 500_000])
+def test_chunked_body_is_refused_when_it_goes_on_beyond_the_limit(client, excess):
+    body = b'{"email":"a@b.example","password":"x"}'.ljust(2_048) + b"x" * excess
+
+    response = client.post(
+        LOGIN,
+        input_stream=io.BytesIO(body),
+        environ_overrides={"wsgi.input_terminated": True},
+        headers={"Transfer-Encoding": "chunked", "Content-Type": "application/json"},
     )
 
     assert response.status_code == 413

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from core import events
+from core.errors import CoordinatorUnavailable
 from core.stop import StopReason, StopSignal
 from storage.jobs.attempts import Hold
 from tests.fakes import InMemoryJobs
 from tests.jobs import make_spec
+from tests.services import wait_until
 from workers.event_writer import FLUSH_CHARS, EventWriter
 
 
@@ -71,8 +75,8 @@ def test_a_batch_that_redis_did_not_take_is_sent_again_unchanged_and_in_order():
     queue.emit(events.answer_delta("dev", "second"))
     assert texts(jobs) == []
 
-    assert writer.flush()
-    assert writer.flush()
+    writer.flush()
+    writer.flush()
 
     assert texts(jobs) == ["first", "second"]
 
@@ -109,3 +113,34 @@ def test_the_attempt_is_stopped_when_the_log_says_that_it_is_over():
     queue.emit(events.answer_delta("dev", "first"))
 
     assert stop.reason is StopReason.LOST
+
+
+@pytest.mark.parametrize("fault", [CoordinatorUnavailable(), RuntimeError("secret"), KeyError(1)])
+def test_writing_goes_on_after_whatever_the_store_raises(fault):
+    jobs, writer, queue, _ = begin()
+    jobs.faults = [fault, fault]
+    writer.loop.start()
+
+    queue.emit(events.answer_delta("dev", "first"))
+    queue.emit(events.answer_delta("dev", "second"))
+
+    wait_until(lambda: texts(jobs) == ["first", "second"], 10, "both texts")
+    wait_until(lambda: not writer.loop.health().failures, 10, "the turn to end")
+    writer.loop.stop(5)
+    assert not jobs.faults
+
+
+def test_events_that_cannot_be_stored_keep_no_other_job_from_writing():
+    jobs, writer, queue, _ = begin()
+    other_claim = jobs.add_claim(make_spec(), "other")
+    other = writer.open(other_claim, StopSignal())
+    jobs.poison = {queue.claim.job_id}
+    for own in (queue, other):
+        own.emit(events.job_started(1))
+
+    with pytest.raises(ValueError, match="poison"):
+        writer.flush()
+
+    assert {job: len(log) for job, log in jobs.logs.items()} == {other_claim.job_id: 1}
+    assert queue.has_pending
+    assert not other.has_pending

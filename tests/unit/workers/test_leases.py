@@ -6,10 +6,12 @@ import time
 
 import pytest
 
+from core.errors import CoordinatorUnavailable
 from core.stop import StopReason, StopSignal
 from storage.jobs.attempts import Hold
 from tests.fakes import InMemoryJobs
 from tests.jobs import make_spec
+from tests.services import wait_until
 from workers.leases import CancelListener, LeaseKeeper
 
 LATER = time.monotonic() + 3600
@@ -39,7 +41,8 @@ def test_a_renewal_that_failed_is_made_up_for_by_the_next():
     jobs.away, stop = 1, StopSignal()
 
     with keeper.hold(claim, stop, deadline=LATER):
-        keeper.renew()
+        with pytest.raises(CoordinatorUnavailable):
+            keeper.renew()
         assert stop.reason is None
         jobs.hold = Hold.CANCELLED
         keeper.renew()
@@ -115,3 +118,57 @@ def test_a_cancel_that_is_published_stops_the_attempt():
         CancelListener(published, keeper).listen()
 
     assert stop.reason is StopReason.CANCELLED
+
+
+@pytest.mark.parametrize("fault", [CoordinatorUnavailable(), RuntimeError("secret"), KeyError(1)])
+def test_renewing_goes_on_after_whatever_the_store_raises(fault):
+    jobs, keeper, claim = begin()
+    keeper = LeaseKeeper(jobs, renew_every_s=0.01)
+    jobs.faults, stop = [fault], StopSignal()
+    jobs.hold = Hold.CANCELLED
+
+    with keeper.hold(claim, stop, deadline=LATER):
+        for loop in keeper.loops:
+            loop.start()
+        wait_until(lambda: stop.reason, 10, "the renewal after the one that failed")
+
+    for loop in keeper.loops:
+        loop.stop(5)
+    assert stop.reason is StopReason.CANCELLED
+
+
+def test_a_claim_that_cannot_be_renewed_keeps_no_other_from_it():
+    jobs, keeper, claim = begin()
+    other = jobs.add_claim(make_spec(), "another question")
+    jobs.poison, stop, other_stop = {claim.job_id}, StopSignal(), StopSignal()
+    jobs.hold = Hold.CANCELLED
+
+    with (
+        keeper.hold(claim, stop, deadline=LATER),
+        keeper.hold(other, other_stop, deadline=LATER),
+        pytest.raises(ValueError, match="poison"),
+    ):
+        keeper.renew()
+
+    assert (stop.reason, other_stop.reason) == (None, StopReason.CANCELLED)
+
+
+def test_the_listener_for_cancels_goes_on_after_any_error():
+    _, keeper, claim = begin()
+    stop = StopSignal()
+    rounds = iter([RuntimeError("secret"), ValueError("secret"), None])
+
+    def published():
+        fault = next(rounds)
+        if fault is not None:
+            raise fault
+        yield None
+        yield claim.job_id
+
+    listener = CancelListener(published, keeper)
+    with keeper.hold(claim, stop, deadline=LATER):
+        while listener.loop.turn() and stop.reason is None:
+            pass
+
+    assert stop.reason is StopReason.CANCELLED
+    assert listener.loop.health().failures == 0

@@ -1,4 +1,4 @@
-"""What only tests do: they hurry the sweeper and look into the broker."""
+"""The broker's queues and the sweeper's index, as tests read and change them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORKERS = ("worker-1", "worker-2")
 
 
 def make_due(redis: Redis, job_ids: Sequence[str]) -> None:
-    """Have the sweeper look at jobs now that it would leave to the workers for ten seconds."""
+    """Make jobs due for the sweeper now, which would leave them to the workers for ten seconds."""
     for job_id in job_ids:
         redis.zadd(keys.dispatch(job_id), {job_id: 1}, xx=True)
 

@@ -1,0 +1,73 @@
+"""What clients are answered while Redis is there and refuses."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def configured(redis, name, value):
+    before = redis.config_get(name)[name]
+    redis.config_set(name, value)
+    try:
+        yield
+    finally:
+        redis.config_set(name, before)
+
+
+def full(redis):
+    return configured(redis, "maxmemory", "100kb")
+
+
+def without_replicas(redis):
+    return configured(redis, "min-replicas-to-write", "1")
+
+
+@contextmanager
+def read_only(redis):
+    redis.replicaof("127.0.0.1", "1")
+    try:
+        yield
+    finally:
+        redis.replicaof("NO", "ONE")
+
+
+@pytest.fixture
+def user(client, redis_client):
+    token = client.post("/api/auth/demo-login").json["access_token"]
+    return {"Authorization": f"Bearer {token}"}
+
+
+def submit(client, user):
+    return client.post("/api/ai/v4/chat/optimized", json={"message": "hello"}, headers=user)
+
+
+@pytest.mark.parametrize("refusing", [full, without_replicas, read_only])
+def test_requests_are_refused_for_now_and_work_afterwards(client, user, redis_client, refusing):
+    job = submit(client, user).json["id"]
+
+    with refusing(redis_client):
+        answers = {
+            "submit": submit(client, user),
+            "cancel": client.delete(f"/api/ai/v4/jobs/{job}", headers=user),
+        }
+        shown = client.get(f"/api/ai/v4/jobs/{job}", headers=user)
+        alive = client.get("/readyz")
+
+    for answer in answers.values():
+        assert (answer.status_code, answer.json["code"]) == (503, "coordinator_unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+    assert (shown.status_code, alive.status_code) == (200, 200)
+    assert client.delete(f"/api/ai/v4/jobs/{job}", headers=user).status_code == 200
+    assert submit(client, user).status_code == 202
+
+
+@pytest.mark.parametrize("refusing", [full, without_replicas, read_only])
+def test_a_logout_that_cannot_be_kept_is_refused_for_now(client, user, redis_client, refusing):
+    with refusing(redis_client):
+        refused = client.post("/api/auth/logout", json={}, headers=user)
+
+    assert (refused.status_code, refused.json["code"]) == (503, "coordinator_unavailable")
+    assert client.post("/api/auth/logout", json={}, headers=user).status_code in (200, 204)
