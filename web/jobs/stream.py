@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,6 +15,7 @@ from core.events import JOB_SNAPSHOT, Event
 from core.jobs import Job
 from core.public import to_public
 from core.timing import iso_time, now_ms
+from web.accounts.auth import session_check
 
 if TYPE_CHECKING:
     from web.services import WebServices
@@ -23,6 +24,8 @@ logger = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "text/event-stream"
 HEARTBEAT_S: Final = 10.0
+#: How often a stream asks whether its session goes on: it ends within 5 s of a logout.
+_LOOK_S: Final = 2.5
 #: A stream ends after this long; its client connects again and resumes by its last number.
 _LONGEST_S: Final = 600.0
 #: Tells the client to connect again at once; it resumes by its last number.
@@ -44,7 +47,7 @@ def event_stream(
     """
     if job.is_terminal and after == job.cursor:
         return Response(status=204)
-    frames = _frames(services, job, after, types)
+    frames = _frames(services, job, after, types, session_check())
     return Response(frames, mimetype=MEDIA_TYPE, headers=_HEADERS)
 
 
@@ -54,7 +57,11 @@ def is_wanted(event: Event, types: frozenset[str] | None) -> bool:
 
 
 def _frames(
-    services: WebServices, job: Job, after: int, types: frozenset[str] | None
+    services: WebServices,
+    job: Job,
+    after: int,
+    types: frozenset[str] | None,
+    is_session_over: Callable[[], bool],
 ) -> Iterator[bytes]:
     yield b"retry: 1000\n\n"
     try:
@@ -63,7 +70,7 @@ def _frames(
             if job.is_terminal:
                 return
             after = job.cursor
-        for event in _until_late(services, job.id, after):
+        for event in _until_late(services, job.id, after, is_session_over):
             if event is None:
                 yield b": alive\n\n"
             elif is_wanted(event, types):
@@ -72,20 +79,30 @@ def _frames(
                 return
     except CoordinatorUnavailable:
         logger.warning("stream ends without Redis, client will resume", job_id=job.id)
-    # The server stops, the time is over or Redis is away; the status line was sent long ago.
+    # The server stops, the time or session is over or Redis is away; the status line is sent.
     yield _RESUME
 
 
-def _until_late(services: WebServices, job_id: str, after: int) -> Iterator[Event | None]:
-    """Yield the job's events until its end, the time limit, or a log that began anew."""
-    give_up_at, last = time.monotonic() + _LONGEST_S, after
-    for event in services.feed.follow(job_id, after=after, heartbeat_s=HEARTBEAT_S):
-        yield event
+def _until_late(
+    services: WebServices, job_id: str, after: int, is_session_over: Callable[[], bool]
+) -> Iterator[Event | None]:
+    """Yield events until the job's end, the session's, the time limit, or a log that began anew."""
+    now, last = time.monotonic(), after
+    give_up_at, look_at, beat_at = now + _LONGEST_S, now + _LOOK_S, now + HEARTBEAT_S
+    for event in services.feed.follow(job_id, after=after, heartbeat_s=_LOOK_S):
+        now = time.monotonic()
+        if now >= look_at:
+            if is_session_over():
+                return
+            look_at = now + _LOOK_S
+        if event is not None or now >= beat_at:
+            yield event
+            beat_at = now + HEARTBEAT_S
         if event is not None:
             last = event.sequence
         elif _began_anew(services, job_id, last):
             return
-        if time.monotonic() >= give_up_at:
+        if now >= give_up_at:
             return
 
 
