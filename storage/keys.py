@@ -14,6 +14,7 @@ and of its jobs carry one hash tag, the user's shard; a single flight joins jobs
 | aether:{s}:dispatch | sorted set, job id or <job id>/<slot> by the ms when it is due for a look | members until their job ends | every script of jobs but append and accept_answered; single_flight_enter, single_flight_end; sweeper | sweeper |
 | aether:{s}:records | stream of ended job ids | entries until written to MongoDB | accept_answered, finish | upkeep |
 | aether:{s}:revoked:<jti> | string | rest of the token's life | logout | every request |
+| aether:{s}:revoked:since | string, since when the shard's list is whole (Unix seconds) | always; made again after a loss | every request | every request |
 | aether:single_flight:<fingerprint>:leader | string, the job id that answers for all | a lease after its last renewal, through a deferral | single_flight_enter, _keep, _end | the same |
 | aether:single_flight:<fingerprint>:parked | sorted set, job id by when it was parked first | until the leader's end, 1 h at most | single_flight_enter, _end | the same |
 | aether:single_flight:<fingerprint>:note | hash: note, how the leader ended; parked_only, whether it is for parked jobs alone | 30 s | single_flight_end | single_flight_enter |

@@ -74,6 +74,11 @@ class RefreshFamilies:
             return None
         return RefreshGrant(found["user_id"], family_id, next_id)
 
+    def exists(self, family_id: str) -> bool:
+        """Say whether the session goes on."""
+        with store_errors():
+            return self._families.find_one({"_id": family_id}, {"_id": 1}) is not None
+
     def revoke(self, family_id: str) -> None:
         """End one session; a repeat does nothing."""
         with store_errors():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import g, request
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from storage.accounts.sessions import RefreshGrant
     from storage.accounts.users import User
     from web.accounts.tokens import Claims
+    from web.services import WebServices
 
 auth_api = routes("auth", __name__, "Accounts, sessions and their tokens.", prefix="/api/auth")
 
@@ -64,9 +67,28 @@ def _authenticate(authorization: str) -> Caller:
         raise Unauthenticated
     services = current_services()
     claims = services.tokens.read_access(token.strip())
-    if services.revoked_tokens.contains_any(claims.sub, claims.jti, claims.fam):
+    if _is_over(services, claims):
         raise Unauthenticated
     return Caller(_find_user(claims), claims)
+
+
+def session_check() -> Callable[[], bool]:
+    """Return what says, also after this request, whether its session is over."""
+    return partial(_is_over, current_services(), _caller().claims)
+
+
+def _is_over(services: WebServices, claims: Claims) -> bool:
+    issued_s = claims.exp - services.settings.access_token_s
+    revoked = services.revoked_tokens.contains_any(
+        claims.sub, claims.jti, claims.fam, issued_s=issued_s
+    )
+    if revoked is not None:
+        return revoked
+    try:
+        return not services.refresh_families.exists(claims.fam)
+    except StoreUnavailable:
+        # Both are away: who was logged in goes on, as always while MongoDB is away.
+        return False
 
 
 def _find_user(claims: Claims) -> User:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,6 +15,7 @@ from core.events import JOB_SNAPSHOT, Event
 from core.jobs import Job
 from core.public import to_public
 from core.timing import iso_time, now_ms
+from web.accounts.auth import session_check
 
 if TYPE_CHECKING:
     from storage.events.feed import EventFeed
@@ -26,6 +27,8 @@ logger = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "text/event-stream"
 HEARTBEAT_S: Final = 10.0
+#: How often a stream asks whether its session goes on: it ends within 5 s of a logout.
+_LOOK_S: Final = 2.5
 #: A stream ends after this long; its client connects again and resumes by its last number.
 _LONGEST_S: Final = 600.0
 #: Tells the client to connect again at once; it resumes by its last number.
@@ -47,7 +50,9 @@ def event_stream(
     """
     if job.is_terminal and after == job.cursor:
         return Response(status=204)
-    stream = JobStream(services.feed, services.event_log, services.job_store, job, types)
+    stream = JobStream(
+        services.feed, services.event_log, services.job_store, job, types, session_check()
+    )
     return Response(stream.frames(after), mimetype=MEDIA_TYPE, headers=_HEADERS)
 
 
@@ -62,6 +67,7 @@ class JobStream:
     Args:
         job: as it was when the reader came.
         types: those that the reader wants; None for all.
+        is_session_over: says whether the reader has logged out; asked every few seconds.
     """
 
     def __init__(
@@ -71,7 +77,9 @@ class JobStream:
         store: JobStore,
         job: Job,
         types: frozenset[str] | None = None,
+        is_session_over: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_session_over = is_session_over
         self._feed = feed
         self._log = log
         self._store = store
@@ -96,19 +104,27 @@ class JobStream:
                     return
         except CoordinatorUnavailable:
             logger.warning("stream ends without Redis, client will resume", job_id=self._job.id)
-        # The server stops, the time is over or Redis is away; the status line was sent long ago.
+        # The server stops, time or session is over, or Redis is away; the status line is sent.
         yield _RESUME
 
     def _until_late(self, after: int) -> Iterator[Event | None]:
-        """Yield the job's events until its end, the time limit, or a log that began anew."""
-        give_up_at, last = time.monotonic() + _LONGEST_S, after
-        for event in self._feed.follow(self._job.id, after=after, heartbeat_s=HEARTBEAT_S):
-            yield event
+        """Yield events until the job's end, the session's, the time limit, or a new log."""
+        now, last = time.monotonic(), after
+        give_up_at, look_at, beat_at = now + _LONGEST_S, now + _LOOK_S, now + HEARTBEAT_S
+        for event in self._feed.follow(self._job.id, after=after, heartbeat_s=_LOOK_S):
+            now = time.monotonic()
+            if now >= look_at:
+                if self._is_session_over():
+                    return
+                look_at = now + _LOOK_S
+            if event is not None or now >= beat_at:
+                yield event
+                beat_at = now + HEARTBEAT_S
             if event is not None:
                 last = event.sequence
             elif self._began_anew(last):
                 return
-            if time.monotonic() >= give_up_at:
+            if now >= give_up_at:
                 return
 
     def _is_out_of_reach(self, after: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from argon2 import PasswordHasher
 
@@ -9,6 +11,7 @@ from core.loops import LoopHealth
 from core.settings import Settings
 from storage.loop_reports import LoopReports
 from tests.integration.web.forgery import KINDS, forge
+from tests.services import wait_until
 from web.app import create_app
 from web.services import EXTENSION
 
@@ -175,8 +178,20 @@ def test_session_stays_over_when_redis_has_lost_what_was_revoked(client, redis_c
     client.post("/api/auth/logout", headers=bearer(session["access_token"]))
 
     redis_client.flushall()
+    # The list begins anew a second later at the earliest, as after any real loss.
+    issued_s = int(time.time())
+    wait_until(lambda: time.time() >= issued_s + 1, 5, "the next second")
 
+    assert_unauthenticated(me(client, session["access_token"]))
     assert_unauthenticated(refresh(client, session["refresh_token"]))
+
+
+def test_open_session_goes_on_when_redis_has_lost_what_was_revoked(client, redis_client):
+    session = begin(client)
+
+    redis_client.flushall()
+
+    assert [me(client, session["access_token"]).status_code for _ in range(2)] == [200, 200]
 
 
 def test_token_is_refused_when_its_account_is_gone(client, app, settings, mongo_database):

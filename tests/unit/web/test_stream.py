@@ -87,7 +87,8 @@ def test_stream_ends_though_its_last_event_is_of_another_type_than_wanted():
     assert names(found) == [(2, "job.started")]
 
 
-def test_reader_gets_a_comment_when_nothing_happens():
+def test_reader_gets_a_comment_when_nothing_happens(monkeypatch):
+    monkeypatch.setattr("web.jobs.stream.HEARTBEAT_S", 0.0)
     running = job(cursor=3, status=JobStatus.IN_PROGRESS)
 
     found = frames(Log(last=3, then=[HEARTBEAT]), running, after=3)
@@ -121,10 +122,25 @@ def test_stream_goes_on_behind_the_snapshot_when_the_job_is_not_over():
     assert names(found) == [(2, "job.snapshot"), (3, TYPES[2]), (4, TYPES[3])]
 
 
-def test_reader_is_told_to_resume_when_the_log_has_begun_anew():
+def test_reader_is_told_to_resume_when_the_log_has_begun_anew(monkeypatch):
+    monkeypatch.setattr("web.jobs.stream.HEARTBEAT_S", 0.0)
     running, restored = (job(cursor=n, status=JobStatus.IN_PROGRESS) for n in (3, 1))
 
     found = frames(Log(last=3, then=[HEARTBEAT, HEARTBEAT]), running, stored=restored)
 
     assert found.count(": alive\n\n") == 1
+    assert found[-1].startswith("retry: 200\n")
+
+
+@pytest.mark.parametrize("item", [event(2), HEARTBEAT])
+def test_stream_ends_when_its_session_is_over(item, monkeypatch):
+    monkeypatch.setattr("web.jobs.stream._LOOK_S", 0.0)
+    running = job(cursor=9, status=JobStatus.IN_PROGRESS)
+    looks = iter([False, False, True])
+    log = Log(last=2, then=[item] * 9)
+
+    stream = JobStream(log, log, Store(running), running, None, lambda: next(looks))
+    found = [frame.decode() for frame in stream.frames(1)]
+
+    assert names(found) == [(2, TYPES[1])] * (2 if item else 1)
     assert found[-1].startswith("retry: 200\n")
