@@ -34,9 +34,7 @@ def engine():
 
 @pytest.fixture(scope="module")
 def image(engine):
-    image, _ = engine.images.build(
-        path=str(ROOT), tag="aether:test", rm=True, network_mode="host"
-    )
+    image, _ = engine.images.build(path=str(ROOT), tag="aether:test", rm=True, network_mode="host")
     return image
 
 
