@@ -140,7 +140,9 @@ def leftovers(redis: Redis) -> Iterator[Violation]:
         yield from _waiting_records(redis, keys.records(shard))
     for name in redis.scan_iter("aether:{*", count=1000):
         # These are there, and empty, when all is quiet.
-        is_standing = b":active:" in name or name.endswith((b":dispatch", b":records"))
+        is_standing = b":active:" in name or name.endswith(
+            (b":dispatch", b":records", b":revoked:since")
+        )
         if not is_standing and redis.ttl(name) == _FOR_EVER:
             yield Violation(name.decode(), "never expires")
 

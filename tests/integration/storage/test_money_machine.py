@@ -50,7 +50,8 @@ PLAN = TeamPlan(
     timing_ms={},
 )
 TOKENS = st.integers(0, 9)
-CALLS = st.builds(Spent, st.builds(Usage, TOKENS, TOKENS, TOKENS), st.integers(0, 90))
+USAGES = st.builds(lambda i, cached, o: Usage(i, min(cached, i), o), TOKENS, TOKENS, TOKENS)
+CALLS = st.builds(Spent, USAGES, st.integers(0, 90))
 ENDS = st.sampled_from(sorted(TERMINAL))
 
 
