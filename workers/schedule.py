@@ -22,6 +22,9 @@ class GuardedScheduler(RedBeatScheduler):  # type: ignore[misc]
     again and again, and so on everything periodic.
     """
 
+    #: Redis may have lost the entries along with the lock: they are written before the next tick.
+    _is_incomplete = False
+
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due and return how many seconds to wait."""
         try:
@@ -34,11 +37,15 @@ class GuardedScheduler(RedBeatScheduler):  # type: ignore[misc]
             return _PAUSE_S
 
     def _tick(self, *args: Any, **kwargs: Any) -> float:
+        if self._is_incomplete:
+            self.setup_schedule()
+            self._is_incomplete = False
         try:
             return float(super().tick(*args, **kwargs))
         except LockNotOwnedError:
-            # It ran out while Redis refused to extend it; another beat may have it now.
+            # Redis was wiped, or refused to extend the lock; another beat may have it now.
             if not self.lock.acquire(blocking=False):
                 raise
             logger.warning("the lock of the schedule was taken again")
+            self._is_incomplete = True
             return _PAUSE_S

@@ -74,3 +74,12 @@ def test_the_scheduler_leaves_when_another_one_has_the_lock(redis, scheduler):
 
     with pytest.raises(LockNotOwnedError):
         scheduler.tick()
+
+
+def test_the_schedule_is_written_again_when_redis_lost_everything(redis, scheduler):
+    redis.flushall()
+
+    assert scheduler.tick() == 1.0
+    scheduler.tick()
+
+    assert published(redis) == 1
