@@ -20,10 +20,10 @@ MAX_STREAM_BYTES: Final = 32 << 20
 #: Outside of events so many characters are kept, as they may be the whole answer.
 _MAX_OTHER_CHARS: Final = 1 << 20
 _MAX_ANSWER_CHARS: Final = 1_000_000
-#: A token has four characters of English prose; a server that honours `max_tokens` hardly reaches
-#: twice as many, and the constant lets short answers be odd.
-_CHARS_PER_TOKEN: Final = 8
-_SPARE_CHARS: Final = 256
+#: A token has four characters of English prose. A run of blanks is one token, too, so that the
+#: bound is four times as many, and the constant lets short answers be odd.
+_CHARS_PER_TOKEN: Final = 16
+_SPARE_CHARS: Final = 1024
 
 #: What ends an answer. Any other reason is an end like "stop", unless it names a failure.
 ENDS: Final[dict[str, Literal["whole", "cut", "filtered", "failed"]]] = {

@@ -237,7 +237,7 @@ def test_answer_is_cut_when_it_does_not_end(answer_with):
 
     text, end = ask(model)
 
-    assert (len(text.text), end.finish_reason) == (100 * 8 + 256, "length")
+    assert (len(text.text), end.finish_reason) == (100 * 16 + 1024, "length")
 
 
 def dripping(head, drop):

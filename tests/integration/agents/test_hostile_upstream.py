@@ -159,7 +159,7 @@ def test_answer_is_cut_and_its_call_closed_when_the_server_ignores_the_bound(
 ):
     text, end = ask(open_model(), "ignore_max tokens=5000 gap_ms=1", max_tokens=16)
 
-    assert (len(text), end.finish_reason) == (16 * 8 + 256, "length")
+    assert (len(text), end.finish_reason) == (16 * 16 + 1024, "length")
     wait_until(lambda: stats(stub_server)["client_closed"] == 1, 30, "the stub to see it")
 
 
