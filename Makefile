@@ -41,8 +41,8 @@ lint: $(DEV_STAMP) ## Check format, style, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(DEV_STAMP) ## Measure speed against a stub upstream
-	@$(BIN)/python -m bench
+bench: $(DEV_STAMP) ## Measure speed against a stub upstream; OPTIONS=--cost compares with the commit before
+	@$(BIN)/python -m bench $(OPTIONS)
 
 bench-litellm: $(DEV_STAMP) $(LITELLM_STAMP) ## Measure speed also beside LiteLLM's proxy
 	@$(BIN)/python -m bench --litellm $(VENVS)/litellm/bin/litellm

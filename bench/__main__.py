@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.cost import compare_cost
 from bench.figures import Report, show
 from bench.proxy import executable_of
 from bench.runs import FAILURES, MEASUREMENTS, Plan
@@ -28,9 +29,13 @@ def main() -> int:
     litellm = executable_of(options.litellm) if options.litellm else None
     plan = Plan.quick(litellm) if options.quick else Plan(litellm=litellm)
     report, console = Report(), Console()
+    processes = {"workers": options.workers, "api_processes": options.api_processes}
     try:
-        with running(workers=options.workers, api_processes=options.api_processes) as bench:
-            _measure(options.names, bench, plan, report)
+        if options.cost:
+            compare_cost(report, plan, before=options.before, **processes)
+        else:
+            with running(**processes) as bench:
+                _measure(options.names, bench, plan, report)
     except FAILURES as error:
         report.failed.append(f"the stack failed: {error}")
     except KeyboardInterrupt:
@@ -52,6 +57,10 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MEASUREMENTS))
     parser.add_argument("--quick", action="store_true", help="one short run instead of three")
+    parser.add_argument(
+        "--cost", action="store_true", help="only a job's processor time, beside that of --before"
+    )
+    parser.add_argument("--before", default="HEAD^", metavar="REVISION", help="the other side")
     parser.add_argument("--workers", type=int, default=2, help="worker processes")
     parser.add_argument("--api-processes", type=int, default=1, help="processes that serve HTTP")
     parser.add_argument(

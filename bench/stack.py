@@ -15,6 +15,7 @@ import psutil
 from bench.client import Target
 from bench.cpu import Parts
 from ops.stack.own import Child, OwnStack, clean_environment, own_stack
+from ops.stack.state import ROOT
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,19 @@ class Bench:
 
 
 @contextmanager
-def running(*, workers: int, api_processes: int, **chosen: str) -> Iterator[Bench]:
+def running(
+    *, workers: int, api_processes: int, tree: str = str(ROOT), **chosen: str
+) -> Iterator[Bench]:
     """Run `aether up` against a stub upstream of 20 ms and 10 tokens for the block.
 
     Args:
+        tree: the checkout whose stack is run.
         chosen: further settings, by the names of their variables.
     """
     options = ("--workers", str(workers))
     answers = ("--first-token-ms", "20", "--tokens", "10", "--token-gap-ms", "0")
     settings = {"AETHER_API_PROCESSES": str(api_processes), "AETHER_LOG_LEVEL": "warning"}
-    with own_stack(*options, stub=answers, **(settings | chosen)) as (stack, upstream):
+    with own_stack(*options, stub=answers, tree=tree, **(settings | chosen)) as (stack, upstream):
         redis_url = f"redis://127.0.0.1:{stack.ports['redis']}/1"
         api, stub = _target(stack.url), _target(upstream.url)
         yield Bench(api, stub, redis_url, lambda: _parts(stack, upstream.process.pid))

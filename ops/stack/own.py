@@ -38,6 +38,7 @@ class Child:
         answers: whether it can be used.
         log: takes what it prints; what is there is kept.
         environment: all its variables; None hands on this process's own.
+        folder: where it is started.
         is_apart: it does not see a Ctrl-C that is pressed here: this process ends it then.
 
     Raises:
@@ -52,6 +53,7 @@ class Child:
         log: Path,
         *,
         environment: dict[str, str] | None = None,
+        folder: Path = ROOT,
         is_apart: bool = False,
         answers_within_s: float = _ANSWERS_WITHIN_S,
         ends_within_s: float = _ENDS_WITHIN_S,
@@ -60,6 +62,7 @@ class Child:
         self.log = log
         self.environment = environment
         self._command = command
+        self._folder = folder
         self._is_apart = is_apart
         self._answers = answers
         self._answers_within_s = answers_within_s
@@ -90,7 +93,7 @@ class Child:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command,
-                cwd=ROOT,
+                cwd=self._folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -136,11 +139,17 @@ class OwnStack(Child):
         root: its state directory, with a path that is short enough for a Unix socket.
         options: further words of the command line, such as `--no-sample`.
         python: the interpreter that runs `aether`.
+        tree: the checkout that is run.
         settings: variables that replace embedded parts or change settings.
     """
 
     def __init__(
-        self, root: Path, *options: str, python: str = sys.executable, **settings: str
+        self,
+        root: Path,
+        *options: str,
+        python: str = sys.executable,
+        tree: str = str(ROOT),
+        **settings: str,
     ) -> None:
         self.directory = StateDirectory(root)
         self._python = python
@@ -154,6 +163,7 @@ class OwnStack(Child):
             self._has_shown_addresses,
             log,
             environment=clean_environment() | chosen,
+            folder=Path(tree),
             is_apart=True,
             answers_within_s=_STACK_UP_WITHIN_S,
             ends_within_s=_STACK_DOWN_WITHIN_S,
@@ -222,7 +232,7 @@ def stub_upstream(folder: Path, *options: str) -> Child:
 
 @contextmanager
 def own_stack(
-    *options: str, stub: Sequence[str] = (), **settings: str
+    *options: str, stub: Sequence[str] = (), tree: str = str(ROOT), **settings: str
 ) -> Iterator[tuple[OwnStack, Child]]:
     """Run a stack, and a stub upstream in place of its model, in a temporary directory.
 
@@ -231,6 +241,7 @@ def own_stack(
     Args:
         options: further words of `aether up`.
         stub: words of the stub's command line.
+        tree: the checkout that the stack runs.
 
     Raises:
         CannotRun: a part did not start.
@@ -241,7 +252,7 @@ def own_stack(
         with (
             stub_upstream(folder, *stub) as upstream,
             OwnStack(
-                folder / "state", *quiet, **({"AETHER_LLM_URL": upstream.url} | settings)
+                folder / "state", *quiet, tree=tree, **({"AETHER_LLM_URL": upstream.url} | settings)
             ) as stack,
         ):
             yield stack, upstream
