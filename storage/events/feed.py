@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from core.events import Event
 
 if TYPE_CHECKING:
-    from storage.events.hub import EventHub, Listener
+    from storage.events.hub import EventHub
     from storage.events.log import EventLog
+    from storage.events.subscribers import Listener
+
+#: How often a waiter looks at the job: pub/sub may lose the message that ends it.
+_LOOK_S: Final = 1.0
 
 
 class EventFeed:
@@ -45,6 +49,25 @@ class EventFeed:
                     yield event
                     if event.is_terminal:
                         return
+
+    def wait_for_end(self, job_id: str, has_ended: Callable[[], bool], timeout_s: float) -> None:
+        """Return at the job's end or after `timeout_s`; no event is read or decoded.
+
+        It returns early when the process is about to end.
+
+        Args:
+            has_ended: looks at the job; asked at first, and whenever a message may have been lost.
+
+        Raises:
+            CoordinatorUnavailable: Redis is away.
+        """
+        give_up_at = time.monotonic() + timeout_s
+        with self._hub.listen_for_end(job_id) as listener:
+            # Subscribed first, so that no end falls between the look and the wait.
+            while not has_ended() and not self._hub.is_draining:
+                left_s = give_up_at - time.monotonic()
+                if left_s <= 0 or listener.wait(min(left_s, _LOOK_S)):
+                    return
 
     def _next(self, listener: Listener, job_id: str, last: int, heartbeat_s: float) -> list[Event]:
         """Return the next event, or all missed ones; none when `heartbeat_s` pass without any."""

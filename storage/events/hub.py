@@ -5,20 +5,19 @@ Pub/sub may lose messages: a listener with a gap reads the log again.
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from redis.exceptions import ConnectionError, TimeoutError
 
 from core.errors import CoordinatorUnavailable
-from core.events import Event
 from core.loops import Loop
 from storage import keys
 from storage.events.log import EventLog
+from storage.events.subscribers import EndListener, Listener, Published, Subscriber
 from storage.failures import coordinator_errors
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-#: Events one slow client may leave waiting; beyond it the client reads the log again.
-_QUEUE_EVENTS: Final = 256
 _CONFIRM_TIMEOUT_S: Final = 3.0
 _RECONNECT_S: Final = 0.5
 #: How long one wait for a message lasts, and so how soon a close is noticed, in seconds.
@@ -38,45 +35,7 @@ _CANCEL_WAIT_S: Final = 5.0
 #: Keeps the connection subscribed to something, so that reading it is possible from the start.
 _IDLE_CHANNEL: Final = "aether:hub"
 
-
-class Listener:
-    """One client's subscription to the events of one job."""
-
-    def __init__(self) -> None:
-        self._queue: queue.Queue[Event | None] = queue.Queue(_QUEUE_EVENTS)
-        self.is_confirmed = threading.Event()
-        self._has_gap = False
-
-    def next(self, timeout_s: float) -> Event | None:
-        """Return the next event, or None after `timeout_s` or when there is a gap."""
-        try:
-            return self._queue.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-
-    def take_gap(self) -> bool:
-        """Say whether events were missed since the last call; the log has them."""
-        has_gap, self._has_gap = self._has_gap, False
-        return has_gap
-
-    def offer(self, event: Event) -> None:
-        """Add an event; a client that is too slow gets a gap instead."""
-        try:
-            self._queue.put_nowait(event)
-        except queue.Full:
-            self.drop()
-
-    def drop(self) -> None:
-        """Discard the waiting events and wake the client, which then reads the log."""
-        self._has_gap = True
-        try:
-            while True:
-                self._queue.get_nowait()
-        except queue.Empty:
-            pass
-        # Filled again meanwhile: then the client wakes by what is there.
-        with suppress(queue.Full):
-            self._queue.put_nowait(None)
+_Subscriber = TypeVar("_Subscriber", bound=Subscriber)
 
 
 class EventHub:
@@ -84,7 +43,7 @@ class EventHub:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._listeners: dict[bytes, set[Listener]] = {}
+        self._listeners: dict[bytes, set[Subscriber]] = {}
         self._lock = threading.Lock()
         self._pubsub: PubSub | None = None
         self._is_draining = False
@@ -101,8 +60,22 @@ class EventHub:
         Raises:
             CoordinatorUnavailable: Redis did not confirm in time.
         """
+        with self._subscribed(job_id, Listener()) as listener:
+            yield listener
+
+    @contextmanager
+    def listen_for_end(self, job_id: str) -> Iterator[EndListener]:
+        """Subscribe to a job's end; as `listen`, but no event of the job is decoded.
+
+        Raises:
+            CoordinatorUnavailable: Redis did not confirm in time.
+        """
+        with self._subscribed(job_id, EndListener()) as listener:
+            yield listener
+
+    @contextmanager
+    def _subscribed(self, job_id: str, listener: _Subscriber) -> Iterator[_Subscriber]:
         channel = EventLog.channel(job_id).encode()
-        listener = Listener()
         self.loop.start()
         self._add(channel, listener)
         try:
@@ -128,7 +101,7 @@ class EventHub:
         """End the subscription; call this before the connection pool is closed."""
         self.loop.stop(2 * _WAIT_S)
 
-    def _add(self, channel: bytes, listener: Listener) -> None:
+    def _add(self, channel: bytes, listener: Subscriber) -> None:
         with self._lock:
             others = self._listeners.setdefault(channel, set())
             is_first = not others
@@ -138,7 +111,7 @@ class EventHub:
             if is_first:
                 self._send("subscribe", channel)
 
-    def _remove(self, channel: bytes, listener: Listener) -> None:
+    def _remove(self, channel: bytes, listener: Subscriber) -> None:
         with self._lock:
             others = self._listeners[channel]
             others.discard(listener)
@@ -185,20 +158,10 @@ class EventHub:
         if message["type"] == "subscribe":
             for listener in listeners:
                 listener.is_confirmed.set()
-        elif message["type"] == "message" and listeners:
-            self._offer(message["data"], listeners)
-
-    def _offer(self, data: bytes, listeners: tuple[Listener, ...]) -> None:
-        try:
-            events = EventLog.parse_published(data)
-        except ValueError:
-            logger.warning("message cannot be decoded as events; its readers read the log")
+        elif message["type"] == "message":
+            published = Published(message["data"])
             for listener in listeners:
-                listener.drop()
-            return
-        for event in events:
-            for listener in listeners:
-                listener.offer(event)
+                listener.take(published)
 
 
 def _next_message(pubsub: PubSub) -> dict[str, Any] | None:

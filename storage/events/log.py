@@ -47,6 +47,12 @@ class EventLog:
         """Read a message: each line is an event, `<sequence> <type> <body>`."""
         return [_parse_line(line) for line in message.split(b"\n")]
 
+    @staticmethod
+    def type_of_last(message: bytes) -> str:
+        """Return the type of a message's last event; an empty one when it cannot be told."""
+        words = message[message.rfind(b"\n") + 1 :].split(b" ", 2)
+        return words[1].decode(errors="replace") if len(words) == 3 else ""
+
 
 def _parse_line(line: bytes) -> Event:
     sequence, event_type, body = line.split(b" ", 2)

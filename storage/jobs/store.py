@@ -19,7 +19,7 @@ from core.errors import (
     TooManyJobs,
 )
 from core.ids import shard_of
-from core.jobs import Job, JobSpec, JobStatus, Question
+from core.jobs import TERMINAL, Job, JobSpec, JobStatus, Question
 from core.outcome import Outcome
 from core.plans import Plan
 from core.timing import iso_time
@@ -167,6 +167,12 @@ class JobStore:
         with coordinator_errors():
             values: Any = self._redis.hmget(keys.job(job_id), fields.JOB)
         return fields.to_job(dict(zip(fields.JOB, values, strict=True)))
+
+    def has_ended(self, job_id: str) -> bool:
+        """Say whether the job has ended; False where Redis does not (or no longer) have it."""
+        with coordinator_errors():
+            status: Any = self._redis.hget(keys.job(job_id), "status")
+        return status is not None and status.decode() in TERMINAL
 
     def get_many(self, job_ids: Iterable[str]) -> list[Job | None]:
         """Return each job as `get` does, in one round trip; None for one that cannot be read."""

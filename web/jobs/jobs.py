@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -43,10 +42,7 @@ def wait_for_end(feed: EventFeed, store: JobStore, job: Job, wait_s: float) -> J
     """Return the job as it is at its end or after `wait_s`, whichever comes first."""
     if job.is_terminal or wait_s <= 0:
         return job
-    give_up_at = time.monotonic() + wait_s
-    for _ in feed.follow(job.id, after=job.cursor, heartbeat_s=min(wait_s, 1.0)):
-        if time.monotonic() >= give_up_at:
-            break
+    feed.wait_for_end(job.id, lambda: store.has_ended(job.id), wait_s)
     return _latest(store, job)
 
 

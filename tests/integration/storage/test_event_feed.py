@@ -17,6 +17,7 @@ from core.outcome import Outcome
 from storage.events.feed import EventFeed
 from storage.events.hub import EventHub
 from storage.events.log import EventLog
+from storage.events.subscribers import Published
 from storage.jobs.attempts import Attempts, Batch
 from storage.jobs.store import JobStore
 from tests.jobs import QUESTION, ROOMY, make_spec
@@ -161,6 +162,77 @@ def test_fast_readers_are_not_held_up_when_another_reads_nothing(feed, job):
 
     assert fast.numbers_at_end() == list(range(1, 604))
     idle.close()
+
+
+class Waiter(threading.Thread):
+    """Waits for a job's end."""
+
+    def __init__(self, feed, store, job_id, timeout_s=20):
+        super().__init__(daemon=True)
+        self.looks = 0
+        self._feed, self._store, self._job_id = feed, store, job_id
+        self._timeout_s = timeout_s
+        self.start()
+
+    def run(self):
+        self._feed.wait_for_end(self._job_id, self._has_ended, self._timeout_s)
+
+    def status(self):
+        """Return the job's status once the wait is over."""
+        self.join(60)
+        assert not self.is_alive()
+        return self._store.get(self._job_id).status
+
+    def _has_ended(self):
+        self.looks += 1
+        return self._store.has_ended(self._job_id)
+
+
+def test_waiter_wakes_at_the_end_when_many_events_come_before(feed, redis_client, job):
+    waiter = Waiter(feed, JobStore(redis_client), job.id, timeout_s=3_000)
+
+    job.tell(600)
+    job.end()
+
+    assert waiter.status() is JobStatus.COMPLETED
+
+
+def test_waiter_sees_the_end_when_its_message_vanishes(feed, redis_client, proxy, job):
+    waiter = Waiter(feed, JobStore(redis_client), job.id, timeout_s=3_000)
+    wait_until(lambda: waiter.looks, 10, "the first look, after the subscription")
+
+    proxy.blackhole()
+    job.end()
+
+    assert waiter.status() is JobStatus.COMPLETED
+
+
+def test_waiter_returns_while_the_job_runs_when_its_time_is_over(feed, redis_client, job):
+    waiter = Waiter(feed, JobStore(redis_client), job.id, timeout_s=0.05)
+
+    assert waiter.status() is JobStatus.IN_PROGRESS
+
+
+def test_waiter_returns_at_once_when_the_job_has_ended_before(feed, redis_client, job):
+    job.end()
+
+    waiter = Waiter(feed, JobStore(redis_client), job.id, timeout_s=3_000)
+
+    assert waiter.status() is JobStatus.COMPLETED
+    assert waiter.looks == 1
+
+
+def test_a_message_shows_its_end_without_being_decoded():
+    ends = [
+        b'7 answer.delta {"a":"b"}\n8 job.completed {}',
+        b"1 job.failed {}",
+        b"2 job.cancelled {}",
+        b"3 job.incomplete {}",
+    ]
+    others = [b"", b"8", b"8 job.completed", b'8 answer.delta {"text":"9 job.completed {}"}', b"\n"]
+
+    assert [Published(data).ends_the_job for data in ends] == [True] * 4
+    assert not any(Published(data).ends_the_job for data in others)
 
 
 def test_reader_is_told_to_come_back_when_redis_does_not_confirm(feed, proxy, job):
