@@ -16,7 +16,23 @@ logger = structlog.get_logger(__name__)
 
 
 class GuardedChannel(redis.Channel):
-    """A channel that drops what is not JSON; Redis has removed it from the queue by then."""
+    """A channel that drops what is not JSON; Redis has removed it from the queue by then.
+
+    It keeps one client: kombu makes one for every command, and redis-py fills a table of callbacks
+    for each.
+    """
+
+    _kept_client: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        # Those of the event loop are made once anyway, and each has a connection of its own.
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+        kept = self._kept_client
+        # kombu replaces the pool when it connects anew.
+        if kept is None or kept.connection_pool is not self.pool:
+            kept = self._kept_client = super()._create_client()  # type: ignore[no-untyped-call]
+        return kept
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
