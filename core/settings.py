@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, FilePath, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, FilePath, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.origins import read_origins
 
 #: What a process of Aether is there for.
 Role = Literal["api", "worker", "upkeep", "beat", "flower"]
@@ -57,6 +59,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = 8001
     #: Processes that serve HTTP; each has connection pools of its own.
     api_processes: Annotated[int, Field(ge=1, le=64)] = 1
+    #: Pages of other origins that may call the API from a browser; none by default.
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_origins)] = ()
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     mongo_url: SecretStr = SecretStr("mongodb://127.0.0.1:27017")
     mongo_database: str = "aether"

@@ -38,6 +38,7 @@ from web.accounts.tokens import Tokens
 from web.docs.page import register_page
 from web.health import health_api
 from web.http.context import wrap_requests
+from web.http.cors import allow_origins
 from web.http.errors import Problem, refuse_invalid, register_errors
 from web.http.openapi import INFO, SECURITY_SCHEMES, register_document
 from web.jobs.chat import chat_api
@@ -77,6 +78,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     wrap_requests(app)
+    allow_origins(app, settings.cors_origins)
     register_errors(app)
     app.extensions[EXTENSION] = _build_services(app, settings)
     for blueprint in BLUEPRINTS:

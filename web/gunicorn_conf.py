@@ -45,6 +45,8 @@ max_requests = 0
 graceful_timeout = 30
 #: Longer than a proxy in front keeps an idle connection open.
 keepalive = 75
+#: A socket in the home directory, which all stacks of a user would share.
+control_socket_disable = True
 accesslog = None
 logger_class = JsonLogger
 

@@ -69,6 +69,23 @@ class JobStore:
         self._cancel = Script(redis, "cancel")
         self._restore = Script(redis, "restore")
 
+    def require_room(self, user_id: str, plan: Plan, idempotency: IdempotencyClaim | None) -> None:
+        """Refuse early what `accept`, which decides, would refuse whatever the question is.
+
+        A repeat of an Idempotency-Key passes: it is answered with the first job.
+
+        Raises:
+            TooManyJobs: as many of the user's jobs are unfinished as the plan allows.
+        """
+        with coordinator_errors():
+            unfinished: Any = self._redis.zcard(keys.active(user_id))
+            if unfinished < plan.concurrent_jobs:
+                return
+            claim = idempotency and keys.idempotency(user_id, idempotency.digest)
+            if claim and self._redis.exists(claim):
+                return
+        raise _too_many(plan)
+
     def accept(
         self,
         spec: JobSpec,
@@ -106,10 +123,7 @@ class JobStore:
             case b"conflict":
                 raise IdempotencyConflict
             case b"too_many":
-                raise TooManyJobs(
-                    f"{plan.concurrent_jobs} of your jobs are unfinished, which is all that the "
-                    f"plan {plan.name} allows; wait for one to end."
-                )
+                raise _too_many(plan)
             case _:
                 raise BudgetExhausted
 
@@ -228,6 +242,13 @@ def _to_job_or_end(values: dict[str, bytes | None]) -> Job | UnreadableEnd | Non
         return fields.to_job(values)
     except JobUnreadable as error:
         return fields.to_unreadable_end(values, error.message)
+
+
+def _too_many(plan: Plan) -> TooManyJobs:
+    return TooManyJobs(
+        f"{plan.concurrent_jobs} of your jobs are unfinished, which is all that the "
+        f"plan {plan.name} allows; wait for one to end."
+    )
 
 
 def _spec_keys(spec: JobSpec, idempotency: IdempotencyClaim | None) -> list[str]:

@@ -20,6 +20,7 @@ from core.errors import (
 )
 from core.timing import iso_time
 from web.accounts import schemas
+from web.accounts.passwords import normalised
 from web.http.openapi import PUBLIC, returns, routes
 from web.services import current_services
 
@@ -50,8 +51,12 @@ def current_user() -> User:
 
 
 def require_user() -> None:
-    """Refuse a request without a valid token before its body and parameters are read."""
-    current_user()
+    """Refuse a request without a valid token before its body and parameters are read.
+
+    OPTIONS only asks what an address allows.
+    """
+    if request.method != "OPTIONS":
+        current_user()
 
 
 def _caller() -> Caller:
@@ -74,7 +79,13 @@ def _authenticate(authorization: str) -> Caller:
 
 def session_check() -> Callable[[], bool]:
     """Return what says, also after this request, whether its session is over."""
-    return partial(_is_over, current_services(), _caller().claims)
+    return partial(_has_lost_access, current_services(), _caller().claims)
+
+
+def _has_lost_access(services: WebServices, claims: Claims) -> bool:
+    """Say whether the session is over, its account gone, or every token of it void."""
+    user = services.accounts.get(claims.sub)
+    return user is None or user.token_version != claims.ver or _is_over(services, claims)
 
 
 def _is_over(services: WebServices, claims: Claims) -> bool:
@@ -82,10 +93,10 @@ def _is_over(services: WebServices, claims: Claims) -> bool:
     revoked = services.revoked_tokens.contains_any(
         claims.sub, claims.jti, claims.fam, issued_s=issued_s
     )
-    if revoked is not None:
-        return revoked
+    if revoked:
+        return True
     try:
-        return not services.refresh_families.exists(claims.fam)
+        return revoked is None and not services.refresh_families.exists(claims.fam)
     except StoreUnavailable:
         # Both are away: who was logged in goes on, as always while MongoDB is away.
         return False
@@ -111,7 +122,7 @@ def _find_user(claims: Claims) -> User:
 def register(body: schemas.RegisterRequest) -> Any:
     """Create an account, on trial, and begin a session."""
     services = current_services()
-    password_hash = services.passwords.hash(body.password.get_secret_value())
+    password_hash = services.passwords.hash(normalised(body.password.get_secret_value()))
     user = services.accounts.create(body.email, password_hash, body.name)
     return _begin_session(user), 201
 
@@ -129,12 +140,16 @@ def register(body: schemas.RegisterRequest) -> Any:
 def login(body: schemas.LoginRequest) -> Any:
     """Begin a session; a refusal does not tell a wrong address from a wrong password."""
     services = current_services()
-    password = body.password.get_secret_value()
+    typed = body.password.get_secret_value()
+    password = normalised(typed)
     credentials = services.accounts.find_by_email(body.email)
     password_hash = credentials.password_hash if credentials else None
-    if not services.passwords.verify(password_hash, password) or credentials is None:
+    is_right = services.passwords.verify(password_hash, password)
+    # Accounts of before have a hash of what was typed then.
+    is_old = not is_right and typed != password and services.passwords.verify(password_hash, typed)
+    if credentials is None or not (is_right or is_old):
         raise Unauthenticated("The e-mail address or the password is wrong.")
-    if services.passwords.needs_rehash(credentials.password_hash):
+    if is_old or services.passwords.needs_rehash(credentials.password_hash):
         renewed = services.passwords.hash(password)
         services.accounts.set_password_hash(credentials.user.id, renewed)
     return _begin_session(credentials.user)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -23,6 +24,14 @@ _AT_ONCE: Final = 2
 #: A login that waits longer is refused with `Retry-After`.
 _LONGEST_WAIT_S: Final = 5.0
 _FEWEST_DIFFERENT_CHARACTERS: Final = 5
+
+
+def normalised(password: str) -> str:
+    """Return the password in the form that is hashed: NFKC (NIST SP 800-63B, section 3.1.1.2).
+
+    One keyboard sends é as one character, another as e and an accent.
+    """
+    return unicodedata.normalize("NFKC", password)
 
 
 def is_easy_to_guess(password: str, email: str) -> bool:

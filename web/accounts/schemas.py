@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationInfo, field_validator
 
 from core.plans import PlanName
-from web.accounts.passwords import is_easy_to_guess
+from web.accounts.passwords import is_easy_to_guess, normalised
 from web.http.schemas import Fits, OptionalBody, RequestBody, ResponseBody, Time
+
+_MIN_PASSWORD_CHARS: Final = 8
+_MAX_PASSWORD_CHARS: Final = 128
+#: Before normalising, which makes one character of up to four.
+_MAX_TYPED_CHARS: Final = 512
 
 Email = Annotated[
     str,
@@ -30,15 +35,21 @@ class RegisterRequest(RequestBody):
 
     email: Email
     """The account's address; it can have only one account."""
-    password: Annotated[SecretStr, Field(min_length=8, max_length=128)]
-    """Common passwords, the address itself and runs of one character are refused."""
+    password: Annotated[SecretStr, Field(min_length=2, max_length=_MAX_TYPED_CHARS)]
+    """At least 8 and at most 128 characters, counted as Unicode's NFKC writes them. Common
+    passwords, the address itself and runs of one character are refused."""
     name: PersonName | None = None
     """What the account's owner is called."""
 
     @field_validator("password")
     @classmethod
     def _refuse_trivial(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
-        if is_easy_to_guess(password.get_secret_value(), str(info.data.get("email", ""))):
+        plain = normalised(password.get_secret_value())
+        if len(plain) < _MIN_PASSWORD_CHARS:
+            raise ValueError(f"must be at least {_MIN_PASSWORD_CHARS} characters long")
+        if len(plain) > _MAX_PASSWORD_CHARS:
+            raise ValueError(f"must be at most {_MAX_PASSWORD_CHARS} characters long")
+        if is_easy_to_guess(plain, str(info.data.get("email", ""))):
             raise ValueError("is too easy to guess; choose a longer or less common one")
         return password
 
@@ -47,7 +58,7 @@ class LoginRequest(RequestBody):
     """An account's credentials."""
 
     email: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=254)]
-    password: Annotated[SecretStr, Field(min_length=1, max_length=128)]
+    password: Annotated[SecretStr, Field(min_length=1, max_length=_MAX_TYPED_CHARS)]
 
 
 class RefreshRequest(RequestBody):

@@ -33,6 +33,8 @@ _DEFAULT_HEADERS: Final = (
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
 )
+#: Levels of objects and lists in a body, itself included.
+_MAX_DEPTH: Final = 16
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -103,6 +105,8 @@ class JsonRequest(flask.Request):
         self._refuse_cut_off(data)
         if not data:
             return None
+        if self.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType("The body must not be compressed.")
         if not self.is_json:
             raise UnsupportedMediaType
         try:
@@ -111,6 +115,9 @@ class JsonRequest(flask.Request):
             raise InvalidRequest("The body is not valid JSON.") from error
         if not isinstance(body, dict):
             raise InvalidRequest("The body must be a JSON object.")
+        # Without so many brackets it cannot be that deep, and nothing has to be walked.
+        if data.count(b"{") + data.count(b"[") > _MAX_DEPTH and is_deeper(body, _MAX_DEPTH):
+            raise InvalidRequest(f"The body is nested more than {_MAX_DEPTH} levels deep.")
         return body
 
     def _refuse_cut_off(self, data: bytes) -> None:
@@ -119,6 +126,19 @@ class JsonRequest(flask.Request):
         is_full = self.content_length is None and limit is not None and len(data) >= limit
         if is_full and self.environ["wsgi.input"].read(1):
             raise PayloadTooLarge
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Say whether objects and lists are nested more than `levels` deep; linear in their number."""
+    nested = [value]
+    for _ in range(levels):
+        nested = [
+            child
+            for outer in nested
+            for child in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(child, dict | list)
+        ]
+    return bool(nested)
 
 
 class MsgspecProvider(JSONProvider):

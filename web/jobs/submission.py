@@ -52,10 +52,12 @@ def submit(
         TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
         StoreUnavailable, CoordinatorUnavailable: the job is not accepted, or withdrawn.
     """
+    idempotency = _to_claim(request, mode, idempotency_key)
+    # Before any work on what the request says: whoever is at a limit costs one look.
+    services.job_store.require_room(user.id, user.plan, idempotency)
     _refuse_unknown_agents(request)
     spec = _to_spec(services, user, request, mode, request_id)
     question = Question(request.message)
-    idempotency = _to_claim(request, mode, idempotency_key)
     hit = find_answer(services, spec, question)
     if hit is not None:
         accepted_id, answered = accept_answered(services, spec, question, hit, idempotency)

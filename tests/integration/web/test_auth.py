@@ -12,6 +12,7 @@ from core.settings import Settings
 from storage.loop_reports import LoopReports
 from tests.integration.web.forgery import KINDS, forge
 from tests.services import wait_until
+from web.accounts.auth import session_check
 from web.app import create_app
 from web.services import EXTENSION
 
@@ -292,3 +293,61 @@ def test_a_workers_thread_is_named_when_it_does_not_turn(client, redis_client):
 
     assert response.status_code == 200
     assert response.json["stuck"] == ["worker-1: event-writer stuck since 12 s"]
+
+
+COMPOSED, DECOMPOSED = "caf\u00e9 au lait", "cafe\u0301 au lait"
+
+
+@pytest.mark.parametrize(
+    ("registered", "typed"),
+    [
+        (COMPOSED, DECOMPOSED),
+        (DECOMPOSED, COMPOSED),
+        ("\ufb01rst horse", "first horse"),
+        ("\uff50\uff41\uff53\uff53 horse 1", "pass horse 1"),
+    ],
+)
+def test_password_is_right_however_its_characters_are_composed(client, registered, typed):
+    client.post("/api/auth/register", json=ANN | {"password": registered})
+
+    assert client.post("/api/auth/login", json=ANN | {"password": typed}).status_code == 200
+
+
+def test_hash_of_what_was_typed_is_accepted_and_renewed(client, mongo_database):
+    client.post("/api/auth/register", json=ANN)
+    old = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(DECOMPOSED)
+    mongo_database["users"].update_one({"email": ANN["email"]}, {"$set": {"password_hash": old}})
+
+    logins = [
+        client.post("/api/auth/login", json=ANN | {"password": typed}).status_code
+        for typed in (DECOMPOSED, COMPOSED)
+    ]
+
+    assert logins == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("password", "reason"),
+    [
+        ("e\u0301" * 7, "at least 8"),
+        ("abcdefg\u0301\u00e9" * 40, "at most 128"),
+        ("\ufdfa" * 20, "at most 128"),
+    ],
+)
+def test_length_of_a_password_is_counted_normalised(client, password, reason):
+    response = client.post("/api/auth/register", json=ANN | {"password": password})
+
+    assert response.status_code == 400
+    assert reason in response.json["detail"]
+
+
+def test_session_is_over_for_streams_when_the_account_is_gone(app, client, mongo_database):
+    token = begin(client)["access_token"]
+    with app.test_request_context(headers=bearer(token)):
+        is_over = session_check()
+    assert not is_over()
+
+    mongo_database["users"].delete_many({})
+    app.extensions[EXTENSION].accounts._cache.clear()
+
+    assert is_over()

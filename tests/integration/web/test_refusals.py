@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
+
+from web.services import EXTENSION
 
 
 @contextmanager
@@ -71,3 +74,16 @@ def test_a_logout_that_cannot_be_kept_is_refused_for_now(client, user, redis_cli
 
     assert (refused.status_code, refused.json["code"]) == (503, "coordinator_unavailable")
     assert client.post("/api/auth/logout", json={}, headers=user).status_code in (200, 204)
+
+
+def test_content_is_not_looked_at_when_the_user_is_at_the_limit(app, client, user, monkeypatch):
+    for _ in range(10):
+        assert submit(client, user).status_code == 202
+    blind = replace(app.extensions[EXTENSION], fingerprints=None)
+    monkeypatch.setitem(app.extensions, EXTENSION, blind)
+
+    response = client.post(
+        "/api/ai/v4/chat/optimized", json={"message": "x " * 15_000}, headers=user
+    )
+
+    assert (response.status_code, response.json["code"]) == (429, "too_many_jobs")

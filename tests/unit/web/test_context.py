@@ -7,6 +7,8 @@ import io
 import pytest
 from structlog.testing import capture_logs
 
+from web.http.context import is_deeper
+
 LOGIN = "/api/auth/login"
 
 
@@ -118,3 +120,59 @@ def test_chunked_body_is_refused_when_it_goes_on_beyond_the_limit(client, excess
 
     assert response.status_code == 413
     assert response.json["code"] == "payload_too_large"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "GZIP"])
+def test_body_is_refused_when_it_is_compressed(client, encoding):
+    response = client.post(
+        LOGIN,
+        data=b"\x1f\x8b\x08\x00",
+        content_type="application/json",
+        headers={"Content-Encoding": encoding},
+    )
+
+    assert response.status_code == 415
+    assert response.json["detail"] == "The body must not be compressed."
+
+
+@pytest.mark.parametrize(
+    ("open_", "close"),
+    [("[", "]"), ('{"a":', "}"), ('[0,"[",{"a":', "}]"), ('{"b":"}","a":[', "]}")],
+)
+def test_body_is_refused_when_it_is_nested_too_deeply(client, open_, close):
+    levels = 16 // (open_ + close).count("}") if "[" not in open_ else 16
+    body = '{"email":' + open_ * levels + "1" + close * levels + "}"
+
+    response = client.post(LOGIN, data=body, content_type="application/json")
+
+    assert response.status_code == 400
+    assert response.json["detail"] == "The body is nested more than 16 levels deep."
+
+
+def test_depth_is_counted_with_the_body_itself():
+    def nest(levels):
+        value: object = 1
+        for _ in range(levels):
+            value = {"a": [value]} if levels % 2 == 0 else [value]
+        return value
+
+    assert not is_deeper([[]], 2)
+    assert is_deeper([[]], 1)
+    assert is_deeper(nest(9), 8)
+    assert not is_deeper(nest(9), 9)
+
+
+def test_brackets_in_text_are_no_levels(client):
+    body = {"email": "[" * 200, "password": "{" * 30}
+
+    response = client.post(LOGIN, json=body)
+
+    assert "nested" not in response.json["detail"]
+
+
+@pytest.mark.parametrize("path", ["/api/ai/v4/jobs", "/api/auth/me", "/healthz"])
+def test_options_is_answered_without_a_token(client, path):
+    response = client.options(path)
+
+    assert response.status_code == 200
+    assert "GET" in response.headers["Allow"]
