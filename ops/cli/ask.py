@@ -15,6 +15,7 @@ from core import events
 from core.personas import agent_names
 from ops.client import ApiClient, ClientError, checked
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
+from ops.terminal import say, write
 
 #: Where a stack with default settings answers.
 _DEFAULT_URL: Final = "http://127.0.0.1:8001"
@@ -26,10 +27,6 @@ _HINTS: Final = {
 }
 #: How long a cancelled job may take to end, in seconds.
 _CANCELLED_WITHIN_S: Final = 15
-#: Control characters but line feed and tab: a model's text must not steer the terminal.
-_CONTROLS: Final = dict.fromkeys(
-    set(range(0x20)) - {ord("\n"), ord("\t")} | set(range(0x7F, 0xA0)), None
-)
 
 
 def _to_agents(names: str) -> list[str] | None:
@@ -91,10 +88,10 @@ def ask_command(
             job_id = checked(api.submit(question, path="multi-agent", **asked))["id"]
             status = _follow_or_cancel(api, job_id, printer)
     except ClientError as error:
-        typer.echo(printable(f"{error}{_HINTS.get(error.code, '')}"), err=True)
+        say(f"{error}{_HINTS.get(error.code, '')}", err=True)
         raise typer.Exit(2 if error.status in _MISTAKES else 1) from error
     except CannotRun as error:
-        typer.echo(str(error), err=True)
+        say(error, err=True)
         raise typer.Exit(1) from error
     raise typer.Exit(0 if status == "completed" else 1)
 
@@ -140,7 +137,7 @@ class Printer:
     def note(self, line: str) -> None:
         """Print one line to standard error."""
         self._end_line()
-        typer.echo(printable(line).replace("\n", " "), err=True)
+        say(line.replace("\n", " "), err=True)
 
     def finish(self, job: dict[str, Any]) -> str:
         """Print what is missing of the ended job's answer, then its summary; return its status."""
@@ -165,18 +162,12 @@ class Printer:
 
     def _write(self, text: str) -> None:
         if text:
-            sys.stdout.write(printable(text) if self._is_live else text)
-            sys.stdout.flush()
+            write(text, is_whole=not self._is_live)
             self._is_mid_line = not text.endswith("\n")
 
     def _end_line(self) -> None:
         if self._is_mid_line:
             self._write("\n")
-
-
-def printable(text: str) -> str:
-    """Return the text without the characters that a terminal would obey instead of show."""
-    return text.translate(_CONTROLS)
 
 
 def progress_line(type_: str, data: Mapping[str, Any]) -> str | None:

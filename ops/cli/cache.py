@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from cache.invalidation import Dependency
@@ -20,11 +19,12 @@ from core.settings import Settings, read_settings
 from monitoring.counters import Counters
 from ops.stack.resolve import running_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory
+from ops.terminal import PlainConsole, say
 from storage.connections import cache_redis_client, redis_client
 
 cache_app = typer.Typer(no_args_is_help=True, help="The response cache: its counts, purges.")
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
-_console = Console()
+_console = PlainConsole()
 
 #: Counters and their titles, in the order they are shown.
 _TITLES: Final = {
@@ -46,7 +46,7 @@ def show_stats(state: State = DEFAULT_STATE) -> None:
     try:
         counts = counters.read(datetime.now(UTC).date())
     except CoordinatorUnavailable:
-        typer.echo("Redis does not answer, so there are no counts to show.", err=True)
+        say("Redis does not answer, so there are no counts to show.", err=True)
         raise typer.Exit(1) from None
     hits = sum(count for name, count in counts.items() if name.startswith("cache.hit."))
     jobs = hits + counts.get("cache.coalesced", 0) + counts.get("cache.miss", 0)
@@ -72,13 +72,13 @@ def purge(
     named: dict[Dependency, str] = {"user": user, "model": model, "version": prompt_version}
     wanted = [(kind, value) for kind, value in named.items() if value]
     if everything + len(wanted) != 1:
-        typer.echo("Give exactly one of --all, --user, --model, --prompt-version.", err=True)
+        say("Give exactly one of --all, --user, --model, --prompt-version.", err=True)
         raise typer.Exit(2)
     kind, value = wanted[0] if wanted else ("all", "")
     settings = _settings(state)
     cache = ResponseCache(cache_redis_client(settings), ttl_s=settings.cache_ttl_s)
     if not cache.purge(kind, value):
-        typer.echo("The cache's Redis does not answer; nothing was voided.", err=True)
+        say("The cache's Redis does not answer; nothing was voided.", err=True)
         raise typer.Exit(1)
     _console.print(f"Voided: {'everything' if kind == 'all' else f'{kind} {value}'}.")
 
@@ -88,5 +88,5 @@ def _settings(state: Path) -> Settings:
     try:
         return running_settings(read_settings(), StateDirectory(state.resolve()))
     except (CannotRun, ValidationError) as error:
-        typer.echo(str(error), err=True)
+        say(error, err=True)
         raise typer.Exit(1) from error

@@ -10,7 +10,6 @@ from typing import Annotated, Final
 
 import httpx
 import typer
-from rich.console import Console
 
 from ops.client import ClientError
 from ops.drills.registry import DRILLS, Drill, chosen, hindrance
@@ -20,9 +19,10 @@ from ops.drills.target import Target, find_target
 from ops.stack.own import own_stack
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory
 from ops.stack.supervisor import Supervisor
+from ops.terminal import PlainConsole, say
 
 drills = typer.Typer(no_args_is_help=True, help="Break things on purpose and see what is lost.")
-_console = Console()
+_console = PlainConsole()
 #: Short enough for a drill to see what becomes of a lost worker.
 _SHORT_LEASES: Final = {"AETHER_LEASE_S": "3", "AETHER_SWEEP_INTERVAL_S": "1"}
 
@@ -55,7 +55,7 @@ def run(
                 _console.print(f"Logs: {target.directory.logs}", highlight=False, soft_wrap=True)
                 raise typer.Exit(1)
     except (CannotRun, ClientError, httpx.HTTPError) as error:
-        typer.echo(str(error) or repr(error), err=True)
+        say(str(error) or repr(error), err=True)
         raise typer.Exit(1) from error
 
 

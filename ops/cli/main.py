@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Annotated, Final, Literal
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
 from core.settings import Settings, read_settings
 from ops.cli import report
@@ -30,6 +28,7 @@ from ops.stack.programs import DRAIN_S, Stack, worker
 from ops.stack.resolve import resolve, running_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
 from ops.stack.supervisor import Supervisor
+from ops.terminal import PlainConsole, say, write
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(drills, name="drill")
@@ -39,7 +38,7 @@ app.command("ask")(ask_command)
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 _STOPPED_WITHIN_S: Final = DRAIN_S + 120.0
 _WORKER = re.compile(r"worker-(\d+)")
-_console = Console()
+_console = PlainConsole()
 
 
 @app.command("up")
@@ -124,11 +123,11 @@ def logs(
         if path.parent != directory.logs or not path.exists():
             known = ", ".join(sorted(found.stem for found in directory.logs.glob("*.log")))
             raise CannotRun(f"No log of {name}. There are: {known or 'none'}.")
-    sys.stdout.writelines(f"{line}\n" for line in tail(path, lines))
+    for line in tail(path, lines):
+        say(line)
     if follow_it:
         for text in follow(path):
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            write(text)
 
 
 @app.command("dead-letters")
@@ -167,7 +166,7 @@ def _exit_on_cannot_run() -> Iterator[None]:
     try:
         yield
     except CannotRun as error:
-        typer.echo(str(error), err=True)
+        say(error, err=True)
         raise typer.Exit(1) from error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.table import Table
 
 from core.timing import iso_time
-from ops.cli.ask import Printer, printable
+from ops.cli.ask import Printer
 from ops.client import ApiClient, ClientError, checked
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def show_sample(stack: Stack, console: Console) -> None:
             printer.follow(api, job["id"])
     except ClientError as error:
         console.print("\n[red]The sample job failed.[/]")
-        _plain(console, printable(str(error)))
+        _plain(console, str(error))
 
 
 def show_addresses(stack: Stack, console: Console) -> None:

@@ -29,6 +29,7 @@ from ops.routing.labels import Labelled
 from ops.routing.paid_model import PaidModel
 from ops.stack.resolve import running_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory
+from ops.terminal import say
 from storage.connections import close_all, mongo_database, redis_client
 from storage.limits.upstream_budget import UpstreamBudget
 from storage.records.answers import CheaperAnswers
@@ -201,7 +202,7 @@ def _opened(state: Path) -> Iterator[tuple[Settings, Database[dict[str, Any]]]]:
         problem = error.message
     else:
         return
-    typer.echo(problem, err=True)
+    say(problem, err=True)
     raise typer.Exit(1)
 
 
@@ -218,4 +219,4 @@ def _in_percent(shares: Mapping[Tier, float]) -> str:
 
 
 def _say(text: str) -> None:
-    typer.echo(text)
+    say(text)

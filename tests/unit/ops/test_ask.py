@@ -9,7 +9,7 @@ from msgspec import to_builtins
 from core import events
 from core.chat import Usage
 from core.outcome import AgentReport, JobError, Route
-from ops.cli.ask import Printer, ask_command, printable, progress_line, summary
+from ops.cli.ask import Printer, ask_command, progress_line, summary
 
 JOB = {
     "id": "job_1",
@@ -198,10 +198,6 @@ def test_summary_of_a_cancelled_job_blames_no_agent():
     line = summary(JOB | {"status": "cancelled", "error": error, "degraded": True, "agents": TEAM})
 
     assert line.startswith("cancelled · 43 tokens")
-
-
-def test_lines_and_tabs_are_printable():
-    assert printable("a\tb\nc\x00\x7f") == "a\tb\nc"
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8001", "ftp://host", "http://", "http://host:port"])
