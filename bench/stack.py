@@ -15,6 +15,7 @@ import psutil
 from bench.client import Target
 from bench.cpu import Parts
 from ops.stack.own import Child, OwnStack, clean_environment, own_stack
+from ops.stack.running import command_settings
 from ops.stack.state import ROOT
 
 
@@ -42,7 +43,8 @@ def running(
     answers = ("--first-token-ms", "20", "--tokens", "10", "--token-gap-ms", "0")
     settings = {"AETHER_API_PROCESSES": str(api_processes), "AETHER_LOG_LEVEL": "warning"}
     with own_stack(*options, stub=answers, tree=tree, **(settings | chosen)) as (stack, upstream):
-        redis_url = f"redis://127.0.0.1:{stack.ports['redis']}/1"
+        redis_url = command_settings(stack.directory).redis_url.get_secret_value()
+        redis_url = redis_url.removesuffix("/0") + "/1"
         api, stub = _target(stack.url), _target(upstream.url)
         yield Bench(api, stub, redis_url, lambda: _parts(stack, upstream.process.pid))
 

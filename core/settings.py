@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BeforeValidator, Field, FilePath, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from core.origins import read_origins
 
@@ -125,6 +130,35 @@ class Settings(BaseSettings):
         is_groq = self.llm_url.endswith("api.groq.com")
         if is_groq and role in SECRETS["groq_api_key"] and not self.groq_api_key:
             raise ValueError("GROQ_API_KEY is missing; production refuses to start")
+
+
+class _GivenSettings(Settings):
+    """Settings of given variables; this process's own environment plays no part."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def settings_of(environment: Mapping[str, str]) -> Settings:
+    """Return the settings of a process with this environment.
+
+    Raises:
+        pydantic.ValidationError: as `Settings`.
+    """
+    given: dict[str, Any] = {
+        name: value
+        for name in Settings.model_fields
+        if (value := environment.get(variable_of(name)))
+    }
+    return _GivenSettings(**given)
 
 
 def variable_of(name: str) -> str:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 
+from flower.views.monitor import Metrics
+from tornado.web import authenticated
+
 from core.settings import read_settings
 
 _settings = read_settings()
@@ -15,6 +18,9 @@ _password = _settings.flower_password.get_secret_value()
 if not _password:
     raise ValueError("AETHER_FLOWER_PASSWORD is missing; Flower's pages are open without it")
 
+# Flower asks for the password on every page but this one, which names workers and tasks.
+Metrics.get = authenticated(Metrics.get)
+
 address = _settings.flower_host
 port = _settings.flower_port
 basic_auth = [f"{_settings.flower_user}:{_password}"]
@@ -22,5 +28,7 @@ basic_auth = [f"{_settings.flower_user}:{_password}"]
 cookie_secret = hashlib.sha256(f"flower cookies {_password}".encode()).hexdigest()
 read_only = True
 max_tasks = 10_000
+#: The workers of the chat send events by themselves; upkeep's would push theirs out of the list.
+enable_events = False
 purge_offline_workers = 3_600
 tasks_columns = "name,uuid,state,received,started,runtime,worker"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from celery import Celery
@@ -9,8 +10,12 @@ from celery.signals import setup_logging
 from kombu.transport import TRANSPORT_ALIASES
 
 from core.settings import read_settings
+from core.strays import is_stray
 from monitoring.logs import configure_logs
 
+# Celery and Flower read them after this import, and would let them override our settings.
+for _name in filter(is_stray, tuple(os.environ)):
+    del os.environ[_name]
 for _scheme in ("redis", "rediss"):
     TRANSPORT_ALIASES[_scheme] = "workers.celery_guards:GuardedTransport"
 celery_app = Celery("aether", include=["workers.tasks"])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from pydantic import ValidationError
 from rich.table import Table
 
 from cache.invalidation import Dependency
@@ -15,9 +14,9 @@ from cache.response_cache import ResponseCache
 from core.errors import CoordinatorUnavailable
 from core.money import to_usd
 from core.policy_version import policy_version
-from core.settings import Settings, read_settings
+from core.settings import Settings
 from monitoring.counters import Counters
-from ops.stack.resolve import running_settings
+from ops.stack.running import command_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory
 from ops.terminal import PlainConsole, say
 from storage.connections import cache_redis_client, redis_client
@@ -42,7 +41,8 @@ _TITLES: Final = {
 @cache_app.command("stats")
 def show_stats(state: State = DEFAULT_STATE) -> None:
     """Show today's counts (UTC) of all processes; each job counts once, when it ends."""
-    counters = Counters(redis_client(_settings(state), answer_timeout_s=2.0))
+    settings = _settings(state)
+    counters = Counters(redis_client(settings, answer_timeout_s=2.0))
     try:
         counts = counters.read(datetime.now(UTC).date())
     except CoordinatorUnavailable:
@@ -55,7 +55,7 @@ def show_stats(state: State = DEFAULT_STATE) -> None:
     for name, title in _TITLES.items():
         table.add_row(title, f"{counts.get(name, 0):,}")
     table.add_row("hit rate", f"{hits / jobs:.1%}" if jobs else "no jobs yet")
-    table.add_row("prompts and weights now", policy_version(read_settings().routing_file))
+    table.add_row("prompts and weights now", policy_version(settings.routing_file))
     table.add_row("saved", f"${to_usd(counts.get('cache.saved_micros', 0)):,.6f}")
     _console.print(table)
 
@@ -86,7 +86,7 @@ def purge(
 def _settings(state: Path) -> Settings:
     """Return the settings of the running stack, or of the environment where none runs."""
     try:
-        return running_settings(read_settings(), StateDirectory(state.resolve()))
-    except (CannotRun, ValidationError) as error:
+        return command_settings(StateDirectory(state.resolve()))
+    except CannotRun as error:
         say(error, err=True)
         raise typer.Exit(1) from error

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
-from pydantic import ValidationError
 
-from core.settings import Settings, read_settings
+from core.settings import Settings
 from ops.cli import report
 from ops.cli.ask import ask_command
 from ops.cli.cache import cache_app
@@ -25,7 +24,8 @@ from ops.stack.config import program_file, write_program
 from ops.stack.leftovers import end_leftovers, stack_processes
 from ops.stack.logs import follow, tail
 from ops.stack.programs import DRAIN_S, Stack, worker
-from ops.stack.resolve import resolve, running_settings
+from ops.stack.resolve import resolve
+from ops.stack.running import checked_settings, command_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
 from ops.stack.supervisor import Supervisor
 from ops.terminal import PlainConsole, say, write
@@ -59,7 +59,7 @@ def up_command(
             left = end_leftovers(directory)
             if left:
                 _console.print(f"Ended {left} processes that an earlier stack had left behind.")
-            stack = resolve(_settings(), directory, workers=workers, flower=flower)
+            stack = resolve(checked_settings(), directory, workers=workers, flower=flower)
             raise typer.Exit(up.run(stack, _console, lambda: _welcome(stack, sample=sample)))
 
 
@@ -97,8 +97,9 @@ def scale(
     supervisor = Supervisor(directory.socket)
     with _exit_on_cannot_run():
         present = _worker_numbers(supervisor)
+        sends_events = bool(read_record(directory).flower_url)
         for number in sorted(set(range(1, count + 1)) - present):
-            write_program(directory, worker(number))
+            write_program(directory, worker(number, sends_events=sends_events))
             supervisor.add(f"worker-{number}")
             _console.print(f"Added worker-{number}.")
         for number in sorted(present - set(range(1, count + 1)), reverse=True):
@@ -137,7 +138,7 @@ def dead_letters(
 ) -> None:
     """List the jobs whose workers died too often, and those whose outcome could not be stored."""
     with _exit_on_cannot_run():
-        settings = running_settings(_settings(), StateDirectory(state.resolve()))
+        settings = command_settings(StateDirectory(state.resolve()))
         letters = DeadLetters(settings)
         report.show_dead_letters(letters.list(limit=limit), _console)
         report.show_set_aside(*letters.set_aside(limit=limit), _console)
@@ -150,7 +151,7 @@ def requeue(
 ) -> None:
     """Submit a dead letter's request again, as a new job of its user."""
     with _exit_on_cannot_run():
-        settings = running_settings(_settings(), StateDirectory(state.resolve()))
+        settings = command_settings(StateDirectory(state.resolve()))
         _console.print(f"Requeued as {DeadLetters(settings).requeue(job_id)}.")
 
 
@@ -170,27 +171,12 @@ def _exit_on_cannot_run() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _settings() -> Settings:
-    try:
-        return read_settings()
-    except ValidationError as error:
-        problems = [_problem(details["loc"], details["msg"]) for details in error.errors()]
-        raise CannotRun("\n".join(problems)) from error
-
-
 def _redis_settings(directory: StateDirectory) -> Settings | None:
     """Return settings that reach the stack; None where status has to do without them."""
     try:
-        return running_settings(_settings(), directory)
+        return command_settings(directory)
     except CannotRun:
         return None
-
-
-def _problem(location: tuple[int | str, ...], message: str) -> str:
-    if not location:
-        return message.removeprefix("Value error, ")
-    name = str(location[0])
-    return f"{name if name.isupper() else f'AETHER_{name.upper()}'}: {message}"
 
 
 def _worker_numbers(supervisor: Supervisor) -> set[int]:

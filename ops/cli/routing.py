@@ -21,13 +21,13 @@ from core.models import Tier, read_catalogue
 from core.money import to_usd
 from core.personas import load_judge, load_personas, load_synthesis
 from core.routing_rules import RULES_FILE, read_rules
-from core.settings import Settings, read_settings
+from core.settings import Settings
 from ops.routing.deployment import TooFewLabels, labels_of, refit
 from ops.routing.evaluate import INTERRUPTED, Evaluation, Evaluator, evaluate
 from ops.routing.fit import write_weights
 from ops.routing.labels import Labelled
 from ops.routing.paid_model import PaidModel
-from ops.stack.resolve import running_settings
+from ops.stack.running import command_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory
 from ops.terminal import say
 from storage.connections import close_all, mongo_database, redis_client
@@ -190,7 +190,7 @@ def _opened(state: Path) -> Iterator[tuple[Settings, Database[dict[str, Any]]]]:
     What the operator can change is a sentence on stderr and exit status 1.
     """
     try:
-        settings = running_settings(read_settings(), StateDirectory(state.resolve()))
+        settings = command_settings(StateDirectory(state.resolve()))
         database = mongo_database(settings)
         try:
             yield settings, database

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
-import psutil
+from pydantic import SecretStr
 
-from core.settings import Settings, read_settings
-from ops.stack.leftovers import stack_processes
+from core.settings import Settings, settings_of
+from ops.stack.credentials import operator_redis_url
 from ops.stack.readiness import http_answers
+from ops.stack.running import supervisor_environment
 from ops.stack.state import CannotRun, StateDirectory, read_record
 from ops.stack.supervisor import RUNNING, Supervisor
 from storage.connections import mongo_database, redis_client
@@ -43,6 +44,11 @@ class Target:
     @property
     def supervisor(self) -> Supervisor:
         return Supervisor(self.directory.socket)
+
+    @property
+    def redis_url(self) -> str:
+        """Where an operator reaches the coordinating Redis."""
+        return operator_redis_url(self.settings, self.directory)
 
     def pids(self) -> dict[str, int]:
         """Return the pid of each program that runs."""
@@ -75,7 +81,9 @@ class Target:
 
     @contextmanager
     def redis(self) -> Iterator[Redis]:
-        client = redis_client(self.settings, name="aether-drill", answer_timeout_s=5.0)
+        """Open the coordinating Redis as its operator, who may break it."""
+        as_operator = self.settings.model_copy(update={"redis_url": SecretStr(self.redis_url)})
+        client = redis_client(as_operator, name="aether-drill", answer_timeout_s=5.0)
         try:
             yield client
         finally:
@@ -96,13 +104,10 @@ def find_target(directory: StateDirectory, *, is_own: bool) -> Target:
     Raises:
         CannotRun: none runs there.
     """
-    environment = _environment_of(directory)
-    chosen: dict[str, Any] = {
-        name: environment[f"AETHER_{name.upper()}"]
-        for name in ("redis_url", "mongo_url", "broker_url", "mongo_database", "llm_url", "lease_s")
-        if environment.get(f"AETHER_{name.upper()}")
-    }
-    settings = read_settings(**({"env": "development", "broker_url": None} | chosen))
+    environment = supervisor_environment(directory)
+    if environment is None:
+        raise CannotRun(f"No stack runs in {directory.root}; start one with `aether up`.")
+    settings = settings_of(environment)
     return Target(
         directory=directory,
         settings=settings,
@@ -110,11 +115,3 @@ def find_target(directory: StateDirectory, *, is_own: bool) -> Target:
         stub_url=settings.llm_url if http_answers(f"{settings.llm_url}/stub/stats") else "",
         is_own=is_own,
     )
-
-
-def _environment_of(directory: StateDirectory) -> dict[str, str]:
-    for process in stack_processes(directory):
-        with suppress(psutil.Error):
-            if "supervisor.supervisord" in process.cmdline():
-                return process.environ()
-    raise CannotRun(f"No stack runs in {directory.root}; start one with `aether up`.")

@@ -76,23 +76,29 @@ def model_file() -> Path:
     return weights
 
 
-def redis_command(port: int, data: Path) -> tuple[str, ...]:
-    """Return the command of the embedded Redis: append-only file, no eviction, loopback only."""
+def redis_command(port: int, data: Path, users: Path | None = None) -> tuple[str, ...]:
+    """Return the command of the embedded Redis: append-only file, no eviction, loopback only.
+
+    Args:
+        users: the ACL file; without one everybody may do everything, as tests like it.
+    """
     return (
         *(str(redis_server()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
         *("--maxmemory-policy", "noeviction", "--loglevel", "warning"),
         # A process title would overwrite the environment, by which leftovers are found.
         *("--set-proc-title", "no"),
+        *(("--aclfile", str(users)) if users else ()),
     )
 
 
-def mongo_command(port: int, data: Path) -> tuple[str, ...]:
+def mongo_command(port: int, data: Path, *, asks_password: bool = False) -> tuple[str, ...]:
     """Return the command of the embedded database: commits synced to disk, loopback only."""
     return (
         *(str(mongo_server()), "--host", "127.0.0.1", "--port", str(port)),
         *("--storage-path", str(data), "--cache-size", "256M", "--log-file-max", "128MB"),
         *("--sync-on-commit", "--log-level", "WARNING"),
+        *(("--auth",) if asks_password else ()),
     )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from core.settings import SECRETS, Role, Settings, variable_of
-from ops.stack import embedded
+from ops.stack import credentials, embedded
 from ops.stack.readiness import http_answers, mongo_answers, redis_answers
-from ops.stack.state import StateDirectory
+from ops.stack.state import StateDirectory, keep_secrets
 from workers import names
 
 EMBEDDED: Final = ("redis", "mongo", "llm")
@@ -107,15 +107,16 @@ def embedded_programs(stack: Stack) -> list[Program]:
 
 def own_programs(stack: Stack) -> list[Program]:
     """Return Aether's own programs."""
-    chat = [worker(number) for number in range(1, stack.workers + 1)]
+    chat = [worker(number, sends_events=stack.flower) for number in range(1, stack.workers + 1)]
     flower = [_flower(stack)] if stack.flower else []
     return [*chat, _upkeep(), _beat(), _api(stack), *flower]
 
 
-def worker(number: int) -> Program:
+def worker(number: int, *, sends_events: bool = True) -> Program:
     """Return one worker process, a group of its own: supervisor restarts a group as a whole."""
     # Supervisor fills in the number of threads, so a worker that `scale` adds has as many.
-    command = worker_command(f"worker-{number}", "%(ENV_AETHER_WORKER_THREADS)s")
+    threads = "%(ENV_AETHER_WORKER_THREADS)s"
+    command = worker_command(f"worker-{number}", threads, sends_events=sends_events)
     return Program(
         name=f"worker-{number}",
         command=command,
@@ -125,9 +126,10 @@ def worker(number: int) -> Program:
     )
 
 
-def worker_command(name: str, threads: str) -> tuple[str, ...]:
-    """Return the command of a worker of the chat queues."""
-    return _consumer(name, names.CHAT_QUEUES, threads)
+def worker_command(name: str, threads: str, *, sends_events: bool = True) -> tuple[str, ...]:
+    """Return the command of a worker of the chat queues; Flower shows what its events say."""
+    events = ("-E",) if sends_events else ()
+    return (*_consumer(name, names.CHAT_QUEUES, threads), *events)
 
 
 def upkeep_command() -> tuple[str, ...]:
@@ -178,9 +180,12 @@ def _flower(stack: Stack) -> Program:
 
 
 def _redis(stack: Stack) -> Program:
+    data = _data(stack, "redis")
+    users = data / "users.acl"
+    credentials.write_redis_users(users, keep_secrets(stack.directory))
     return Program(
         name="redis",
-        command=embedded.redis_command(stack.ports["redis"], _data(stack, "redis")),
+        command=embedded.redis_command(stack.ports["redis"], data, users),
         rank=10,
         stop_wait_s=30,
         withheld=withheld(None),
@@ -189,9 +194,15 @@ def _redis(stack: Stack) -> Program:
 
 
 def _mongo(stack: Stack) -> Program:
+    data = _data(stack, "mongo")
+    credentials.ensure_database_user(
+        lambda port: embedded.mongo_command(port, data),
+        data,
+        keep_secrets(stack.directory)["mongo_password"],
+    )
     return Program(
         name="mongo",
-        command=embedded.mongo_command(stack.ports["mongo"], _data(stack, "mongo")),
+        command=embedded.mongo_command(stack.ports["mongo"], data, asks_password=True),
         rank=20,
         stop_wait_s=30,
         withheld=withheld(None),

@@ -7,13 +7,14 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from core.settings import ROLES, Settings
+from ops.stack import credentials
 from ops.stack.programs import EMBEDDED, Stack
 from ops.stack.readiness import free_port, port_is_free
-from ops.stack.state import CannotRun, StateDirectory, keep_secrets, read_record
+from ops.stack.state import GENERATED, CannotRun, StateDirectory, keep_secrets, read_record
 
 _URL: Final = {"redis": "redis_url", "mongo": "mongo_url", "llm": "llm_url"}
 #: The settings that say where a stack's servers are: those that may hold a password, and others.
-_SECRET_ADDRESSES: Final = ("redis_url", "broker_url", "cache_redis_url", "mongo_url")
+SECRET_ADDRESSES: Final = ("redis_url", "broker_url", "cache_redis_url", "mongo_url")
 _PLAIN_ADDRESSES: Final = ("mongo_database", "llm_url", "llm_provider")
 
 
@@ -29,13 +30,14 @@ def resolve(
     _check_fixed_ports(settings, flower=flower)
     parts = embedded_parts(settings)
     ports = choose_ports(parts, read_record(directory).ports)
+    secrets = keep_secrets(directory)
     chosen: dict[str, Any] = {
-        name: SecretStr(secret)
-        for name, secret in keep_secrets(directory).items()
+        name: SecretStr(secrets[name])
+        for name in GENERATED
         if not getattr(settings, name).get_secret_value()
     }
     for part in parts:
-        chosen |= _addresses(part, ports[part])
+        chosen |= _addresses(part, ports[part], secrets)
     return Stack(
         directory=directory,
         settings=settings.model_copy(update=chosen),
@@ -48,36 +50,14 @@ def resolve(
 
 def addresses_of(settings: Settings) -> dict[str, str]:
     """Return the settings that a command needs to reach the servers, in plain text."""
-    secret = {name: getattr(settings, name) for name in _SECRET_ADDRESSES}
+    secret = {name: getattr(settings, name) for name in SECRET_ADDRESSES}
     plain: dict[str, str] = {name: getattr(settings, name) for name in _PLAIN_ADDRESSES}
     return {name: url.get_secret_value() for name, url in secret.items() if url} | plain
 
 
-def running_settings(settings: Settings, directory: StateDirectory) -> Settings:
-    """Return settings that reach the stack which `aether up` last started on this directory.
-
-    An address that the environment sets wins over the stack's own.
-
-    Raises:
-        CannotRun: no stack was started here, and the environment names no Redis or no MongoDB.
-    """
-    recorded = read_record(directory).addresses
-    for name in ("redis_url", "mongo_url"):
-        if name not in recorded and not _is_set(settings, name):
-            raise CannotRun(
-                f"No stack was started on {directory.root}, and AETHER_{name.upper()} is not set."
-            )
-    chosen: dict[str, Any] = {
-        name: SecretStr(value) if name in _SECRET_ADDRESSES else value
-        for name, value in recorded.items()
-        if not _is_set(settings, name)
-    }
-    return settings.model_copy(update=chosen)
-
-
 def embedded_parts(settings: Settings) -> tuple[str, ...]:
     """Return the parts that no variable of the environment replaces."""
-    replaced = {part for part, name in _URL.items() if _is_set(settings, name)}
+    replaced = {part for part, name in _URL.items() if is_set(settings, name)}
     if settings.groq_api_key.get_secret_value():
         replaced.add("llm")
     return tuple(part for part in EMBEDDED if part not in replaced)
@@ -93,15 +73,16 @@ def choose_ports(parts: tuple[str, ...], remembered: dict[str, int]) -> dict[str
     }
 
 
-def _is_set(settings: Settings, name: str) -> bool:
+def is_set(settings: Settings, name: str) -> bool:
+    """Say whether the environment gives the setting a value."""
     return name in settings.model_fields_set and bool(getattr(settings, name))
 
 
-def _addresses(part: str, port: int) -> dict[str, Any]:
+def _addresses(part: str, port: int, secrets: dict[str, str]) -> dict[str, Any]:
     if part == "redis":
-        return {"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")}
+        return {"redis_url": SecretStr(credentials.redis_url(port, secrets))}
     if part == "mongo":
-        return {"mongo_url": SecretStr(f"mongodb://127.0.0.1:{port}/?directConnection=true")}
+        return {"mongo_url": SecretStr(credentials.mongo_url(port, secrets))}
     return {"llm_url": f"http://127.0.0.1:{port}", "llm_provider": "embedded"}
 
 

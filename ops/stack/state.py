@@ -17,6 +17,8 @@ DEFAULT_STATE: Final = ROOT / "var"
 #: The kernel keeps a Unix socket's path in 108 bytes; supervisor appends its pid while binding.
 _MAX_SOCKET_PATH: Final = 95
 _SECRET_BYTES: Final = 32
+#: The settings that a stack's own directory fills in where the environment does not.
+GENERATED: Final = ("jwt_secret", "flower_password")
 
 
 class CannotRun(Exception):
@@ -113,7 +115,7 @@ def write_record(directory: StateDirectory, record: Record) -> None:
 def keep_secrets(directory: StateDirectory) -> dict[str, str]:
     """Return the secrets of this directory's stack; the first call generates and stores them."""
     found = _read_json(directory.secrets)
-    wanted = ("jwt_secret", "flower_password")
+    wanted = (*GENERATED, "redis_password", "redis_operator_password", "mongo_password")
     kept = {name: found.get(name) or secrets.token_urlsafe(_SECRET_BYTES) for name in wanted}
     if kept != found:
         write_private(directory.secrets, json.dumps(kept, indent=2) + "\n")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from core.strays import without_strays
 from ops.stack.config import write_config
 from ops.stack.leftovers import MARK, end_leftovers
 from ops.stack.logs import tail
@@ -109,7 +110,7 @@ def _supervisor(stack: Stack, console: Console) -> Iterator[subprocess.Popen[byt
     """Run a supervisor; on leaving, stop every program and wait until the last one has ended."""
     directory = stack.directory
     directory.socket.unlink(missing_ok=True)
-    environment = os.environ | stack.environment() | {MARK: str(directory.root)}
+    environment = without_strays(os.environ) | stack.environment() | {MARK: str(directory.root)}
     os.umask(0o077)
     with (directory.supervisor / "output.log").open("wb") as output:
         process = subprocess.Popen(

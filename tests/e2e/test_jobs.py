@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from redis import Redis
 
 from ops.stack.readiness import http_answers
+from ops.stack.running import command_settings
 from storage import keys
+from storage.connections import redis_client
 from tests.api_client import CHAT, JOBS, read_events, text_of
 from tests.services import wait_until
 
@@ -243,7 +244,7 @@ def test_list_shows_the_newest_first_and_leads_through_all(api):
 
 def test_job_is_still_there_when_redis_has_forgotten_it(api, stack):
     job = api.ask("Remember this")
-    redis = Redis(port=stack.ports["redis"])
+    redis = redis_client(command_settings(stack.directory))
     wait_until(lambda: redis.ttl(keys.job(job["id"])) > 0, 30, "the record")
 
     redis.delete(keys.job(job["id"]), keys.events(job["id"]))

@@ -7,8 +7,7 @@ import re
 import pytest
 
 from core.routing_rules import RULES_FILE
-from core.settings import Settings
-from ops.stack.resolve import running_settings
+from ops.stack.running import command_settings
 from storage.connections import close_all, mongo_database
 from tests.api_client import ApiClient
 from tests.services import start_stub, wait_until
@@ -41,7 +40,7 @@ def stack(tmp_path_factory, upstream):
 
 @pytest.fixture
 def database(stack, upstream):
-    settings = running_settings(Settings(llm_url=upstream.url), stack.directory)
+    settings = command_settings(stack.directory)
     database = mongo_database(settings)
     database["jobs"].delete_many({})
     database["comparisons"].delete_many({})

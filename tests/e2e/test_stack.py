@@ -12,7 +12,9 @@ from contextlib import closing
 import httpx
 import pytest
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 from redis import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from ops.stack.state import ROOT, read_record
 from tests.api_client import ApiClient
@@ -144,7 +146,40 @@ def test_flower_shows_queues_and_tasks_to_who_has_its_password(stack):
     assert "job_" not in shown
     assert operated.status_code in (403, 404, 405)
     assert httpx.get(url).status_code == 401
-    assert httpx.get(f"{url}/api/workers").status_code == 401
+    for closed in ("/api/workers", "/metrics", "/broker", "/tasks", "/api/tasks"):
+        assert httpx.get(f"{url}{closed}").status_code == 401
+
+
+def test_the_servers_refuse_who_has_no_password(stack):
+    ports = read_record(stack.directory).ports
+    secrets = json.loads(stack.directory.secrets.read_text())
+    redis = f"127.0.0.1:{ports['redis']}/0"
+    as_aether = f"redis://aether:{secrets['redis_password']}@{redis}"
+
+    with Redis.from_url(f"redis://{redis}") as anybody, pytest.raises(AuthenticationError):
+        anybody.ping()
+    for command in ("CONFIG GET dir", "DEBUG SLEEP 0", "MODULE LIST", "SHUTDOWN", "FLUSHALL"):
+        with Redis.from_url(as_aether) as aether, pytest.raises(NoPermissionError):
+            aether.execute_command(*command.split())
+    with (
+        MongoClient(f"mongodb://127.0.0.1:{ports['mongo']}/?directConnection=true") as anybody,
+        pytest.raises(OperationFailure, match="requires authentication"),
+    ):
+        anybody["aether"]["users"].find_one()
+
+
+def test_no_password_is_seen_by_other_users_of_the_machine(stack):
+    secrets = json.loads(stack.directory.secrets.read_text())
+
+    words = [word for process in stack.processes for word in process.cmdline()]
+    open_files = [
+        path
+        for path in stack.directory.root.rglob("*")
+        if path.is_file() and path.stat().st_mode & 0o077
+    ]
+
+    assert not [word for word in words if any(secret in word for secret in secrets.values())]
+    assert open_files == []
 
 
 def queues_of(flower):
@@ -278,11 +313,14 @@ def test_other_servers_take_the_place_of_the_embedded_ones(root, tmp_path):
             assert set(running.programs) == OWN
             letters = from_empty_environment(running.directory, "dead-letters")
             assert letters.stdout == "No dead letters.\n", letters.stderr
+            for words in (["cache", "stats"], ["routing", "report"], ["status"], ["ask", "Hi"]):
+                found = from_empty_environment(running.directory, *words)
+                assert found.returncode == 0, found.stderr
             assert "token-1 token-2" in running.output
             with Redis.from_url(redis.url, socket_timeout=5) as client:
                 assert list(client.scan_iter("aether:*:job:*"))
             with MongoClient(mongo.url, timeoutMS=5_000) as client:
-                assert client["aether"]["jobs"].count_documents({}) == 1
+                assert client["aether"]["jobs"].count_documents({}) == 2
         finally:
             running.stop()
     finally:

@@ -54,7 +54,7 @@ def target(stack: RunningStack) -> Iterator[Target]:
 def redis(target: Target) -> Iterator[Redis]:
     """The stack's own Redis; a command survives a restart of it."""
     client = Redis.from_url(
-        target.settings.redis_url.get_secret_value(),
+        target.redis_url,
         socket_timeout=10,
         protocol=2,
         retry=Retry(ExponentialBackoff(cap=1, base=0.1), 10),

@@ -11,7 +11,8 @@ import pytest
 from core.settings import read_settings
 from ops.stack.programs import embedded_programs, own_programs
 from ops.stack.readiness import free_port
-from ops.stack.resolve import addresses_of, choose_ports, embedded_parts, resolve, running_settings
+from ops.stack.resolve import addresses_of, choose_ports, embedded_parts, resolve
+from ops.stack.running import command_settings
 from ops.stack.state import CannotRun, Record, StateDirectory, read_record, write_record
 
 
@@ -158,7 +159,7 @@ def test_servers_of_a_running_stack_are_found_when_the_environment_is_empty(
         up.setenv("GROQ_API_KEY", "a key")
         started = start(directory)
 
-    found = running_settings(read_settings(), directory)
+    found = command_settings(directory)
 
     names = ("redis_url", "broker_url", "cache_redis_url", "mongo_url", "mongo_database", "llm_url")
     assert {name: getattr(found, name) for name in names} == {
@@ -173,24 +174,24 @@ def test_an_address_of_the_environment_wins_over_the_running_stacks(
     start(directory)
     monkeypatch.setenv("AETHER_REDIS_URL", "redis://elsewhere/0")
 
-    found = running_settings(read_settings(), directory)
+    found = command_settings(directory)
 
     assert found.redis_url.get_secret_value() == "redis://elsewhere/0"
-    assert found.mongo_url.get_secret_value().startswith("mongodb://127.0.0.1:")
+    assert "@127.0.0.1:" in found.mongo_url.get_secret_value()
 
 
 def test_what_is_missing_is_named_when_no_stack_was_started(monkeypatch, directory):
     monkeypatch.setenv("AETHER_REDIS_URL", "redis://elsewhere/0")
 
     with pytest.raises(CannotRun, match="AETHER_MONGO_URL is not set"):
-        running_settings(read_settings(), directory)
+        command_settings(directory)
 
 
 def test_no_record_is_needed_when_the_environment_names_the_servers(monkeypatch, directory):
     monkeypatch.setenv("AETHER_REDIS_URL", "redis://elsewhere/0")
     monkeypatch.setenv("AETHER_MONGO_URL", "mongodb://elsewhere")
 
-    found = running_settings(read_settings(), directory)
+    found = command_settings(directory)
 
     assert found.mongo_url.get_secret_value() == "mongodb://elsewhere"
 
