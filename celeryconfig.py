@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from kombu import Exchange, Queue
 
-from core.settings import read_settings
+from core.server_addresses import broker_tls, celery_url, redis_tls
+from core.start import settings_or_exit
 from workers import names
 
-_settings = read_settings()
+_settings = settings_or_exit()
+_redis_url = _settings.redis_url.get_secret_value()
 
-broker_url = _settings.celery_broker_url
+broker_url = celery_url(_settings.celery_broker_url)
+broker_use_ssl = broker_tls(_settings.celery_broker_url, _settings)
 #: Results are ignored; a chord's counting needs the backend.
-result_backend = _settings.redis_url.get_secret_value()
+result_backend = celery_url(_redis_url)
+redis_backend_use_ssl = redis_tls(_redis_url, _settings)
 task_ignore_result = True
 result_expires = 3600
 result_backend_thread_safe = True
@@ -24,7 +28,8 @@ result_backend_always_retry = True
 result_backend_max_retries = 10
 redis_socket_timeout = 10
 redis_socket_connect_timeout = 3
-redis_socket_keepalive = True
+#: A Unix socket knows no such option.
+redis_socket_keepalive = not result_backend.startswith("redis+socket")
 redis_backend_health_check_interval = 25
 
 task_serializer = "json"
@@ -77,7 +82,7 @@ _redis_transport = {
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
 }
-broker_transport_options = _redis_transport if broker_url.startswith("redis") else {}
+broker_transport_options = _redis_transport if _settings.broker_is_redis else {}
 result_backend_transport_options = {
     "visibility_timeout": visibility_timeout,
     "retry_policy": {"timeout": 5.0, "max_retries": 3},
@@ -103,6 +108,7 @@ beat_schedule = {
     "write-records": {"task": names.WRITE_RECORDS, "schedule": 1.0, "options": {"expires": 5}},
 }
 beat_max_loop_interval = 1
-redbeat_redis_url = _settings.redis_url.get_secret_value()
+redbeat_redis_url = _redis_url
+redbeat_redis_use_ssl = redis_tls(_redis_url, _settings) or None
 redbeat_key_prefix = "aether:beat:"
 redbeat_lock_timeout = 5 * beat_max_loop_interval

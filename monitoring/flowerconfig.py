@@ -10,10 +10,9 @@ import hashlib
 from flower.views.monitor import Metrics
 from tornado.web import authenticated
 
-from core.settings import read_settings
+from core.start import settings_or_exit
 
-_settings = read_settings()
-_settings.check_secrets("flower")
+_settings = settings_or_exit("flower")
 _password = _settings.flower_password.get_secret_value()
 if not _password:
     raise ValueError("AETHER_FLOWER_PASSWORD is missing; Flower's pages are open without it")

@@ -15,6 +15,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from core.server_addresses import redis_tls
+
 if TYPE_CHECKING:
     from pydantic import SecretStr
     from pymongo.database import Database
@@ -36,8 +38,17 @@ def mongo_database(
     Args:
         selection_timeout_s: how long a call waits while no server is known to be up.
     """
+    url = settings.mongo_url.get_secret_value()
+    tls_files = {
+        "tlsCAFile": settings.mongo_tls_ca_file,
+        "tlsCertificateKeyFile": settings.mongo_tls_cert_file,
+    }
+    tls: dict[str, Any] = {name: str(path) for name, path in tls_files.items() if path}
+    if not settings.tls_verify and ("tls=true" in url or url.startswith("mongodb+srv")):
+        tls["tlsAllowInvalidCertificates"] = True
     client: MongoClient[dict[str, Any]] = MongoClient(
-        settings.mongo_url.get_secret_value(),
+        url,
+        **tls,
         appname="aether",
         connect=False,
         tz_aware=True,
@@ -103,14 +114,24 @@ def _redis(
     answer_timeout_s: float,
     connect_timeout_s: float,
 ) -> Redis:
+    address = (url or settings.redis_url).get_secret_value()
+    # A socket has no connection to keep alive, and is there at once or not at all.
+    socket_options: dict[str, Any] = (
+        {}
+        if address.startswith("unix:")
+        else {
+            "socket_connect_timeout": connect_timeout_s,
+            "socket_keepalive": True,
+        }
+    )
     pool = BlockingConnectionPool.from_url(
-        (url or settings.redis_url).get_secret_value(),
+        address,
+        **redis_tls(address, settings),
+        **socket_options,
         client_name=name,
         max_connections=max_connections,
         timeout=min(2.0, connect_timeout_s),
         socket_timeout=answer_timeout_s,
-        socket_connect_timeout=connect_timeout_s,
-        socket_keepalive=True,
         health_check_interval=25,
         # redis-py repeats a command three times unless told otherwise.
         retry=Retry(NoBackoff(), 0),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E402
 
-from core.settings import read_settings  # noqa: E402
+from core.start import settings_or_exit  # noqa: E402
 from monitoring.logs import configure_logs  # noqa: E402
 from web.services import EXTENSION  # noqa: E402
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from web.services import WebServices
 
-_settings = read_settings()
+_settings = settings_or_exit("api")
 
 
 class JsonLogger(Logger):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from celery import Celery
 from celery.signals import setup_logging
 from kombu.transport import TRANSPORT_ALIASES
 
-from core.settings import read_settings
+from core.start import settings_or_exit
 from core.strays import is_stray
 from monitoring.logs import configure_logs
 
@@ -24,4 +24,4 @@ celery_app.config_from_object("celeryconfig")
 
 @setup_logging.connect
 def _configure_logs(**_: Any) -> None:
-    configure_logs(read_settings().log_level, service="worker")
+    configure_logs(settings_or_exit().log_level, service="worker")

@@ -7,6 +7,7 @@ nor the other calls. `agents.retry_policy` decides about retries, and nothing el
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ from msgspec import Struct
 from agents.groq.chunks import decode
 from agents.groq.failures import Failure, clean, failure_in
 from agents.groq.rate_limits import read_limits, read_retry_after_s
+from agents.groq.route import ApiPath, proxy_for
 from agents.groq.stream import AnswerReader
 from agents.groq.transport import Call, InterruptibleTransport
 from core.chat import ModelRequest, StreamEnd, TextDelta
@@ -61,8 +63,11 @@ class GroqModel:
     """Streams answers over one connection pool; thread-safe.
 
     Args:
-        base_url: scheme and host; the SDK appends `/openai/v1/…` itself.
+        base_url: scheme and host, and the path of the API where it is known.
         max_connections: at least the number of concurrent calls.
+
+    Raises:
+        ValueError: the environment names a proxy of a kind that is not supported.
     """
 
     def __init__(
@@ -74,17 +79,25 @@ class GroqModel:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
     ) -> None:
         self._timeouts = timeouts
+        server = httpx.URL(base_url)
         self._transport = InterruptibleTransport(
-            httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+            httpx.Limits(
+                max_connections=max_connections, max_keepalive_connections=max_connections
+            ),
+            proxy_for(base_url, os.environ),
         )
         self._client = groq.Groq(
             # The SDK requires a key even where the server does not.
             api_key=api_key or "none",
-            base_url=base_url,
+            base_url=server.copy_with(path="/"),
             max_retries=0,
             # The raw bytes of the stream are parsed, so they must not be compressed.
             default_headers={"accept-encoding": "identity"},
-            http_client=httpx.Client(transport=self._transport, follow_redirects=False),
+            http_client=httpx.Client(
+                transport=ApiPath(self._transport, server.path.rstrip("/")),
+                follow_redirects=False,
+                trust_env=False,
+            ),
         )
 
     def close(self) -> None:

@@ -83,17 +83,18 @@ class InterruptibleTransport(httpx.HTTPTransport):
     not read at all.
     """
 
-    def __init__(self, limits: httpx.Limits) -> None:
+    def __init__(self, limits: httpx.Limits, proxy: str | None = None) -> None:
         super().__init__()
         self._calls = threading.local()
+        options: dict[str, Any] = {
+            "ssl_context": httpx.create_ssl_context(),
+            "max_connections": limits.max_connections,
+            "max_keepalive_connections": limits.max_keepalive_connections,
+            "keepalive_expiry": limits.keepalive_expiry,
+            "network_backend": _Backend(self._calls),
+        }
         # httpx has no argument for the network backend of its pool.
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-            network_backend=_Backend(self._calls),
-        )
+        self._pool = _proxied_pool(proxy, options) if proxy else httpcore.ConnectionPool(**options)
 
     @contextlib.contextmanager
     def call(self, deadline: float = math.inf) -> Iterator[Call]:
@@ -124,6 +125,14 @@ class InterruptibleTransport(httpx.HTTPTransport):
         return httpx.Response(
             response.status_code, headers=headers, stream=body, extensions=response.extensions
         )
+
+
+def _proxied_pool(proxy: str, options: dict[str, Any]) -> httpcore.HTTPProxy:
+    parts = httpx.URL(proxy)
+    login = (parts.username.encode(), parts.password.encode()) if parts.username else None
+    return httpcore.HTTPProxy(
+        proxy_url=str(parts.copy_with(userinfo=b"")), proxy_auth=login, **options
+    )
 
 
 class _BoundedBody(httpx.SyncByteStream):

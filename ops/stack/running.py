@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 import psutil
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
+from core.problems import SettingsError
 from core.settings import Settings, read_settings, settings_of, variable_of
 from ops.stack.leftovers import stack_processes
 from ops.stack.resolve import SECRET_ADDRESSES, is_set
@@ -60,13 +61,5 @@ def checked_settings() -> Settings:
     """
     try:
         return read_settings()
-    except ValidationError as error:
-        problems = [_problem(details["loc"], details["msg"]) for details in error.errors()]
-        raise CannotRun("\n".join(problems)) from error
-
-
-def _problem(location: tuple[int | str, ...], message: str) -> str:
-    if not location:
-        return message.removeprefix("Value error, ")
-    name = str(location[0])
-    return f"{name if name.isupper() else f'AETHER_{name.upper()}'}: {message}"
+    except SettingsError as error:
+        raise CannotRun(str(error)) from None

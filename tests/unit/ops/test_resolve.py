@@ -35,7 +35,7 @@ def on_free_ports(monkeypatch):
         ("AETHER_REDIS_URL", "redis://elsewhere/0", ("mongo", "llm")),
         ("AETHER_MONGO_URL", "mongodb://elsewhere", ("redis", "llm")),
         ("AETHER_LLM_URL", "http://elsewhere", ("redis", "mongo")),
-        ("GROQ_API_KEY", "a key", ("redis", "mongo")),
+        ("GROQ_API_KEY", "a-key", ("redis", "mongo")),
         ("GROQ_API_KEY", "", ("redis", "mongo", "llm")),
         ("AETHER_REDIS_URL", "", ("redis", "mongo", "llm")),
     ],
@@ -156,7 +156,7 @@ def test_servers_of_a_running_stack_are_found_when_the_environment_is_empty(
         up.setenv("AETHER_MONGO_URL", "mongodb://elsewhere")
         up.setenv("AETHER_MONGO_DATABASE", "ours")
         up.setenv("AETHER_CACHE_REDIS_URL", "redis://cache/0")
-        up.setenv("GROQ_API_KEY", "a key")
+        up.setenv("GROQ_API_KEY", "a-key")
         started = start(directory)
 
     found = command_settings(directory)
@@ -165,7 +165,7 @@ def test_servers_of_a_running_stack_are_found_when_the_environment_is_empty(
     assert {name: getattr(found, name) for name in names} == {
         name: getattr(started, name) for name in names
     }
-    assert "a key" not in directory.record.read_text()
+    assert "a-key" not in directory.record.read_text()
 
 
 def test_an_address_of_the_environment_wins_over_the_running_stacks(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from core.origins import read_origins
+from core.forms.origins import read_origins
 from core.settings import Settings
 from web.app import create_app
 from web.services import EXTENSION
