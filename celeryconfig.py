@@ -47,7 +47,6 @@ task_routes = {
     names.RUN_AGENT: {"queue": names.AGENT_QUEUE},
     names.FINISH_ROUND: {"queue": names.FINISH_QUEUE},
     names.SWEEP: {"queue": names.UPKEEP_QUEUE},
-    names.WRITE_RECORDS: {"queue": names.UPKEEP_QUEUE},
 }
 
 #: The second safety net behind the job's lease.
@@ -100,12 +99,8 @@ task_publish_retry_policy = {
 }
 
 beat_schedule = {
-    "sweep": {
-        "task": names.SWEEP,
-        "schedule": _settings.sweep_interval_s,
-        "options": {"expires": _settings.sweep_interval_s},
-    },
-    "write-records": {"task": names.WRITE_RECORDS, "schedule": 1.0, "options": {"expires": 5}},
+    #: A net below the loop of upkeep's worker, which sweeps every few seconds.
+    "sweep": {"task": names.SWEEP, "schedule": 60.0, "options": {"expires": 60}},
 }
 beat_max_loop_interval = 1
 redbeat_redis_url = _redis_url

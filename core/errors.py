@@ -23,6 +23,7 @@ AetherError
   ServiceUnavailable             503  retry_after_s
     StoreUnavailable             503  MongoDB
     CoordinatorUnavailable       503  Redis
+    Draining                     503  new jobs only
   JobUnreadable                  500  another version wrote it, or its fields are broken
   SlotUnavailable                internal: an agent's turn is another worker's, or has not come
   ModelError                     ends in the job's error, never in an HTTP status
@@ -203,6 +204,12 @@ class ServiceUnavailable(AetherError):
     def __init__(self, message: str | None = None, *, retry_after_s: int = 5) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Draining(ServiceUnavailable):
+    """The service is about to be stopped and takes no new jobs; try again."""
+
+    code = "draining"
 
 
 class StoreUnavailable(ServiceUnavailable):

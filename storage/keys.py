@@ -23,6 +23,8 @@ and of its jobs carry one hash tag, the user's shard; a single flight joins jobs
 | aether:{budget:<model>}:booking:<id> | hash: tickets of a call that waits | until it starts, at most 5 min | budget_book | the same |
 | aether:loops:<worker> | string, the health of a worker's loops, JSON | 20 s after the last report | every worker, each 5 s | web, `aether status` |
 | aether:workers | sorted set, worker by the time of its report | 60 s after the last report | likewise | likewise |
+| aether:format | string, the number of storage/format.py | always | start, `aether db migrate` | start |
+| aether:drain | string, since when (Unix seconds) | while the stack drains | `aether drain`, `resume`, `up` | accept, accept_answered, claim |
 | aether:sweep | string, a lock | one sweep at most | sweeper | sweeper |
 
 Pub/sub channels: the name of a job's events key carries its events, a line `<sequence> <type> <body>` for each;
@@ -39,6 +41,8 @@ from core.ids import shard_of
 CANCEL_CHANNEL: Final = "aether:cancels"
 SWEEP_LOCK: Final = "aether:sweep"
 WORKERS: Final = "aether:workers"
+FORMAT: Final = "aether:format"
+DRAIN: Final = "aether:drain"
 #: A shard's dispatch index; also for a script that learns the shard itself.
 DISPATCH: Final = "aether:{%s}:dispatch"
 

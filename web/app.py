@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask_openapi3.openapi import OpenAPI
 
@@ -28,9 +29,10 @@ from storage.events.feed import EventFeed
 from storage.events.hub import EventHub
 from storage.events.log import EventLog
 from storage.jobs.cancellation import cancellation_of
+from storage.jobs.drain import Drain
 from storage.jobs.store import JobStore
 from storage.loop_reports import LoopReports
-from storage.records.indexes import ensure_indexes_in_background
+from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
 from web.accounts.auth import auth_api
 from web.accounts.passwords import Passwords
@@ -43,12 +45,16 @@ from web.http.errors import Problem, refuse_invalid, register_errors
 from web.http.openapi import INFO, SECURITY_SCHEMES, register_document
 from web.jobs.chat import chat_api
 from web.jobs.jobs import jobs_api
-from web.services import EXTENSION, WebServices
+from web.services import APP_LOAD_ERROR, EXTENSION, WebServices
 from workers.app import celery_app
 from workers.queue import JobQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
+    from pymongo.database import Database
+    from redis import Redis
 
 #: Every route of the API.
 BLUEPRINTS: Final = (auth_api, chat_api, jobs_api, health_api)
@@ -96,6 +102,15 @@ def _bounds_of_requests(settings: Settings) -> dict[str, dict[str, int]]:
     }
 
 
+def _end_this_process() -> None:
+    """End gunicorn as a whole: it starts no worker anew for one that could not load."""
+    os._exit(APP_LOAD_ERROR)
+
+
+def _checks(probe: Redis, database: Database[dict[str, Any]]) -> dict[str, Callable[[], bool]]:
+    return {"redis": partial(is_redis_up, probe), "mongodb": partial(is_mongo_up, database)}
+
+
 def _build_services(app: Flask, settings: Settings) -> WebServices:
     tokens = Tokens(app, settings)
     database = mongo_database(settings, selection_timeout_s=_MONGO_SELECTION_TIMEOUT_S)
@@ -127,13 +142,11 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         revoked_tokens=RevokedTokens(redis),
         passwords=Passwords(),
         tokens=tokens,
-        dependencies={
-            "redis": partial(is_redis_up, probe),
-            "mongodb": partial(is_mongo_up, database),
-        },
+        dependencies=_checks(probe, database),
         loops=(hub.loop,),
         loop_reports=LoopReports(probe),
-        prepare=partial(ensure_indexes_in_background, database),
+        format_watch=FormatWatch(redis, database, _end_this_process),
+        drain_mark=Drain(probe),
         drain=hub.drain,
         close=close,
     )

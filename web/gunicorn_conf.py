@@ -8,13 +8,15 @@ from gevent import monkey
 monkey.patch_all()
 
 # Everything below must import the patched standard library.
+import sys  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E402
 
 from core.start import settings_or_exit  # noqa: E402
 from monitoring.logs import configure_logs  # noqa: E402
-from web.services import EXTENSION  # noqa: E402
+from storage.format import OtherFormat  # noqa: E402
+from web.services import APP_LOAD_ERROR, EXTENSION  # noqa: E402
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
@@ -52,9 +54,13 @@ logger_class = JsonLogger
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Create missing indexes, and watch for the worker's end."""
+    """Refuse stores of another format, and watch for the worker's end."""
     services = worker.wsgi.extensions[EXTENSION]
-    services.prepare()
+    try:
+        services.format_watch.start()
+    except OtherFormat as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(APP_LOAD_ERROR) from None
     gevent.spawn(_drain_when_stopping, worker, services)
 
 

@@ -26,6 +26,10 @@ class Ready(ResponseBody):
     """The servers that it needs, by name."""
     stuck: list[str]
     """Threads of workers that do not turn, as in `worker-1: event-writer stuck since 12 s`."""
+    pending_migrations: list[str]
+    """What `aether db migrate` has still to do."""
+    draining: bool
+    """Whether new jobs are refused because the stack is about to be stopped."""
 
 
 @health_api.get("/healthz", **returns({200: (Alive, "The process answers.")}))
@@ -50,4 +54,10 @@ def readyz() -> dict[str, Any]:
     reports = services.loop_reports.read()
     stuck = [f"{report.program}: {words}" for report in reports for words in report.stuck()]
     up = dict.fromkeys(services.dependencies, "ok")
-    return {"status": "ok", "dependencies": up, "stuck": stuck}
+    return {
+        "status": "ok",
+        "dependencies": up,
+        "stuck": stuck,
+        "pending_migrations": list(services.format_watch.pending),
+        "draining": services.drain_mark.since_s() is not None,
+    }

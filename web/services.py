@@ -21,14 +21,18 @@ if TYPE_CHECKING:
     from storage.events.feed import EventFeed
     from storage.events.log import EventLog
     from storage.jobs.cancellation import Cancellation
+    from storage.jobs.drain import Drain
     from storage.jobs.store import JobStore
     from storage.loop_reports import LoopReports
+    from storage.records.format_watch import FormatWatch
     from storage.records.jobs import JobRecords
     from web.accounts.passwords import Passwords
     from web.accounts.tokens import Tokens
     from workers.queue import JobQueue
 
 EXTENSION: Final = "aether"
+#: The exit status by which gunicorn knows that its application cannot run, and tries no further.
+APP_LOAD_ERROR: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,7 @@ class WebServices:
     Attributes:
         dependencies: by a server's name, a check that says within a second whether it answers.
         loops: the threads that requests depend on.
-        prepare: creates missing indexes in the background; gunicorn calls it once per process.
+        format_watch: gunicorn starts it once per process.
         drain: ends open streams and waiting requests; gunicorn calls it when it is told to stop.
         close: closes every connection; gunicorn calls it when the process ends.
     """
@@ -62,7 +66,8 @@ class WebServices:
     dependencies: Mapping[str, Callable[[], bool]]
     loops: Sequence[Loop]
     loop_reports: LoopReports
-    prepare: Callable[[], None]
+    format_watch: FormatWatch
+    drain_mark: Drain
     drain: Callable[[], None]
     close: Callable[[], None]
 

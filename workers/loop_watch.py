@@ -47,7 +47,7 @@ class LoopWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reports = reports
-        self._loops = loops
+        self._loops = tuple(loops)
         self._end = end
         self._clock = clock
         self._answering_since: float | None = None
@@ -58,6 +58,11 @@ class LoopWatch:
     def start_loops(self) -> None:
         for loop in self._loops:
             loop.start()
+
+    def take_up(self, loops: Sequence[Loop]) -> None:
+        """Start further loops and watch them with the others."""
+        self._loops += tuple(loops)
+        self.start_loops()
 
     def start(self, worker: str) -> None:
         """Begin to report under a worker's name, as in `worker-1@host`."""

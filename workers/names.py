@@ -8,7 +8,6 @@ RUN_CHAT: Final = "chat.run"
 RUN_AGENT: Final = "chat.agent"
 FINISH_ROUND: Final = "chat.finish"
 SWEEP: Final = "upkeep.sweep"
-WRITE_RECORDS: Final = "upkeep.write_records"
 
 QUICK_QUEUE: Final = "chat.quick"
 RUN_QUEUE: Final = "chat.run"

@@ -12,7 +12,7 @@ from celery.exceptions import Ignore
 from celery.signals import celeryd_after_setup, worker_ready
 
 from core.errors import ServiceUnavailable, SlotUnavailable
-from core.settings import read_settings
+from core.settings import Role, read_settings
 from workers import names
 from workers.app import celery_app
 from workers.worker import worker
@@ -21,12 +21,12 @@ logger = structlog.get_logger(__name__)
 
 
 @celeryd_after_setup.connect
-def _refuse_without_secrets(instance: Any, **_: Any) -> None:
-    """End a worker before it takes a job that production gave no key to answer with."""
-    if not _is_for_chat(instance.app):
-        return
+def _refuse_to_start(instance: Any, **_: Any) -> None:
+    """End a worker that has no secrets to answer with, or whose stores are of another version."""
+    role: Role = "worker" if _is_for_chat(instance.app) else "upkeep"
     try:
-        read_settings().check_secrets("worker")
+        read_settings().check_secrets(role)
+        worker().format_watch.start()
     except ValueError as problem:
         logger.critical("the worker ends", why=str(problem))
         # Celery logs any other error of a signal's handler and goes on.
@@ -37,9 +37,11 @@ def _refuse_without_secrets(instance: Any, **_: Any) -> None:
 def _warm_up(sender: Any, **_: Any) -> None:
     """Build the worker before its first job, have it report, and check the provider's models."""
     own = worker()
-    own.watch.start(sender.hostname)
     if _is_for_chat(sender.app):
         own.check_models_in_background()
+    else:
+        own.watch.take_up(own.upkeep)
+    own.watch.start(sender.hostname)
 
 
 def _is_for_chat(app: Celery) -> bool:
@@ -88,13 +90,6 @@ def sweep() -> None:
     """Look after jobs that nobody works on; see `workers.upkeep.sweeper`."""
     with _left_to_the_sweeper():
         worker().sweeper.run()
-
-
-@celery_app.task(name=names.WRITE_RECORDS)
-def write_records() -> None:
-    """Write ended jobs to MongoDB; see `workers.upkeep.records`."""
-    with _left_to_the_sweeper():
-        worker().record_writer.run()
 
 
 @contextmanager

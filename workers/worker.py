@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from typing import Final
 
 from msgspec import Struct
 from redis import Redis
@@ -14,6 +15,7 @@ from agents.plan import Planner
 from agents.rate_limited_model import RateLimitedModel
 from cache.fingerprint import fingerprints_of
 from cache.response_cache import ResponseCache
+from core.loops import Loop
 from core.models import Catalogue, read_catalogue
 from core.personas import load_personas, load_synthesis
 from core.policy_version import policy_version
@@ -32,6 +34,7 @@ from storage.limits.breaker import SharedBreaker
 from storage.limits.single_flight import SingleFlight as SharedSingleFlight
 from storage.limits.upstream_budget import UpstreamBudget
 from storage.loop_reports import LoopReports
+from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
 from workers.answer_cache import AnswerCache
@@ -39,7 +42,7 @@ from workers.app import celery_app
 from workers.attempt import AttemptFactory
 from workers.event_writer import EventWriter
 from workers.leases import CancelListener, LeaseKeeper
-from workers.loop_watch import LoopWatch
+from workers.loop_watch import LoopWatch, end_this_process
 from workers.model_check import warn_of_missing_models
 from workers.queue import JobQueue
 from workers.run_job import JobRunner
@@ -51,18 +54,27 @@ from workers.upkeep.records import RecordWriter
 from workers.upkeep.sweeper import Sweeper
 from workers.upkeep.teams import TeamSweeper
 
+#: The record writer waits so long for an ended job, and gathers others for so long after a batch.
+_RECORDS_WAIT_S: Final = 1.0
+_RECORDS_PAUSE_S: Final = 0.1
+
 
 class Worker(Struct, frozen=True, kw_only=True):
-    """What the tasks of one process call; safe to share between its threads."""
+    """What the tasks of one process call; safe to share between its threads.
+
+    Attributes:
+        upkeep: loops that the process of upkeep runs besides its own.
+    """
 
     jobs: JobRunner
     turns: AgentTurns
     round_ends: RoundEnds
     sweeper: Sweeper
-    record_writer: RecordWriter
+    upkeep: tuple[Loop, ...]
     provider: GroqModel
     catalogue: Catalogue
     watch: LoopWatch
+    format_watch: FormatWatch
 
     def check_models_in_background(self) -> None:
         """Log a warning if the provider lacks models of the catalogue."""
@@ -86,8 +98,7 @@ def worker() -> Worker:
 def _build(settings: Settings) -> Worker:
     redis = redis_client(settings)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
-    planner = _planner(settings, catalogue)
-    provider = _provider(settings)
+    planner, provider = _planner(settings, catalogue), _provider(settings)
     answers = AnswerRunner(
         RateLimitedModel(provider, _budget(settings, redis)), catalogue, SharedBreaker(redis)
     )
@@ -102,8 +113,8 @@ def _build(settings: Settings) -> Worker:
     starter = TeamStarter(slots, queue, store, Cancellation(store, sweep, claims, slots))
     turns = AgentTurns(slots, attempts, planner, answers, queue, starter)
     ends = RoundEnds(slots, attempts, planner, answers, cache, starter)
-    records = JobRecords(mongo_database(settings))
-    teams = TeamSweeper(slots, attempts, turns, ends)
+    database = mongo_database(settings)
+    records, teams = JobRecords(database), TeamSweeper(slots, attempts, turns, ends)
     sweeper = Sweeper(
         *(sweep, store, claims, EventLog(redis), records, queue, teams, catalogue),
         interval_s=settings.sweep_interval_s,
@@ -116,11 +127,20 @@ def _build(settings: Settings) -> Worker:
         turns=turns,
         round_ends=ends,
         sweeper=sweeper,
-        record_writer=RecordWriter(RecordStream(redis, store), records),
+        upkeep=(
+            _records_loop(RecordWriter(RecordStream(redis, store), records)),
+            Loop("sweeper", sweeper.run, every_s=settings.sweep_interval_s),
+        ),
         provider=provider,
         catalogue=catalogue,
         watch=watch,
+        format_watch=FormatWatch(redis, database, end_this_process),
     )
+
+
+def _records_loop(writer: RecordWriter) -> Loop:
+    step = partial(writer.run, wait_s=_RECORDS_WAIT_S)
+    return Loop("record-writer", step, every_s=_RECORDS_PAUSE_S)
 
 
 def _planner(settings: Settings, catalogue: Catalogue) -> Planner:

@@ -6,11 +6,13 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
 
+from core.errors import StoreUnavailable
 from core.settings import Settings
 from ops.cli import report
 from ops.cli.ask import ask_command
@@ -19,6 +21,7 @@ from ops.cli.dead_letters import DeadLetters
 from ops.cli.drills import drills
 from ops.cli.loops import loop_notes
 from ops.cli.routing import routing_app
+from ops.cli.upgrade import db_app, drain_command, is_draining, resume_command
 from ops.stack import up
 from ops.stack.config import program_file, write_program
 from ops.stack.leftovers import end_leftovers, stack_processes
@@ -29,12 +32,17 @@ from ops.stack.running import checked_settings, command_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
 from ops.stack.supervisor import Supervisor
 from ops.terminal import PlainConsole, say, write
+from storage.connections import close_all, mongo_database
+from storage.records.alerts import Alert, Alerts
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(drills, name="drill")
 app.add_typer(cache_app, name="cache")
 app.add_typer(routing_app, name="routing")
+app.add_typer(db_app, name="db")
 app.command("ask")(ask_command)
+app.command("drain")(drain_command)
+app.command("resume")(resume_command)
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 _STOPPED_WITHIN_S: Final = DRAIN_S + 120.0
 _WORKER = re.compile(r"worker-(\d+)")
@@ -69,8 +77,12 @@ def status(state: State = DEFAULT_STATE) -> None:
     directory = StateDirectory(state.resolve())
     with _exit_on_cannot_run():
         processes, record = Supervisor(directory.socket).processes(), read_record(directory)
-        notes = loop_notes(_redis_settings(directory), record.api_url)
+        settings = _settings_of(directory)
+        notes = loop_notes(settings, record.api_url)
         report.show_processes(processes, record, notes, _console)
+        report.show_alerts(_latest_alerts(settings), _console)
+        if settings and is_draining(settings):
+            say("DRAINING: no new jobs are taken; `aether resume` ends that.")
 
 
 @app.command()
@@ -171,12 +183,25 @@ def _exit_on_cannot_run() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _redis_settings(directory: StateDirectory) -> Settings | None:
+def _settings_of(directory: StateDirectory) -> Settings | None:
     """Return settings that reach the stack; None where status has to do without them."""
     try:
         return command_settings(directory)
     except CannotRun:
         return None
+
+
+def _latest_alerts(settings: Settings | None) -> list[Alert]:
+    """Return the alerts of the last day; none where MongoDB does not answer."""
+    if settings is None:
+        return []
+    database = mongo_database(settings, selection_timeout_s=2.0)
+    try:
+        return Alerts(database).since(timedelta(days=1))
+    except StoreUnavailable:
+        return []
+    finally:
+        close_all(database)
 
 
 def _worker_numbers(supervisor: Supervisor) -> set[int]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from core.timing import iso_time
 from ops.cli.ask import Printer
 from ops.client import ApiClient, ClientError, checked
+from storage.records.alerts import RECORD_SET_ASIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +21,21 @@ if TYPE_CHECKING:
     from ops.stack.programs import Stack
     from ops.stack.state import Record, StateDirectory
     from ops.stack.supervisor import ProcessStatus
+    from storage.records.alerts import Alert
     from storage.records.set_aside import SetAside
 
 
 _MESSAGE: Final = "Help me build a scalable web app"
 _MAX_TOKENS: Final = 120
+
+
+#: What each kind of alert says, and the command that tells more.
+_ALERTS: Final = {
+    RECORD_SET_ASIDE: (
+        "jobs whose outcome could not be stored",
+        "; see ./aether dead-letters",
+    ),
+}
 
 
 def show_sample(stack: Stack, console: Console) -> None:
@@ -92,6 +103,13 @@ def show_processes(
         table.add_row(process.name, process.state, str(process.pid or ""), up, note)
     console.print(table)
     _plain(console, f"API {record.api_url}  Flower {record.flower_url or 'off'}")
+
+
+def show_alerts(alerts: Sequence[Alert], console: Console) -> None:
+    """Show what was told in the last day, and where to look."""
+    for alert in alerts:
+        text, where = _ALERTS.get(alert.kind, (alert.kind, ""))
+        _plain(console, f"ALERT {text}: {alert.count}, last {iso_time(alert.last_ms)}{where}")
 
 
 def show_dead_letters(jobs: list[Job], console: Console) -> None:

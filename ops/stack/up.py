@@ -16,6 +16,7 @@ from core.strays import without_strays
 from ops.stack.config import write_config
 from ops.stack.leftovers import MARK, end_leftovers
 from ops.stack.logs import tail
+from ops.stack.prepare import prepare_stores
 from ops.stack.programs import Program, Stack, embedded_programs, own_programs
 from ops.stack.resolve import addresses_of
 from ops.stack.state import CannotRun, Record, write_record
@@ -47,8 +48,9 @@ def run(stack: Stack, console: Console, when_ready: Callable[[], None]) -> int:
     write_record(stack.directory, Record(stack.ports, stack.api_url, stack.flower_url, addresses))
     with _interruptible(), _supervisor(stack, console) as process:
         try:
-            for programs in (parts, own):
-                _start(stack, programs, console)
+            _start(stack, parts, console)
+            prepare_stores(stack.settings, is_own_database="mongo" in stack.embedded)
+            _start(stack, own, console)
             when_ready()
             returncode = process.wait()
         except KeyboardInterrupt:

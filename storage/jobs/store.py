@@ -14,6 +14,7 @@ from msgspec import Struct
 from core import events
 from core.errors import (
     BudgetExhausted,
+    Draining,
     IdempotencyConflict,
     JobUnreadable,
     TooManyJobs,
@@ -122,6 +123,8 @@ class JobStore:
                 return str(rest[0].decode())
             case b"conflict":
                 raise IdempotencyConflict
+            case b"draining":
+                raise Draining
             case b"too_many":
                 raise _too_many(plan)
             case _:
@@ -166,6 +169,8 @@ class JobStore:
         answer, *rest = self._accept_answered.run(key_names, arguments)
         if answer == b"conflict":
             raise IdempotencyConflict
+        if answer == b"draining":
+            raise Draining
         return spec.id if answer == b"accepted" else str(rest[0].decode())
 
     def withdraw(self, spec: JobSpec, idempotency: IdempotencyClaim | None = None) -> bool:

@@ -3,13 +3,16 @@
 -- ARGV  1 job id, 2 spec, 3 question, 4 at (ISO), 5 reservation in micros, 6 monthly budget in micros,
 --       7 unfinished jobs allowed, 8 ms until the sweeper looks, 9 hash of the request's body or '',
 --       10 idempotency ttl s, 11 data of job.queued
--- Answer: {'accepted'} | {'repeat', job id} | {'conflict'} | {'too_many'} | {'over_budget'}
+-- Answer: {'accepted'} | {'repeat', job id} | {'conflict'} | {'draining'} | {'too_many'} | {'over_budget'}
 local job_id, spec, question, at, reserved, budget, most_jobs, look_in_ms, body_hash, ttl_s, queued = unpack(ARGV)
 local active, spend, dispatch, idempotency = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 
 local repeated = check_repeat(idempotency, body_hash)
 if repeated then
   return repeated
+end
+if is_draining() then
+  return {'draining'}
 end
 if redis.call('ZCARD', active) >= tonumber(most_jobs) then
   return {'too_many'}

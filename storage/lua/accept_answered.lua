@@ -4,7 +4,7 @@
 -- ARGV  1 job id, 2 spec, 3 question, 4 at (ISO), 5 outcome, 6 hash of the request's body or '',
 --       7 idempotency ttl s, 8 when it began and 9 when it ended (ms, Unix), then type and data of each event; the
 --       last is the terminal one, its data without the closing brace
--- Answer: {'accepted'} | {'repeat', job id} | {'conflict'}
+-- Answer: {'accepted'} | {'repeat', job id} | {'conflict'} | {'draining'}
 local job_id, spec, question, at, outcome, body_hash, ttl_s, started, finished = unpack(ARGV, 1, 9)
 local first_event, terminal = 10, #ARGV - 1
 local terminal_type, terminal_data = ARGV[terminal], ARGV[terminal + 1]
@@ -13,6 +13,9 @@ local records, idempotency = KEYS[3], KEYS[4]
 local repeated = check_repeat(idempotency, body_hash)
 if repeated then
   return repeated
+end
+if is_draining() then
+  return {'draining'}
 end
 redis.call('HSET', KEYS[1], 'spec', spec, 'question', question, 'attempt', 0, 'reserved', 0, 'accepted', started,
   'started', started)

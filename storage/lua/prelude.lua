@@ -8,6 +8,11 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Say whether new jobs are refused and waiting ones left where they are; storage/jobs/drain.py sets the mark.
+local function is_draining()
+  return redis.call('EXISTS', 'aether:drain') == 1
+end
+
 -- Write a whole number without an exponent: Lua's own text of 10^14 is 1e+14.
 local function whole(number)
   return string.format('%.0f', number)

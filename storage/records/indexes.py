@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-import structlog
 from msgspec import Struct
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from core.comparisons import Verdict
-from core.errors import StoreUnavailable
 from core.jobs import JobStatus
 from core.outcome import WORKER_LOST
 from core.plans import PLANS
@@ -20,9 +16,6 @@ from storage.failures import store_errors
 
 if TYPE_CHECKING:
     from pymongo.database import Database
-
-logger = structlog.get_logger(__name__)
-
 
 #: What MongoDB answers when another process has just made the collection.
 _NAMESPACE_EXISTS: Final = 48
@@ -49,7 +42,6 @@ _USERS: Final = CollectionPlan(
     schema={
         "bsonType": "object",
         "required": ["_id", "name", "plan", "token_version", "created_at"],
-        "additionalProperties": False,
         "properties": {
             "_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
             "name": _TEXT,
@@ -73,7 +65,6 @@ _REFRESH_FAMILIES: Final = CollectionPlan(
     schema={
         "bsonType": "object",
         "required": ["_id", "user_id", "token_hash", "created_at", "expires_at"],
-        "additionalProperties": False,
         "properties": {
             "_id": {"bsonType": "string", "pattern": "^[0-9a-f]{32}$"},
             "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
@@ -151,7 +142,6 @@ _COMPARISONS: Final = CollectionPlan(
     schema={
         "bsonType": "object",
         "required": ["_id", "at", *_COMPARED],
-        "additionalProperties": False,
         "properties": {
             "_id": {"bsonType": "string", "pattern": "^job_[0-9a-f]{32}$"},
             "at": _TIME,
@@ -160,50 +150,48 @@ _COMPARISONS: Final = CollectionPlan(
     },
 )
 
+#: A document for each kind of alert.
+_ALERTS: Final = CollectionPlan(
+    name="alerts", indexes=(IndexModel([("last", DESCENDING)], name="time"),)
+)
+
 #: Every collection of the database.
-COLLECTIONS: Final = (_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER, _SET_ASIDE, _COMPARISONS)
+COLLECTIONS: Final = (
+    *(_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS),
+)
 
 
 def ensure_indexes(database: Database[dict[str, Any]]) -> None:
-    """Set every collection's schema and indexes to those of `COLLECTIONS`; a repeat is harmless.
+    """Make every index of `COLLECTIONS` that is missing; a repeat is harmless.
 
     Raises:
         StoreUnavailable: MongoDB is away or refuses; what was done stays.
     """
     with store_errors():
         for plan in COLLECTIONS:
-            _ensure_schema(database, plan)
             database[plan.name].create_indexes(list(plan.indexes))
 
 
-def _ensure_schema(database: Database[dict[str, Any]], plan: CollectionPlan) -> None:
-    if plan.schema is None:
-        return
+def ensure_validators(database: Database[dict[str, Any]]) -> None:
+    """Set every collection's schema to that of `COLLECTIONS`; documents of before are left alone.
+
+    Raises:
+        StoreUnavailable: MongoDB is away or refuses; what was done stays.
+    """
+    with store_errors():
+        for plan in COLLECTIONS:
+            if plan.schema is not None:
+                _set_validator(database, plan.name, plan.schema)
+
+
+def _set_validator(database: Database[dict[str, Any]], name: str, schema: dict[str, Any]) -> None:
     options: dict[str, Any] = {
-        "validator": {"$jsonSchema": plan.schema},
-        "validationLevel": "strict",
+        "validator": {"$jsonSchema": schema},
+        "validationLevel": "moderate",
     }
     try:
-        database.create_collection(plan.name, **options)
+        database.create_collection(name, **options)
     except (CollectionInvalid, OperationFailure) as error:
         if isinstance(error, OperationFailure) and error.code != _NAMESPACE_EXISTS:
             raise
-        database.command("collMod", plan.name, **options)
-
-
-def ensure_indexes_in_background(
-    database: Database[dict[str, Any]], *, retry_every_s: float = 5.0
-) -> None:
-    """Run `ensure_indexes` on a thread until it succeeds; return at once."""
-
-    def ensure() -> None:
-        while True:
-            try:
-                ensure_indexes(database)
-            except StoreUnavailable as error:
-                logger.warning("indexes not ensured yet", error=str(error.__cause__))
-                time.sleep(retry_every_s)
-            else:
-                return
-
-    threading.Thread(target=ensure, name="ensure-indexes", daemon=True).start()
+        database.command("collMod", name, **options)

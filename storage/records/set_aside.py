@@ -19,6 +19,7 @@ from pymongo.errors import BulkWriteError, WriteError
 from core.outcome import JobError, Outcome
 from core.timing import now_ms
 from storage.failures import store_errors
+from storage.records.alerts import RECORD_SET_ASIDE, Alerts
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -57,6 +58,7 @@ class SetAsideRecords:
 
     def __init__(self, database: Database[dict[str, Any]]) -> None:
         self._rows = database["set_aside"]
+        self._alerts = Alerts(database)
 
     def add(self, job_id: str, user_id: str | None, error: str) -> None:
         """Remember the job and log it; a repeat changes nothing."""
@@ -65,7 +67,9 @@ class SetAsideRecords:
         with store_errors():
             if self._rows.estimated_document_count() < _MOST:
                 row_of_job = {"$setOnInsert": {**row, "error": error}}
-                self._rows.update_one({"_id": job_id}, row_of_job, upsert=True)
+                added = self._rows.update_one({"_id": job_id}, row_of_job, upsert=True)
+                if added.upserted_id is not None:
+                    self._alerts.add(RECORD_SET_ASIDE)
 
     def count(self) -> int:
         """Return how many jobs were set aside."""

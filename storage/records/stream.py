@@ -47,9 +47,13 @@ class RecordStream:
         self._redis = redis
         self._store = store
 
-    def read(self, *, per_shard: int) -> list[Entry]:
-        """Return ended jobs, first those that were read before and not let go."""
-        found = self._entries("0", per_shard) or self._entries(">", per_shard)
+    def read(self, *, per_shard: int, wait_s: float = 0.0) -> list[Entry]:
+        """Return ended jobs, first those that were read before and not let go.
+
+        Args:
+            wait_s: how long to wait for one when there is none.
+        """
+        found = self._entries("0", per_shard) or self._entries(">", per_shard, wait_s)
         # An entry that names no job is let go with the others.
         job_ids = [job_id for _, _, job_id in found if is_job_id(job_id)]
         jobs = dict(zip(job_ids, self._store.get_whole(job_ids), strict=True)) if job_ids else {}
@@ -67,24 +71,31 @@ class RecordStream:
                     pipe.expire(keys.events(entry.job_id), _KEPT_AFTER_END_S)
             pipe.execute()
 
-    def _entries(self, start: str, per_shard: int) -> list[tuple[str, bytes, str]]:
+    def _entries(
+        self, start: str, per_shard: int, wait_s: float = 0.0
+    ) -> list[tuple[str, bytes, str]]:
         try:
-            return self._read_all(start, per_shard)
+            return self._read_all(start, per_shard, wait_s)
         except ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
             self._make_groups()
-            return self._read_all(start, per_shard)
+            return self._read_all(start, per_shard, wait_s)
 
-    def _read_all(self, start: str, per_shard: int) -> list[tuple[str, bytes, str]]:
-        with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for shard in SHARDS:
-                pipe.xreadgroup(_GROUP, _CONSUMER, {keys.records(shard): start}, count=per_shard)
-            answers: list[Any] = pipe.execute()
+    def _read_all(self, start: str, per_shard: int, wait_s: float) -> list[tuple[str, bytes, str]]:
+        shards = {keys.records(shard): shard for shard in SHARDS}
+        streams_from: Any = dict.fromkeys(shards, start)
+        with coordinator_errors():
+            streams: Any = self._redis.xreadgroup(
+                _GROUP,
+                _CONSUMER,
+                streams_from,
+                count=per_shard,
+                block=int(wait_s * 1000) or None,
+            )
         return [
-            (shard, entry_id, fields.get(b"id", b"").decode(errors="replace"))
-            for shard, streams in zip(SHARDS, answers, strict=True)
-            for _, entries in _pairs(streams)
+            (shards[name.decode()], entry_id, fields.get(b"id", b"").decode(errors="replace"))
+            for name, entries in _pairs(streams)
             for entry_id, fields in entries
             if fields
         ]

@@ -16,6 +16,9 @@ from pymongo.errors import OperationFailure
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
+from ops.stack.own import clean_environment
+from ops.stack.readiness import free_port
+from ops.stack.running import command_settings
 from ops.stack.state import ROOT, read_record
 from tests.api_client import ApiClient
 from tests.services import start_mongo, start_redis, start_stub, wait_until
@@ -190,6 +193,44 @@ def queues_of(flower):
 
 def chat_tasks(flower):
     return flower.get("/api/tasks", params={"taskname": "chat.run"}).json()
+
+
+def test_a_drained_stack_takes_no_jobs_until_it_is_resumed(stack):
+    with closing(ApiClient(stack.url)) as client:
+        drained = stack.aether("drain", "--timeout", "60")
+        shown = stack.aether("status").stdout
+        refused = client.submit("Hi")
+        resumed = stack.aether("resume")
+        taken = client.submit("Hi")
+
+    assert drained.returncode == 0, drained.stderr
+    assert "DRAINING" in shown
+    assert (refused.status_code, refused.json()["code"]) == (503, "draining")
+    assert refused.headers["Retry-After"]
+    assert resumed.stdout == "New jobs are taken again.\n"
+    assert taken.status_code == 202
+
+
+def test_a_stack_is_not_started_on_stores_of_another_format(stack, tmp_path):
+    with MongoClient(command_settings(stack.directory).mongo_url.get_secret_value()) as mongo:
+        mongo["other"]["meta"].insert_one({"_id": "format", "value": 999})
+    found = command_settings(stack.directory)
+    urls = {"AETHER_REDIS_URL": found.redis_url, "AETHER_MONGO_URL": found.mongo_url}
+    variables = {name: url.get_secret_value() for name, url in urls.items()}
+    refused = subprocess.run(
+        (sys.executable, "-m", "ops.cli", "up", "--no-sample", "--state", str(tmp_path / "v")),
+        cwd=ROOT,
+        env=clean_environment()
+        | variables
+        | {"AETHER_MONGO_DATABASE": "other", "AETHER_LLM_URL": "http://127.0.0.1:1"}
+        | {"AETHER_PORT": str(free_port()), "AETHER_FLOWER_PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+    assert refused.returncode == 1
+    assert "MongoDB holds format 999, of a newer version" in refused.stderr
 
 
 def test_scale_adds_a_worker_and_drains_it(stack):

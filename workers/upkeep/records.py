@@ -19,15 +19,19 @@ class RecordWriter:
         self._stream = stream
         self._records = records
 
-    def run(self) -> None:
+    def run(self, *, wait_s: float = 0.0) -> None:
         """Write ended jobs until none is left; what fails stays for the next run.
+
+        Args:
+            wait_s: how long to wait for the first one.
 
         What cannot be stored or read is set aside, so that no record waits for another.
 
         Raises:
             CoordinatorUnavailable, StoreUnavailable: Redis or MongoDB is away.
         """
-        while entries := self._stream.read(per_shard=_PER_SHARD):
+        while entries := self._stream.read(per_shard=_PER_SHARD, wait_s=wait_s):
+            wait_s = 0.0
             jobs = [entry.job for entry in entries if isinstance(entry.job, Job)]
             if jobs:
                 self._records.write_finished(jobs)

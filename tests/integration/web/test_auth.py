@@ -282,7 +282,13 @@ def test_servers_are_named_when_all_of_them_answer(client, redis_client):
 
     assert response.status_code == 200
     up = {"redis": "ok", "mongodb": "ok"}
-    assert response.json == {"status": "ok", "dependencies": up, "stuck": []}
+    assert response.json == {
+        "status": "ok",
+        "dependencies": up,
+        "stuck": [],
+        "pending_migrations": [],
+        "draining": False,
+    }
 
 
 def test_a_workers_thread_is_named_when_it_does_not_turn(client, redis_client):

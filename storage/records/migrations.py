@@ -1,0 +1,132 @@
+"""Steps that bring MongoDB's data, indexes and validators to this version; forward only.
+
+Validators are set here alone: a process that starts sets none, so that in a rolling upgrade an
+older one never puts its own back. Documents of the version before and of the one after pass them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from pymongo.errors import DuplicateKeyError
+
+from storage.failures import store_errors
+from storage.format import FORMAT, META, format_of, has_data, require_format, set_format
+from storage.records.indexes import ensure_indexes, ensure_validators
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+    from redis import Redis
+
+_MIGRATIONS_ID: Final = "migrations"
+_LOCK_ID: Final = "lock"
+#: A migration that was killed holds the lock no longer.
+_LOCK_FOR: Final = timedelta(minutes=10)
+
+
+class CannotMigrate(Exception):
+    """The database cannot be brought to this version now; the text says why."""
+
+
+class Migration(Struct, frozen=True):
+    """One step: its number, what it does, and the change itself, which may be repeated."""
+
+    number: int
+    title: str
+    apply: Callable[[Database[dict[str, Any]]], None]
+
+
+#: In the order of their numbers, which are never used again.
+MIGRATIONS: Final = (
+    Migration(1, "validators that leave other versions' fields alone", ensure_validators),
+)
+
+
+def migrate(redis: Redis, database: Database[dict[str, Any]]) -> list[str]:
+    """Carry out what is pending and return a sentence for each step; a repeat does nothing.
+
+    Raises:
+        CannotMigrate: another process is at it; the data is of a newer version; or jobs of another
+            format have not ended.
+        CoordinatorUnavailable, StoreUnavailable: what was done stays, the next call goes on.
+    """
+    with _locked(database):
+        stored = format_of(database)
+        if stored is not None and stored > FORMAT:
+            raise CannotMigrate(
+                f"MongoDB holds format {stored}, of a newer version; this one knows {FORMAT}."
+            )
+        if stored != FORMAT and (unfinished := _unfinished(database)):
+            raise CannotMigrate(
+                f"{unfinished} jobs have not ended. Start the version that took them, run "
+                "`aether drain`, and stop it when they have."
+            )
+        done = []
+        for migration in pending(database):
+            migration.apply(database)
+            _record(database, migration)
+            done.append(f"Migration {migration.number}: {migration.title}.")
+        ensure_indexes(database)
+        if stored != FORMAT:
+            set_format(redis, database)
+            done.append(f"Marked as format {FORMAT}.")
+    return done
+
+
+def prepare(redis: Redis, database: Database[dict[str, Any]]) -> list[Migration]:
+    """Check the stores' format, set up those that nobody has used, and return what is pending.
+
+    Raises:
+        OtherFormat: the stores hold data of another version.
+        CoordinatorUnavailable, StoreUnavailable: one of them is away.
+    """
+    if format_of(database) is None and not has_data(database):
+        try:
+            migrate(redis, database)
+        except CannotMigrate:
+            # Another process sets the same stores up.
+            return list(MIGRATIONS)
+    require_format(redis, database)
+    return pending(database)
+
+
+def pending(database: Database[dict[str, Any]]) -> list[Migration]:
+    """Return the migrations that this database has not seen."""
+    with store_errors():
+        found = database[META].find_one({"_id": _MIGRATIONS_ID}) or {}
+    done = {int(number) for number in found.get("done", {})}
+    return [migration for migration in MIGRATIONS if migration.number not in done]
+
+
+def _record(database: Database[dict[str, Any]], migration: Migration) -> None:
+    change = {"$set": {f"done.{migration.number}": datetime.now(UTC)}}
+    with store_errors():
+        database[META].update_one({"_id": _MIGRATIONS_ID}, change, upsert=True)
+
+
+def _unfinished(database: Database[dict[str, Any]]) -> int:
+    with store_errors():
+        return database["jobs"].count_documents(
+            {"status": {"$in": ["queued", "in_progress"]}}, limit=10_000
+        )
+
+
+@contextmanager
+def _locked(database: Database[dict[str, Any]]) -> Iterator[None]:
+    now = datetime.now(UTC)
+    lock = {"_id": _LOCK_ID, "until": now + _LOCK_FOR}
+    with store_errors():
+        database[META].delete_one({"_id": _LOCK_ID, "until": {"$lt": now}})
+        try:
+            database[META].insert_one(lock)
+        except DuplicateKeyError:
+            raise CannotMigrate("Another migration runs; wait for it to end.") from None
+    try:
+        yield
+    finally:
+        with store_errors():
+            database[META].delete_one({"_id": _LOCK_ID})

@@ -1,0 +1,188 @@
+"""The stores' format and migrations, on real servers."""
+
+from __future__ import annotations
+
+import pytest
+from pymongo.errors import WriteError
+
+from core.errors import Draining
+from storage import format as format_
+from storage import keys
+from storage.format import FORMAT, META, OtherFormat, require_format
+from storage.jobs.attempts import Attempts
+from storage.jobs.drain import Drain
+from storage.jobs.store import JobStore
+from storage.records import migrations
+from storage.records.format_watch import FormatWatch
+from storage.records.migrations import MIGRATIONS, CannotMigrate, migrate, pending, prepare
+from tests.jobs import QUESTION, ROOMY, make_spec
+from tests.services import wait_until
+
+USER = {"_id": "usr_" + "0" * 32, "name": "Ann", "plan": "trial", "token_version": 0}
+
+
+@pytest.fixture
+def stores(redis_client, mongo_database):
+    return redis_client, mongo_database
+
+
+def add_user(database):
+    database["users"].insert_one(dict(USER))
+
+
+def test_stores_that_nobody_has_used_are_set_up_by_the_first_process(stores, mongo_database):
+    assert prepare(*stores) == []
+
+    require_format(*stores)
+    assert "email" in mongo_database["users"].index_information()
+    with pytest.raises(WriteError):
+        mongo_database["users"].insert_one({"_id": "nobody"})
+
+
+def test_data_without_a_mark_is_refused_until_it_is_migrated(stores, mongo_database):
+    add_user(mongo_database)
+
+    with pytest.raises(OtherFormat, match="aether db migrate"):
+        prepare(*stores)
+    assert migrate(*stores)
+
+    assert prepare(*stores) == []
+    assert migrate(*stores) == []
+
+
+def test_data_with_unfinished_jobs_of_another_format_is_not_migrated(stores, mongo_database):
+    add_user(mongo_database)
+    mongo_database["jobs"].insert_one({"_id": "job_1", "status": "queued"})
+
+    with pytest.raises(CannotMigrate, match="aether drain"):
+        migrate(*stores)
+
+
+@pytest.mark.parametrize(
+    ("there", "advice"), [(FORMAT - 1, "aether db migrate"), (FORMAT + 1, "Run the newer version")]
+)
+@pytest.mark.parametrize("store", ["MongoDB", "Redis"])
+def test_a_process_refuses_stores_of_another_format(stores, store, there, advice):
+    redis, database = stores
+    prepare(*stores)
+    if store == "Redis":
+        redis.set(keys.FORMAT, there)
+    else:
+        database[META].update_one({"_id": "format"}, {"$set": {"value": there}})
+
+    with pytest.raises(OtherFormat, match=f"{store} holds format {there}") as refused:
+        prepare(*stores)
+    assert advice in str(refused.value)
+
+
+def test_a_newer_databases_migrations_are_not_undone(stores, mongo_database):
+    prepare(*stores)
+    mongo_database[META].update_one({"_id": "format"}, {"$set": {"value": FORMAT + 1}})
+
+    with pytest.raises(CannotMigrate, match="newer version"):
+        migrate(*stores)
+
+
+def test_a_wiped_redis_is_no_other_format(stores):
+    prepare(*stores)
+
+    stores[0].flushall()
+
+    require_format(*stores)
+    assert int(stores[0].get(keys.FORMAT)) == FORMAT
+
+
+def test_what_is_pending_is_said_and_carried_out_once(stores, mongo_database, monkeypatch):
+    prepare(*stores)
+    ran = []
+    later = migrations.Migration(99, "a step to come", lambda _: ran.append(1))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, later))
+    watch = FormatWatch(*stores, end=lambda: None)
+
+    watch.start()
+    watch.loop.stop(1)
+    assert watch.pending == ("99: a step to come",)
+    migrate(*stores)
+    migrate(*stores)
+
+    assert ran == [1]
+    assert pending(mongo_database) == []
+
+
+def test_a_migration_that_failed_is_carried_out_again(stores, monkeypatch):
+    prepare(*stores)
+    attempts = []
+
+    def fail_once(_):
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise CannotMigrate("broken")
+
+    later = migrations.Migration(99, "a step", fail_once)
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, later))
+    with pytest.raises(CannotMigrate, match="broken"):
+        migrate(*stores)
+
+    assert migrate(*stores) == ["Migration 99: a step."]
+
+
+def test_two_migrations_do_not_run_at_once(stores, monkeypatch):
+    prepare(*stores)
+
+    def again(_):
+        with pytest.raises(CannotMigrate, match="Another migration runs"):
+            migrate(*stores)
+
+    later = migrations.Migration(99, "a step", again)
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, later))
+
+    assert migrate(*stores)
+
+
+def test_documents_of_other_versions_pass_the_validators(stores, mongo_database):
+    from datetime import UTC, datetime
+
+    users = mongo_database["users"]
+    users.insert_one(dict(USER))
+    migrate(*stores)
+
+    # What an older version wrote lacks a field; it may still be changed.
+    users.update_one({"_id": USER["_id"]}, {"$set": {"name": "Anna"}})
+    newer = USER | {"_id": "usr_" + "1" * 32, "created_at": datetime.now(UTC), "of_tomorrow": 1}
+    users.insert_one(newer)
+
+
+def test_a_process_ends_when_its_stores_are_migrated_under_it(stores, monkeypatch):
+    ended = []
+    watch = FormatWatch(*stores, end=lambda: ended.append(1))
+    watch.start()
+    watch.loop.stop(1)
+
+    monkeypatch.setattr(format_, "FORMAT", FORMAT - 1)
+    watch.loop.turn()
+
+    assert ended == [1]
+
+
+def test_no_job_is_taken_or_begun_while_the_stack_drains(redis_client):
+    store, attempts = JobStore(redis_client), Attempts(redis_client, lease_s=15)
+    drain = Drain(redis_client)
+    running, waiting = make_spec(), make_spec()
+    for spec in (running, waiting):
+        store.accept(spec, QUESTION, ROOMY, None)
+    claim = attempts.claim(running.id)
+
+    drain.begin()
+
+    with pytest.raises(Draining):
+        store.accept(make_spec(), QUESTION, ROOMY, None)
+    assert attempts.claim(waiting.id) is None
+    assert (drain.progress().running, drain.progress().is_done) == (1, False)
+    from core.jobs import JobStatus
+    from core.outcome import Outcome
+
+    attempts.finish(claim, JobStatus.COMPLETED, Outcome())
+    assert (drain.progress().running, drain.progress().unrecorded) == (0, 1)
+    assert drain.end()
+    assert attempts.claim(waiting.id) is not None
+    wait_until(lambda: drain.since_s() is None, 5, "the mark to be gone")
