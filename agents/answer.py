@@ -17,7 +17,7 @@ from agents.plan import Turn
 from agents.reply import SILENT, Listener, Reply, as_first_text, behind_draft
 from agents.retry_policy import AskAnother, Breaker, ComeBack, GiveUp, TryAgain, next_step
 from core.chat import ChatModel, Message, ModelRequest, StreamEnd, Usage
-from core.errors import ModelError, NoAnswer, RateLimited, TransientModelError, TurnStopped
+from core.model_errors import ModelError, NoAnswer, RateLimited, TransientModelError, TurnStopped
 from core.models import Catalogue, Model, estimate_tokens
 from core.outcome import CANCELLED, OUT_OF_TIME, AgentReport, JobError
 from core.stop import StopReason, StopSignal

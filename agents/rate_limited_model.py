@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from agents.retry_policy import LONGEST_WAIT_IN_THREAD_S, SHORTEST_TRY_S, Throttle
 from core.chat import ChatModel, ModelRequest, RateLimits, StreamEnd, TextDelta
-from core.errors import RateLimited, TransientModelError, TurnStopped
+from core.model_errors import RateLimited, TransientModelError, TurnStopped
 from core.models import estimate_tokens
 from core.stop import StopSignal
 

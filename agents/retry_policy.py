@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from core.chat import RateLimits
-from core.errors import ModelError, ModelMissing, NoAnswer, RateLimited, TransientModelError
+from core.model_errors import ModelError, ModelMissing, NoAnswer, RateLimited, TransientModelError
 
 #: Calls to one model before the next model is called.
 TRIES_PER_MODEL: Final = 3

@@ -13,38 +13,31 @@ AetherError
   NotFound                       404
     JobNotFound                  404  also for another owner's job
   MethodNotAllowed               405
+  RequestTimeout                 408
   AccountExists                  409
   JobAlreadyFinished             409
   PayloadTooLarge                413
   UnsupportedMediaType           415
   LimitExceeded                  429  retry_after_s
     TooManyJobs                  429
+    TooManyStreams               429
     BudgetExhausted              429
   ServiceUnavailable             503  retry_after_s
     StoreUnavailable             503  MongoDB
     CoordinatorUnavailable       503  Redis
     Draining                     503  new jobs only
+    CoordinatorFull              503  new jobs only
+    TooManyWaiting               503  streams and waits only
   JobUnreadable                  500  another version wrote it, or its fields are broken
   SlotUnavailable                internal: an agent's turn is another worker's, or has not come
-  ModelError                     ends in the job's error, never in an HTTP status
-    TransientModelError          may pass on a repeat: timeout, rate limit, 5xx, dropped connection;
-                                 retry_after_s as the provider gave it
-      RateLimited
-      ModelTimeout
-      NoAnswer                   the model ended without any text, or with output it cannot use
-    PermanentModelError          will not pass on a repeat: bad request, bad key, refused content
-      ModelMissing               the provider does not serve this model (any more)
-  TurnStopped                    internal: a stop signal or the deadline ended a model call
+  ModelError                     a tree of its own: core/model_errors.py
 
 A class's docstring is its default message; `code` is stable and part of the API.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from core.chat import Usage
+from typing import ClassVar
 
 
 class AetherError(Exception):
@@ -165,6 +158,13 @@ class PayloadTooLarge(AetherError):
     status = 413
 
 
+class RequestTimeout(AetherError):
+    """The request did not arrive in time; send it again."""
+
+    code = "request_timeout"
+    status = 408
+
+
 class UnsupportedMediaType(AetherError):
     """The body must be JSON, sent as `application/json`."""
 
@@ -189,6 +189,12 @@ class TooManyJobs(LimitExceeded):
     code = "too_many_jobs"
 
 
+class TooManyStreams(LimitExceeded):
+    """Too many streams and waiting requests of yours are open; close one."""
+
+    code = "too_many_streams"
+
+
 class BudgetExhausted(LimitExceeded):
     """What is left of this month's budget does not cover this job."""
 
@@ -204,6 +210,18 @@ class ServiceUnavailable(AetherError):
     def __init__(self, message: str | None = None, *, retry_after_s: int = 5) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class CoordinatorFull(ServiceUnavailable):
+    """The job coordinator is nearly full and takes no new jobs for now; try again."""
+
+    code = "coordinator_full"
+
+
+class TooManyWaiting(ServiceUnavailable):
+    """Too many streams and waiting requests are open here; try again without waiting."""
+
+    code = "too_many_waiting"
 
 
 class Draining(ServiceUnavailable):
@@ -230,66 +248,3 @@ class JobUnreadable(AetherError):
 
 class SlotUnavailable(AetherError):
     """Another worker has this piece of the job, or its turn has not come."""
-
-
-class ModelError(AetherError):
-    """The model could not answer."""
-
-    code = "model_error"
-
-
-class TransientModelError(ModelError):
-    """The model could not answer this time."""
-
-    code = "model_unavailable"
-
-    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class RateLimited(TransientModelError):
-    """The model provider's rate limit is reached."""
-
-    code = "model_rate_limited"
-
-
-class ModelTimeout(TransientModelError):
-    """The model did not answer in time."""
-
-    code = "model_timeout"
-
-
-class NoAnswer(TransientModelError):
-    """The model ended without an answer."""
-
-    code = "model_no_answer"
-
-    def __init__(
-        self,
-        message: str | None = None,
-        *,
-        retry_after_s: float | None = None,
-        usage: Usage | None = None,
-    ) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
-        #: What the call used all the same, where the provider told.
-        self.usage = usage
-
-
-class PermanentModelError(ModelError):
-    """The model refused the request."""
-
-    code = "model_refused"
-
-
-class ModelMissing(PermanentModelError):
-    """The provider does not serve this model."""
-
-    code = "model_missing"
-
-
-class TurnStopped(AetherError):
-    """The call was stopped before its end."""
-
-    code = "stopped"

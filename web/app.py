@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +38,7 @@ from storage.records.jobs import JobRecords
 from web.accounts.auth import auth_api
 from web.accounts.passwords import Passwords
 from web.accounts.tokens import Tokens
+from web.admission import CoordinatorMemory, OpenRequests
 from web.docs.page import register_page
 from web.health import health_api
 from web.http.context import wrap_requests
@@ -50,11 +52,7 @@ from workers.app import celery_app
 from workers.queue import JobQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask import Flask
-    from pymongo.database import Database
-    from redis import Redis
 
 #: Every route of the API.
 BLUEPRINTS: Final = (auth_api, chat_api, jobs_api, health_api)
@@ -107,7 +105,8 @@ def _end_this_process() -> None:
     os._exit(APP_LOAD_ERROR)
 
 
-def _checks(probe: Redis, database: Database[dict[str, Any]]) -> dict[str, Callable[[], bool]]:
+def _dependencies(probe: Any, database: Any) -> dict[str, Callable[[], bool]]:
+    """Return the checks of the servers that every request may need, by name."""
     return {"redis": partial(is_redis_up, probe), "mongodb": partial(is_mongo_up, database)}
 
 
@@ -142,7 +141,9 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         revoked_tokens=RevokedTokens(redis),
         passwords=Passwords(),
         tokens=tokens,
-        dependencies=_checks(probe, database),
+        dependencies=_dependencies(probe, database),
+        open_requests=OpenRequests(),
+        memory=CoordinatorMemory(probe),
         loops=(hub.loop,),
         loop_reports=LoopReports(probe),
         format_watch=FormatWatch(redis, database, _end_this_process),

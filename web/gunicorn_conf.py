@@ -16,6 +16,9 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E4
 from core.start import settings_or_exit  # noqa: E402
 from monitoring.logs import configure_logs  # noqa: E402
 from storage.format import OtherFormat  # noqa: E402
+from web.admission import MAX_CONNECTIONS  # noqa: E402
+from web.file_limit import raise_file_limit  # noqa: E402
+from web.gunicorn_worker import SPARE_CONNECTIONS  # noqa: E402
 from web.services import APP_LOAD_ERROR, EXTENSION  # noqa: E402
 
 if TYPE_CHECKING:
@@ -38,9 +41,10 @@ class JsonLogger(Logger):  # type: ignore[misc]
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.api_processes
-worker_class = "gevent"
+worker_class = "web.gunicorn_worker.BoundedWorker"
 #: Each open stream and each waiting poll holds one.
-worker_connections = 1000
+worker_connections = MAX_CONNECTIONS + SPARE_CONNECTIONS
+raise_file_limit(worker_connections)
 #: Importing before the fork would share connections between processes, MongoDB's above all.
 preload_app = False
 max_requests = 0

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from storage.records.jobs import JobRecords
     from web.accounts.passwords import Passwords
     from web.accounts.tokens import Tokens
+    from web.admission import CoordinatorMemory, OpenRequests
     from workers.queue import JobQueue
 
 EXTENSION: Final = "aether"
@@ -64,6 +65,8 @@ class WebServices:
     passwords: Passwords
     tokens: Tokens
     dependencies: Mapping[str, Callable[[], bool]]
+    open_requests: OpenRequests
+    memory: CoordinatorMemory
     loops: Sequence[Loop]
     loop_reports: LoopReports
     format_watch: FormatWatch

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from core.errors import ModelError
+from core.model_errors import ModelError
 
 if TYPE_CHECKING:
     from agents.groq.model import GroqModel

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from core.errors import (
+from core.model_errors import (
     ModelError,
     ModelMissing,
     NoAnswer,

@@ -24,7 +24,7 @@ from agents.groq.route import ApiPath, proxy_for
 from agents.groq.stream import AnswerReader
 from agents.groq.transport import Call, InterruptibleTransport
 from core.chat import ModelRequest, StreamEnd, TextDelta
-from core.errors import (
+from core.model_errors import (
     ModelError,
     ModelTimeout,
     PermanentModelError,

@@ -13,7 +13,7 @@ from agents.groq.chunks import Chunk, decode, to_chunk
 from agents.groq.failures import Failure, clean, failure_in
 from agents.groq.sse import Event, EventReader, StreamTooLong
 from core.chat import RateLimits, StreamEnd, TextDelta, Usage
-from core.errors import ModelError, NoAnswer, PermanentModelError, TransientModelError
+from core.model_errors import ModelError, NoAnswer, PermanentModelError, TransientModelError
 
 #: Bytes of one response: 65,536 tokens in chunks of 300 bytes are 20 MB.
 MAX_STREAM_BYTES: Final = 32 << 20

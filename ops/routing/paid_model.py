@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from agents.retry_policy import ComeBack, TryAgain, next_step
 from core.chat import ChatModel, Message, ModelRequest, StreamEnd, Usage
-from core.errors import ModelError, TurnStopped
+from core.model_errors import ModelError, TurnStopped
 from core.models import PROMPT_TOKENS, Catalogue, Model
 from core.stop import StopSignal
 

@@ -15,10 +15,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from ops.stack.state import CannotRun
 
 #: Oldest Redis whose streams and scripts do what the storage needs.
 MIN_REDIS: Final = (6, 2)
+_LEAST_REDIS_BYTES: Final = 256 << 20
+_MOST_REDIS_BYTES: Final = 4 << 30
 MODEL_ALIAS: Final = "smollm2-135m-instruct"
 _INSTALL: Final = "'make run' installs it"
 
@@ -40,6 +44,15 @@ def redis_server() -> Path:
         if shipped and os.access(shipped, os.X_OK):
             return shipped
     raise CannotRun(f"No redis-server 6.2 or newer: {_INSTALL}, or set AETHER_REDIS_URL.")
+
+
+def redis_max_bytes() -> int:
+    """Return how much the embedded Redis may hold: a quarter of the memory, 256 MiB to 4 GiB.
+
+    Without a bound the kernel's would be the first, and end it.
+    """
+    quarter = psutil.virtual_memory().total // 4
+    return max(_LEAST_REDIS_BYTES, min(quarter, _MOST_REDIS_BYTES))
 
 
 def redis_version(server: Path) -> tuple[int, ...]:
@@ -85,7 +98,8 @@ def redis_command(port: int, data: Path, users: Path | None = None) -> tuple[str
     return (
         *(str(redis_server()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-        *("--maxmemory-policy", "noeviction", "--loglevel", "warning"),
+        *("--maxmemory", str(redis_max_bytes()), "--maxmemory-policy", "noeviction"),
+        *("--loglevel", "warning"),
         # A process title would overwrite the environment, by which leftovers are found.
         *("--set-proc-title", "no"),
         *(("--aclfile", str(users)) if users else ()),

@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from core import events
-from core.errors import (
-    BudgetExhausted,
-    Draining,
-    IdempotencyConflict,
-    JobUnreadable,
-    TooManyJobs,
-)
+from core.errors import BudgetExhausted, Draining, IdempotencyConflict, JobUnreadable, TooManyJobs
 from core.ids import shard_of
 from core.jobs import TERMINAL, Job, JobSpec, JobStatus, Question
 from core.outcome import Outcome

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from core import errors
+from core import errors, model_errors
 from core.events import TERMINAL_TYPES
 from core.outcome import WORKER_LOST
 from core.plans import PLANS
@@ -24,7 +24,7 @@ TEXT = (ROOT / "docs" / "api.md").read_text()
 #: What the script that ends a job adds to its last event.
 TOTALS = {"usage", "cost_usd"}
 #: They stop a worker's own work and reach nobody.
-INTERNAL = {errors.SlotUnavailable, errors.TurnStopped}
+INTERNAL = {errors.SlotUnavailable, model_errors.TurnStopped}
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_errors_are_those_that_the_api_can_raise():
     raised = {
         (kind.code, str(kind.status))
         for kind in kinds(errors.AetherError)
-        if not issubclass(kind, errors.ModelError) and kind not in INTERNAL
+        if not issubclass(kind, model_errors.ModelError) and kind not in INTERNAL
     }
 
     assert {(codes_in(code).pop(), status) for code, status, _ in table("Code")} == raised
@@ -113,7 +113,7 @@ def test_errors_of_jobs_are_those_that_the_code_makes():
         if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("JobError")
         if call.args and isinstance(call.args[0], ast.Constant)
     }
-    of_models = {kind.code for kind in kinds(errors.ModelError)}
+    of_models = {kind.code for kind in kinds(model_errors.ModelError)}
 
     assert {codes_in(code).pop() for code, _ in table("Job error")} == (
         literals | of_models | {WORKER_LOST}

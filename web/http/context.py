@@ -15,7 +15,7 @@ from flask.json.provider import JSONProvider
 from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from core.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from core.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from web.http.errors import to_invalid_request
 from web.http.schemas import Headers
 
@@ -101,7 +101,7 @@ class JsonRequest(flask.Request):
             PayloadTooLarge: it is longer than the limit.
             UnsupportedMediaType: it is not sent as JSON.
         """
-        data = self.get_data()
+        data = self._whole_body()
         self._refuse_cut_off(data)
         if not data:
             return None
@@ -119,6 +119,13 @@ class JsonRequest(flask.Request):
         if data.count(b"{") + data.count(b"[") > _MAX_DEPTH and is_deeper(body, _MAX_DEPTH):
             raise InvalidRequest(f"The body is nested more than {_MAX_DEPTH} levels deep.")
         return body
+
+    def _whole_body(self) -> bytes:
+        data = self.get_data()
+        # The server's socket ends a body that does not arrive in time.
+        if getattr(self.environ.get("gunicorn.socket"), "is_late", False):
+            raise RequestTimeout
+        return data
 
     def _refuse_cut_off(self, data: bytes) -> None:
         """Refuse a body of unsaid length that goes on: Werkzeug ends it silently at the limit."""

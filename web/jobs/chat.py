@@ -9,26 +9,30 @@ from flask import Response, g, jsonify
 
 from core.errors import (
     BudgetExhausted,
+    CoordinatorFull,
     CostLimitTooLow,
+    Draining,
     IdempotencyConflict,
     ServiceUnavailable,
     TierNotInPlan,
     TooManyJobs,
+    TooManyStreams,
+    TooManyWaiting,
     UnknownAgent,
     UnknownModel,
 )
-from core.jobs import Mode
+from core.jobs import Job, Mode
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
 from web.http.context import read_headers
 from web.http.openapi import returns, routes
 from web.jobs.event_schemas import Event
 from web.jobs.jobs import wait_for_end
-from web.jobs.response_schemas import Job
+from web.jobs.response_schemas import Job as JobSchema
 from web.jobs.schemas import ChatRequest, SubmitHeaders, TeamChatRequest, WaitHeaders
 from web.jobs.stream import MEDIA_TYPE, event_stream
 from web.jobs.submission import Submitted, submit
-from web.services import current_services
+from web.services import WebServices, current_services
 
 chat_api = routes(
     "chat", __name__, "Submit a question; the response is a job.", prefix="/api/ai/v4/chat"
@@ -47,6 +51,8 @@ _ERRORS: Final = (
     TooManyJobs,
     BudgetExhausted,
     ServiceUnavailable,
+    CoordinatorFull,
+    Draining,
 )
 _ROUTE_ERRORS: Final = (UnknownModel, CostLimitTooLow, TierNotInPlan)
 _LOCATION: Final = {"Location": "The path of the job."}
@@ -55,8 +61,8 @@ _HEADERS: Final = _LOCATION | {
     "Idempotency-Replayed": "`true` where an earlier request with this key made the job.",
 }
 _STATUSES: Final = {
-    200: (Job, "The job has ended."),
-    202: (Job, "The job is accepted and durable; it goes on."),
+    200: (JobSchema, "The job has ended."),
+    202: (JobSchema, "The job is accepted and durable; it goes on."),
 }
 
 
@@ -91,6 +97,8 @@ def multi_agent(body: TeamChatRequest) -> Any:
         {200: (Event, "The job's events up to its end, as server-sent events.")},
         *_ERRORS,
         *_ROUTE_ERRORS,
+        TooManyStreams,
+        TooManyWaiting,
         accepts=SubmitHeaders,
         headers=_LOCATION,
         media_type=MEDIA_TYPE,
@@ -101,8 +109,14 @@ def stream(body: ChatRequest) -> Response:
 
     When the connection breaks, `GET` the path in `Location` with `/events` appended.
     """
-    submitted = _submit(read_headers(SubmitHeaders), body, "stream")
-    response = event_stream(current_services(), submitted.job, after=0)
+    services = current_services()
+    leave = services.open_requests.enter(current_user().id)
+    try:
+        submitted = _submit(read_headers(SubmitHeaders), body, "stream")
+    except BaseException:
+        leave()
+        raise
+    response = event_stream(services, submitted.job, after=0, leave=leave)
     response.headers["Location"] = to_public(submitted.job)["links"]["self"]
     return response
 
@@ -117,16 +131,24 @@ def _answer(
     wait_s = _preferred_wait_s(header.prefer, default_wait_s)
     submitted = _submit(header, body, mode)
     services = current_services()
-    job = wait_for_end(services.feed, services.job_store, submitted.job, wait_s)
+    job, has_waited = _await(services, submitted.job, wait_s)
     public = to_public(job)
     response = jsonify(public)
     response.status_code = 200 if job.is_terminal else 202
     response.headers["Location"] = public["links"]["self"]
-    if header.prefer is not None and wait_s:
+    if header.prefer is not None and wait_s and has_waited:
         response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
     if submitted.is_repeat:
         response.headers["Idempotency-Replayed"] = "true"
     return response
+
+
+def _await(services: WebServices, job: Job, wait_s: float) -> tuple[Job, bool]:
+    """Return the job at its end or after `wait_s`; at once, with False, where too much is open."""
+    try:
+        return wait_for_end(services, job, wait_s), True
+    except (TooManyStreams, TooManyWaiting):
+        return job, False
 
 
 def _submit(header: SubmitHeaders, body: ChatRequest | TeamChatRequest, mode: Mode) -> Submitted:

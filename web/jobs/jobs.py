@@ -8,7 +8,13 @@ import msgspec
 from flask import Response
 from msgspec import structs
 
-from core.errors import InvalidRequest, JobAlreadyFinished, JobNotFound
+from core.errors import (
+    InvalidRequest,
+    JobAlreadyFinished,
+    JobNotFound,
+    TooManyStreams,
+    TooManyWaiting,
+)
 from core.ids import is_job_id
 from core.jobs import Job
 from core.public import to_public
@@ -24,8 +30,8 @@ from web.jobs.stream import MEDIA_TYPE, event_stream, is_wanted
 from web.services import current_services
 
 if TYPE_CHECKING:
-    from storage.events.feed import EventFeed
     from storage.jobs.store import JobStore
+    from web.services import WebServices
 
 jobs_api = routes(
     "jobs", __name__, "Read jobs, follow their events, cancel them.", prefix="/api/ai/v4/jobs"
@@ -38,18 +44,27 @@ _EVENTS_PER_POLL: Final = 1_000
 _LATEST_MS: Final = 253_402_300_799_999
 
 
-def wait_for_end(feed: EventFeed, store: JobStore, job: Job, wait_s: float) -> Job:
-    """Return the job as it is at its end or after `wait_s`, whichever comes first."""
+def wait_for_end(services: WebServices, job: Job, wait_s: float) -> Job:
+    """Return the job as it is at its end or after `wait_s`, whichever comes first.
+
+    Raises:
+        TooManyStreams, TooManyWaiting: too much is open already.
+    """
     if job.is_terminal or wait_s <= 0:
         return job
-    feed.wait_for_end(job.id, lambda: store.has_ended(job.id), wait_s)
+    store = services.job_store
+    with services.open_requests.held(job.spec.user_id):
+        services.feed.wait_for_end(job.id, lambda: store.has_ended(job.id), wait_s)
     return _latest(store, job)
 
 
 @jobs_api.get(
     "/<string:job_id>",
     **returns(
-        {200: (JobOrPoll, "The job; with its events where the request has `after`.")}, JobNotFound
+        {200: (JobOrPoll, "The job; with its events where the request has `after`.")},
+        JobNotFound,
+        TooManyStreams,
+        TooManyWaiting,
     ),
 )
 def get_job(path: JobPath, query: JobQuery) -> Any:
@@ -61,14 +76,14 @@ def get_job(path: JobPath, query: JobQuery) -> Any:
     services, job = current_services(), _find_job(path.job_id)
     if query.after is None:
         job = _with_question(services.job_store, job)
-        return to_public(wait_for_end(services.feed, services.job_store, job, query.wait))
+        return to_public(wait_for_end(services, job, query.wait))
     if query.after > job.cursor:
         raise InvalidRequest(
             f"`after` must be at most {job.cursor}, the number of the job's latest event.",
             field="after",
         )
     if query.after == job.cursor:
-        job = _wait_for_news(services.feed, services.job_store, job, query.wait)
+        job = _wait_for_news(services, job, query.wait)
     events = services.event_log.read(job.id, after=query.after, limit=_EVENTS_PER_POLL)
     return to_public(job) | {
         "events": [msgspec.Raw(event.body) for event in events if is_wanted(event, query.types)],
@@ -122,6 +137,8 @@ def cancel_job(path: JobPath) -> Any:
             204: (None, "The job has ended, and the client has its last event."),
         },
         JobNotFound,
+        TooManyStreams,
+        TooManyWaiting,
         accepts=StreamHeaders,
         media_type=MEDIA_TYPE,
     ),
@@ -153,11 +170,12 @@ def _find_job(job_id: str) -> Job:
     return job
 
 
-def _wait_for_news(feed: EventFeed, store: JobStore, job: Job, wait_s: float) -> Job:
+def _wait_for_news(services: WebServices, job: Job, wait_s: float) -> Job:
     if job.is_terminal or wait_s <= 0:
         return job
-    next(feed.follow(job.id, after=job.cursor, heartbeat_s=wait_s), None)
-    return _latest(store, job)
+    with services.open_requests.held(job.spec.user_id):
+        next(services.feed.follow(job.id, after=job.cursor, heartbeat_s=wait_s), None)
+    return _latest(services.job_store, job)
 
 
 def _latest(store: JobStore, job: Job) -> Job:

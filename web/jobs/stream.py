@@ -41,19 +41,34 @@ _HEADERS: Final = {
 
 
 def event_stream(
-    services: WebServices, job: Job, *, after: int, types: frozenset[str] | None = None
+    services: WebServices,
+    job: Job,
+    *,
+    after: int,
+    types: frozenset[str] | None = None,
+    leave: Callable[[], None] | None = None,
 ) -> Response:
     """Return a stream of the events above `after` up to the terminal one; 204 if none can follow.
+
+    Args:
+        leave: of a stream that was counted as open before the job was submitted.
+
+    Raises:
+        TooManyStreams, TooManyWaiting: too much is open already.
 
     Where the log does not hold the event after `after` (any more), the stream begins with one
     `job.snapshot` and goes on from its number.
     """
     if job.is_terminal and after == job.cursor:
         return Response(status=204)
+    leave = leave or services.open_requests.enter(job.spec.user_id)
     stream = JobStream(
         services.feed, services.event_log, services.job_store, job, types, session_check()
     )
-    return Response(stream.frames(after), mimetype=MEDIA_TYPE, headers=_HEADERS)
+    response = Response(stream.frames(after), mimetype=MEDIA_TYPE, headers=_HEADERS)
+    # Also for a client that goes before the first frame.
+    response.call_on_close(leave)
+    return response
 
 
 def is_wanted(event: Event, types: frozenset[str] | None) -> bool:

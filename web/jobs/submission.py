@@ -54,6 +54,7 @@ def submit(
     """
     idempotency = _to_claim(request, mode, idempotency_key)
     # Before any work on what the request says: whoever is at a limit costs one look.
+    services.memory.require_room()
     services.job_store.require_room(user.id, user.plan, idempotency)
     _refuse_unknown_agents(request)
     spec = _to_spec(services, user, request, mode, request_id)

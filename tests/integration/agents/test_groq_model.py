@@ -15,8 +15,8 @@ import pytest
 
 from agents.groq.model import GroqModel, Timeouts, _model_errors
 from core.chat import Message, ModelRequest, StreamEnd, TextDelta
-from core.errors import (
-    AetherError,
+from core.errors import AetherError
+from core.model_errors import (
     ModelError,
     ModelMissing,
     ModelTimeout,

@@ -12,7 +12,7 @@ from agents.groq.model import GroqModel, Timeouts
 from agents.plan import Turn, fallbacks_of
 from agents.reply import SILENT
 from core.chat import Message, ModelRequest, Usage
-from core.errors import (
+from core.model_errors import (
     ModelError,
     ModelMissing,
     ModelTimeout,

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from werkzeug.test import Client
 
 from web.services import EXTENSION
 
@@ -87,3 +88,45 @@ def test_content_is_not_looked_at_when_the_user_is_at_the_limit(app, client, use
     )
 
     assert (response.status_code, response.json["code"]) == (429, "too_many_jobs")
+
+
+def test_new_jobs_wait_while_redis_is_nearly_full(app, client, user, redis_client):
+    running = submit(client, user).json["id"]
+    used = redis_client.info("memory")["used_memory"]
+    app.extensions[EXTENSION].memory._looked_at = float("-inf")
+
+    with configured(redis_client, "maxmemory", int(used * 1.05)):
+        refused = submit(client, user)
+        shown = client.get(f"/api/ai/v4/jobs/{running}", headers=user)
+    app.extensions[EXTENSION].memory._looked_at = float("-inf")
+
+    assert (refused.status_code, refused.json["code"]) == (503, "coordinator_full")
+    assert refused.headers["Retry-After"]
+    assert shown.status_code == 200
+    assert submit(client, user).status_code == 202
+
+
+def test_a_user_cannot_hold_more_streams_than_a_process_allows(app, client, user):
+    job = submit(client, user).json["id"]
+    app.extensions[EXTENSION].open_requests._of_user = 2
+    events = f"/api/ai/v4/jobs/{job}/events"
+    # The other client reads what it gets to the end.
+    reader = Client(app)
+    streams = [reader.get(events, headers=user) for _ in range(2)]
+
+    refused = client.get(events, headers=user)
+    waiting = client.get(f"/api/ai/v4/jobs/{job}?wait=1", headers=user)
+    submitted = client.post(
+        "/api/ai/v4/chat/optimized",
+        json={"message": "hello"},
+        headers=user | {"Prefer": "wait=30"},
+    )
+    for stream in streams:
+        stream.close()
+
+    for answer in (refused, waiting):
+        assert (answer.status_code, answer.json["code"]) == (429, "too_many_streams")
+    assert submitted.status_code == 202
+    assert "Preference-Applied" not in submitted.headers
+    with reader.get(events, headers=user) as again:
+        assert again.status_code == 200

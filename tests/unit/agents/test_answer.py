@@ -11,7 +11,7 @@ from agents.answer import AnswerRunner
 from agents.plan import Turn, fallbacks_of
 from agents.reply import Listener
 from core.chat import Message, StreamEnd, TextDelta, Usage
-from core.errors import (
+from core.model_errors import (
     ModelMissing,
     ModelTimeout,
     PermanentModelError,

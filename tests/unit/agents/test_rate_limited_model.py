@@ -8,7 +8,7 @@ import pytest
 
 from agents.rate_limited_model import RateLimitedModel
 from core.chat import Allowance, Message, ModelRequest, RateLimits, StreamEnd, TextDelta, Usage
-from core.errors import ModelTimeout, RateLimited, TurnStopped
+from core.model_errors import ModelTimeout, RateLimited, TurnStopped
 from core.stop import StopReason, StopSignal
 
 REQUEST = ModelRequest(

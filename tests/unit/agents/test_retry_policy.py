@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.retry_policy import AskAnother, ComeBack, GiveUp, TryAgain, backoff_s, next_step
-from core.errors import (
+from core.model_errors import (
     ModelMissing,
     ModelTimeout,
     NoAnswer,

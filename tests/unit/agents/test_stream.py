@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agents.groq.stream import ENDS, MAX_STREAM_BYTES, AnswerReader
 from core.chat import RateLimits, StreamEnd, TextDelta, Usage
-from core.errors import (
+from core.model_errors import (
     ModelError,
     ModelMissing,
     NoAnswer,

@@ -12,9 +12,9 @@ from agents.plan import Planner
 from cache.fingerprint import Fingerprints
 from cache.response_cache import ResponseCache
 from core.chat import StreamEnd, TextDelta, Usage
-from core.errors import ModelTimeout, PermanentModelError, RateLimited, TurnStopped
 from core.events import answer_text
 from core.jobs import CacheControl, JobStatus, RouteRequest, TeamRequest
+from core.model_errors import ModelTimeout, PermanentModelError, RateLimited, TurnStopped
 from core.models import read_catalogue
 from core.personas import load_personas, load_synthesis
 from core.routing_rules import read_rules

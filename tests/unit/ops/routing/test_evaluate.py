@@ -8,8 +8,8 @@ import pytest
 from agents.plan import Planner
 from core.chat import StreamEnd, TextDelta
 from core.comparisons import CheaperAnswer
-from core.errors import PermanentModelError
 from core.jobs import Question
+from core.model_errors import PermanentModelError
 from core.models import read_catalogue
 from core.outcome import Route
 from core.personas import load_judge, load_personas, load_synthesis

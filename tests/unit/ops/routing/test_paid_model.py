@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from core.chat import Message, StreamEnd, TextDelta, Usage
-from core.errors import PermanentModelError, RateLimited, TransientModelError
+from core.model_errors import PermanentModelError, RateLimited, TransientModelError
 from core.models import read_catalogue
 from ops.routing.paid_model import BudgetUsedUp, CallFailed, PaidModel
 from tests.fakes import ScriptedModel
