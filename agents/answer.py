@@ -195,7 +195,8 @@ class AnswerRunner:
             model=model.id,
             messages=turn.messages,
             max_tokens=min(turn.max_tokens, model.max_output_tokens),
-            temperature=turn.temperature,
+            temperature=_temperature(turn, model),
+            sampling={n: value for n, value in model.sampling.items() if n != "temperature"},
             booking=run.booking,
         )
         usage: Usage | None = None
@@ -250,3 +251,7 @@ def _estimate(messages: tuple[Message, ...], text: str) -> Usage:
 
 def _to_ms(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
+
+
+def _temperature(turn: Turn, model: Model) -> float | None:
+    return model.sampling.get("temperature") if turn.temperature is None else turn.temperature

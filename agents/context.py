@@ -24,10 +24,15 @@ def build_messages(
     """
     left_tokens = budget_tokens - estimate_tokens(persona.prompt) - estimate_tokens(message)
     return (
-        Message("system", persona.prompt),
+        *system_message(persona),
         *latest_exchanges(history, left_tokens),
         Message("user", message),
     )
+
+
+def system_message(persona: Persona) -> tuple[Message, ...]:
+    """Return the persona's prompt as a message; none for a model that wants none."""
+    return (Message("system", persona.prompt),) if persona.prompt else ()
 
 
 def latest_exchanges(history: Sequence[Message], budget_tokens: int) -> Sequence[Message]:

@@ -20,7 +20,7 @@ from core.chat import Message
 from core.jobs import JobSpec, Question
 from core.models import TIERS, Catalogue, Model, Tier
 from core.outcome import Route
-from core.personas import Persona
+from core.personas import Persona, prompted_for
 from core.routing_rules import Rules
 from core.team import MOST_CHOSEN, Member, MemberReply
 
@@ -110,7 +110,7 @@ class Planner:
         """Return the turn in which an agent answers the question."""
         model = self._catalogue.models[member.model]
         messages = build_messages(
-            self._personas[member.agent],
+            prompted_for(self._personas[member.agent], model),
             history,
             question.message,
             budget_tokens=model.context_tokens - spec.max_tokens,
@@ -134,7 +134,7 @@ class Planner:
         """
         model = self._catalogue.models[member.model]
         messages = build_revision(
-            self._personas[member.agent],
+            prompted_for(self._personas[member.agent], model),
             question.message,
             own_reply,
             self.contributions(others),
@@ -152,12 +152,13 @@ class Planner:
     ) -> Turn:
         """Return the turn in which the strongest tier makes one answer of usable replies."""
         member = self.synthesis_member()
+        model = self._catalogue.models[member.model]
         messages = build_synthesis(
-            self._synthesis,
+            prompted_for(self._synthesis, model),
             question.message,
             self.contributions(replies),
             history,
-            budget_tokens=self._catalogue.models[member.model].context_tokens - spec.max_tokens,
+            budget_tokens=model.context_tokens - spec.max_tokens,
         )
         return self._to_turn(spec, member, messages)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from agents.context import latest_exchanges
+from agents.context import latest_exchanges, system_message
 from core.chat import Message
 from core.models import cut_to_tokens, estimate_tokens
 from core.personas import Persona
@@ -55,7 +55,7 @@ def build_synthesis(
     left_tokens = budget_tokens - estimate_tokens(persona.prompt) - estimate_tokens(frame)
     shown = cut_fairly(texts, left_tokens)
     return (
-        Message("system", persona.prompt),
+        *system_message(persona),
         *latest_exchanges(history, left_tokens - sum(map(estimate_tokens, shown))),
         Message("user", question_block + _replies(mark, contributions, shown)),
     )
@@ -88,7 +88,7 @@ def build_revision(
     own_shown, *others_shown = cut_fairly(texts, left_tokens)
     spent_tokens = sum(map(estimate_tokens, [own_shown, *others_shown]))
     return (
-        Message("system", persona.prompt),
+        *system_message(persona),
         *latest_exchanges(history, left_tokens - spent_tokens),
         Message("user", question),
         Message("assistant", own_shown),

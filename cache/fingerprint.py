@@ -67,8 +67,12 @@ class Fingerprints:
 
 def fingerprints_of(settings: Settings) -> Fingerprints:
     """Return the deployment's fingerprints: the same in the API and in the workers."""
-    tiers = read_catalogue(settings.llm_provider, settings.models_file).tiers
-    models = ",".join(f"{tier}={tiers[tier]}" for tier in sorted(tiers))
+    catalogue = read_catalogue(settings.llm_provider, settings.models_file)
+    rows = ((tier, catalogue.for_tier(tier)) for tier in sorted(catalogue.tiers))
+    models = ",".join(
+        f"{tier}={model.id} {model.system_prompt} {sorted(model.sampling.items())}"
+        for tier, model in rows
+    )
     provider = f"{settings.llm_provider} {settings.llm_url} {models}"
     return Fingerprints(
         settings.jwt_secret.get_secret_value(),

@@ -42,6 +42,7 @@ class ModelRequest(Struct, frozen=True, kw_only=True):
     """One call to a model; `model` is the provider's id.
 
     Attributes:
+        sampling: options beyond OpenAI's that the model's server takes.
         booking: names the call's place in the line for the provider's budget. A later attempt
             with the same name keeps that place; an empty one gets a new place each time.
     """
@@ -50,6 +51,7 @@ class ModelRequest(Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
     max_tokens: int
     temperature: float | None = None
+    sampling: dict[str, float] = {}
     booking: str = ""
 
 

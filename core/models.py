@@ -16,6 +16,7 @@ from core.chat import Usage
 Tier = Literal["quick", "standard", "deep"]
 #: From the cheapest to the strongest.
 TIERS: Final[tuple[Tier, ...]] = ("quick", "standard", "deep")
+SamplingOption = Literal["temperature", "top_k", "top_p", "min_p", "repeat_penalty"]
 Tokens = Annotated[int, Meta(gt=0)]
 #: Bounded, so that a price that is infinite or no number cannot reach a bill.
 Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
@@ -32,6 +33,9 @@ class Model(Struct, frozen=True, kw_only=True):
 
     Attributes:
         fallback: the id of the model to call when this one fails.
+        system_prompt: which system prompt it wants: a persona's own, one sentence, or none.
+        sampling: how it picks tokens where a request does not say: `temperature`, and what servers
+            like llama.cpp take besides: `top_k`, `top_p`, `min_p`, `repeat_penalty`.
     """
 
     id: str
@@ -41,6 +45,8 @@ class Model(Struct, frozen=True, kw_only=True):
     cached_input_usd: Usd
     output_usd: Usd
     fallback: str | None = None
+    system_prompt: Literal["full", "brief", "none"] = "full"
+    sampling: dict[SamplingOption, Annotated[float, Meta(ge=0, le=1_000)]] = {}
 
 
 class Catalogue(Struct, frozen=True, kw_only=True):

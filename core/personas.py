@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from core.models import Tier
+from core.models import Model, Tier
 
 _FOLDER: Final = Path(__file__).parent
 _SYNTHESIS: Final = "synthesis"
@@ -21,7 +21,8 @@ class Persona(Struct, frozen=True, kw_only=True):
     """One named agent.
 
     Attributes:
-        prompt: the system prompt of every call.
+        prompt: the system prompt of every call; none is sent where it is empty.
+        brief: the same in one sentence, for models that a long prompt confuses.
         revision_prompt: the instruction to revise its reply; empty for one that never revises.
         skills: terms (words or phrases) that point to this agent, each with its weight, 1 to 3.
     """
@@ -32,8 +33,15 @@ class Persona(Struct, frozen=True, kw_only=True):
     tier: Tier
     prompt_version: str
     prompt: str
+    brief: str
     revision_prompt: str = ""
     skills: dict[str, int] = {}
+
+
+def prompted_for(persona: Persona, model: Model) -> Persona:
+    """Return the persona with the system prompt that the model wants: whole, brief or none."""
+    prompts = {"full": persona.prompt, "brief": persona.brief, "none": ""}
+    return structs.replace(persona, prompt=prompts[model.system_prompt])
 
 
 @cache

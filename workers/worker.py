@@ -153,6 +153,8 @@ def _provider(settings: Settings) -> GroqModel:
         settings.groq_api_key.get_secret_value(),
         settings.llm_url,
         max_connections=settings.worker_threads,
+        # The embedded server says keep-alive and closes the connection after each streamed answer.
+        keeps_connections=settings.llm_provider != "embedded",
         timeouts=Timeouts(
             settings.llm_connect_s, settings.llm_first_byte_s, settings.llm_silence_s
         ),

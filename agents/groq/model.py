@@ -65,6 +65,7 @@ class GroqModel:
     Args:
         base_url: scheme and host, and the path of the API where it is known.
         max_connections: at least the number of concurrent calls.
+        keeps_connections: False for a server that closes each, whatever it says.
 
     Raises:
         ValueError: the environment names a proxy of a kind that is not supported.
@@ -76,14 +77,13 @@ class GroqModel:
         base_url: str,
         *,
         max_connections: int,
+        keeps_connections: bool = True,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
     ) -> None:
         self._timeouts = timeouts
-        server = httpx.URL(base_url)
+        server, kept = httpx.URL(base_url), max_connections if keeps_connections else 0
         self._transport = InterruptibleTransport(
-            httpx.Limits(
-                max_connections=max_connections, max_keepalive_connections=max_connections
-            ),
+            httpx.Limits(max_connections=max_connections, max_keepalive_connections=kept),
             proxy_for(base_url, os.environ),
         )
         self._client = groq.Groq(
@@ -168,7 +168,7 @@ class GroqModel:
             max_completion_tokens=request.max_tokens,
             stream=True,
             # Groq always sends usage with its last chunk; other servers only on request.
-            extra_body={"stream_options": {"include_usage": True}},
+            extra_body={"stream_options": {"include_usage": True}} | request.sampling,
             timeout=httpx.Timeout(
                 min(self._timeouts.first_byte_s, left_s),
                 connect=min(self._timeouts.connect_s, left_s),

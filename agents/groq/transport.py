@@ -20,6 +20,8 @@ import httpx
 
 #: Of an error's body only its message is used.
 _MAX_ERROR_BYTES: Final = 64 * 1024
+#: So many kept connections that are dead may be met one after the other.
+_DEAD_CONNECTIONS: Final = 3
 #: No answer is longer; its reader gives up at this size.
 _MAX_BYTES: Final = 64 << 20
 
@@ -32,12 +34,16 @@ class Call:
 
     Attributes:
         is_whole: the answer is complete; a read that fails from here on loses nothing.
+        is_on_kept: the connection has carried another call before.
+        has_received: the server has sent something on this call.
     """
 
     def __init__(self, deadline: float = math.inf) -> None:
         self.stream: httpcore.NetworkStream | None = None
         self.is_interrupted = False
         self.is_whole = False
+        self.is_on_kept = False
+        self.has_received = False
         self._deadline = deadline
         self._read_timeout_s: float | None = None
 
@@ -66,6 +72,10 @@ class Call:
         if left_s <= 0:
             raise httpcore.ReadTimeout
         return left_s if timeout_s is None else min(timeout_s, left_s)
+
+    def is_dead_before_answer(self) -> bool:
+        """Say whether a kept connection broke before the server said anything."""
+        return self.is_on_kept and not (self.has_received or self.is_interrupted)
 
     def interrupt(self) -> None:
         """Make a read that the call is blocked in return; safe at any moment, from any thread."""
@@ -106,8 +116,23 @@ class InterruptibleTransport(httpx.HTTPTransport):
             call.stream = None
             self._calls.current = None
 
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and once more at once where a kept connection turns out to be dead.
+
+        A server may close a connection at any moment while nobody uses it. Nothing was received
+        then, and no other server would have been asked, so that is no failure of the model.
+        """
+        for _ in range(_DEAD_CONNECTIONS):
+            try:
+                return super().handle_request(request)
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                call = getattr(self._calls, "current", None)
+                if call is None or not call.is_dead_before_answer():
+                    raise
+        return super().handle_request(request)
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = super().handle_request(request)
+        response = self._send(request)
         headers = response.headers
         encoding = headers.pop("content-encoding", "identity").strip().lower()
         is_plain = encoding in ("", "identity")
@@ -175,10 +200,13 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, inner: httpcore.NetworkStream, calls: threading.local) -> None:
         self._inner = inner
         self._calls = calls
+        self._has_answered = False
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         call = getattr(self._calls, "current", None)
         if call is not None:
+            if call.stream is not self._inner:
+                call.is_on_kept, call.has_received = self._has_answered, False
             call.stream = self._inner
             timeout = call.within_deadline_s(timeout)
         self._inner.write(buffer, timeout)
@@ -190,7 +218,12 @@ class _Stream(httpcore.NetworkStream):
         call = getattr(self._calls, "current", None)
         if call is not None:
             timeout = call.read_timeout_s(timeout)
-        return self._inner.read(max_bytes, timeout)
+        received = self._inner.read(max_bytes, timeout)
+        if received:
+            self._has_answered = True
+            if call is not None:
+                call.has_received = True
+        return received
 
     def close(self) -> None:
         self._inner.close()

@@ -20,6 +20,7 @@ from ops.cli.cache import cache_app
 from ops.cli.dead_letters import DeadLetters
 from ops.cli.drills import drills
 from ops.cli.loops import loop_notes
+from ops.cli.models import model_app
 from ops.cli.routing import routing_app
 from ops.cli.upgrade import db_app, drain_command, is_draining, resume_command
 from ops.stack import up
@@ -40,6 +41,7 @@ app.add_typer(drills, name="drill")
 app.add_typer(cache_app, name="cache")
 app.add_typer(routing_app, name="routing")
 app.add_typer(db_app, name="db")
+app.add_typer(model_app, name="model")
 app.command("ask")(ask_command)
 app.command("drain")(drain_command)
 app.command("resume")(resume_command)

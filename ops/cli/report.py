@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     from storage.records.set_aside import SetAside
 
 
-_MESSAGE: Final = "Help me build a scalable web app"
+_MESSAGE: Final = "Explain in two sentences what a task queue is."
 _MAX_TOKENS: Final = 120
+#: What a newcomer has to know of the answer above it.
+_SMALL_MODEL: Final = """
+That was SmolLM2 with 135 million parameters, which ships to show that all parts work: do not
+believe what it says. A better one: ./aether model get qwen2.5-coder-0.5b (491 MB), then
+./aether model use qwen2.5-coder-0.5b, or a key of Groq's: GROQ_API_KEY=… make run"""
 
 
 #: What each kind of alert says, and the command that tells more.
@@ -53,6 +58,8 @@ def show_sample(stack: Stack, console: Console) -> None:
     except ClientError as error:
         console.print("\n[red]The sample job failed.[/]")
         _plain(console, str(error))
+    if "llm" in stack.embedded and stack.model is None:
+        _plain(console, _SMALL_MODEL)
 
 
 def show_addresses(stack: Stack, console: Console) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from core.settings import SECRETS, Role, Settings, variable_of
+from ops.models.choice import Choice
 from ops.stack import credentials, embedded
 from ops.stack.readiness import http_answers, mongo_answers, redis_answers
 from ops.stack.state import StateDirectory, keep_secrets
@@ -61,6 +62,7 @@ class Stack:
     ports: dict[str, int]
     workers: int = 1
     flower: bool = True
+    model: Choice | None = None
 
     @property
     def api_url(self) -> str:
@@ -83,6 +85,8 @@ class Stack:
             "AETHER_FLOWER_PASSWORD": self.settings.flower_password.get_secret_value(),
             "AETHER_WORKER_THREADS": str(self.settings.worker_threads),
         }
+        if self.settings.models_file is not None:
+            chosen["AETHER_MODELS_FILE"] = str(self.settings.models_file)
         if "llm" in self.embedded:
             chosen["GROQ_API_KEY"] = ""
         return chosen
@@ -212,9 +216,11 @@ def _mongo(stack: Stack) -> Program:
 
 def _model(stack: Stack) -> Program:
     embedded.model_file()
+    chosen = ("--model", stack.model.path, "--alias", stack.model.model) if stack.model else ()
+    server = (sys.executable, "-m", "ops.stack.model_server", "--port", str(stack.ports["llm"]))
     return Program(
         name="llm",
-        command=(sys.executable, "-m", "ops.stack.model_server", "--port", str(stack.ports["llm"])),
+        command=(*server, *chosen),
         rank=30,
         withheld=withheld(None),
         ready=partial(http_answers, f"{stack.settings.llm_url}/openai/v1/models"),

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from core.settings import ROLES, Settings
+from ops.models.choice import Choice, catalogue_file, read_choice
 from ops.stack import credentials
 from ops.stack.programs import EMBEDDED, Stack
 from ops.stack.readiness import free_port, port_is_free
@@ -29,6 +30,9 @@ def resolve(
     _check_secrets(settings)
     _check_fixed_ports(settings, flower=flower)
     parts = embedded_parts(settings)
+    choice = read_choice(directory) if "llm" in parts else None
+    if choice is not None and choice.url:
+        parts = tuple(part for part in parts if part != "llm")
     ports = choose_ports(parts, read_record(directory).ports)
     secrets = keep_secrets(directory)
     chosen: dict[str, Any] = {
@@ -38,9 +42,12 @@ def resolve(
     }
     for part in parts:
         chosen |= _addresses(part, ports[part], secrets)
+    if choice is not None:
+        chosen |= _of_choice(choice, settings, directory)
     return Stack(
         directory=directory,
         settings=settings.model_copy(update=chosen),
+        model=choice if choice is not None and choice.path else None,
         embedded=parts,
         ports=ports,
         workers=workers,
@@ -53,6 +60,16 @@ def addresses_of(settings: Settings) -> dict[str, str]:
     secret = {name: getattr(settings, name) for name in SECRET_ADDRESSES}
     plain: dict[str, str] = {name: getattr(settings, name) for name in _PLAIN_ADDRESSES}
     return {name: url.get_secret_value() for name, url in secret.items() if url} | plain
+
+
+def _of_choice(choice: Choice, settings: Settings, directory: StateDirectory) -> dict[str, Any]:
+    """Return the settings of the model that `aether model use` chose."""
+    chosen: dict[str, Any] = {}
+    if settings.models_file is None:
+        chosen["models_file"] = catalogue_file(directory)
+    if choice.url:
+        chosen |= {"llm_url": choice.url, "llm_provider": "custom"}
+    return chosen
 
 
 def embedded_parts(settings: Settings) -> tuple[str, ...]:

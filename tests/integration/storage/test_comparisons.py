@@ -12,7 +12,7 @@ from core.models import read_catalogue
 from core.outcome import AgentReport, Answer, CacheUse, Outcome, Route
 from storage.records.answers import CheaperAnswers
 from storage.records.comparisons import Comparisons
-from storage.records.indexes import ensure_indexes
+from storage.records.indexes import ensure_indexes, ensure_validators
 from storage.records.jobs import JobRecords
 from tests.jobs import make_comparison, make_spec
 
@@ -30,6 +30,7 @@ OUTCOME = Outcome(
 
 @pytest.fixture
 def comparisons(mongo_database):
+    ensure_validators(mongo_database)
     ensure_indexes(mongo_database)
     return Comparisons(mongo_database)
 
@@ -86,7 +87,7 @@ def test_write_is_refused_when_a_comparison_would_not_fit_the_schema(comparisons
         comparisons.add(make_comparison("excellent"))
     with pytest.raises(WriteError):
         mongo_database["comparisons"].update_one(
-            {"_id": kept.job_id}, {"$set": {"question": "Why?"}}
+            {"_id": kept.job_id}, {"$set": {"verdict": "excellent"}}
         )
 
 

@@ -1,0 +1,1 @@
+"""Language models for the embedded server, and servers that run already."""
