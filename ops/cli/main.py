@@ -18,6 +18,7 @@ from ops.cli import report
 from ops.cli.ask import ask_command
 from ops.cli.cache import cache_app
 from ops.cli.dead_letters import DeadLetters
+from ops.cli.doctor import doctor_command
 from ops.cli.drills import drills
 from ops.cli.loops import loop_notes
 from ops.cli.models import model_app
@@ -43,6 +44,7 @@ app.add_typer(routing_app, name="routing")
 app.add_typer(db_app, name="db")
 app.add_typer(model_app, name="model")
 app.command("ask")(ask_command)
+app.command("doctor")(doctor_command)
 app.command("drain")(drain_command)
 app.command("resume")(resume_command)
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]

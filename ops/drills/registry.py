@@ -9,6 +9,7 @@ from typing import Final
 
 from ops.drills import actions
 from ops.drills.actions import Found
+from ops.drills.hostile import face_hostile_upstream
 from ops.drills.load import Load
 from ops.drills.target import Target
 from ops.stack.state import CannotRun
@@ -83,6 +84,11 @@ DRILLS: Final = (
         *("upstream-storm", actions.storm, faulty),
         answering=0.0,
         is_disruptive=False,
+        needs_stub=True,
+    ),
+    Drill(
+        *("hostile-upstream", face_hostile_upstream, mixed),
+        answering=0.1,
         needs_stub=True,
     ),
     Drill("rolling-restart", actions.rolling_restart, mixed, 20.0, answering=0.1),

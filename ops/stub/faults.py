@@ -139,7 +139,7 @@ def limit_headers(options: Options) -> dict[str, str]:
         return {}
     kinds = ("requests", "tokens")
     return {f"x-ratelimit-{name}-{kind}": value for kind in kinds for name, value in (
-        ("limit", "1000"), ("remaining", "999"), ("reset", options["reset"])
+        ("limit", "1000000"), ("remaining", "999999"), ("reset", options["reset"])
     )}  # fmt: skip
 
 
