@@ -39,6 +39,11 @@ class Bound(Struct, frozen=True):
     depth: float
 
 
+#: Below any limit that a provider was seen to set.
+_LEAST_REQUESTS: Final = 10
+_LEAST_TOKENS: Final = 1_000
+
+
 class _Bounds(Struct, frozen=True):
     requests: Bound | None
     tokens: Bound | None
@@ -112,7 +117,8 @@ class UpstreamBudget:
 
     def _learn(self, model_id: str, limits: RateLimits) -> _Bounds:
         known = self._bounds(model_id)
-        requests, tokens = bound_of_allowance(limits.requests), bound_of_allowance(limits.tokens)
+        requests = bound_of_allowance(limits.requests, least=_LEAST_REQUESTS)
+        tokens = bound_of_allowance(limits.tokens, least=_LEAST_TOKENS)
         bounds = _Bounds(
             stricter(self._own.requests, requests) if requests else known.requests,
             stricter(self._own.tokens, tokens) if tokens else known.tokens,
@@ -129,14 +135,18 @@ def bound_of(limit_per_minute: int | None) -> Bound | None:
     return Bound(limit_per_minute * _PACED_SHARE / _MINUTE_S, depth)
 
 
-def bound_of_allowance(allowance: Allowance | None) -> Bound | None:
+def bound_of_allowance(allowance: Allowance | None, *, least: int = 1) -> Bound | None:
     """Return the bucket for a limit that the provider's headers state.
 
     The headers name no period. A limit that takes more than a minute to be full again is one by the
     day: Groq counts requests so. Where little was used, a limit by the day looks like one by the
     minute.
+
+    Args:
+        least: a lower limit is not believed: one odd answer would hold up every user's jobs, and
+            a provider that means it refuses by itself.
     """
-    if allowance is None:
+    if allowance is None or allowance.limit < least:
         return None
     period_s = _DAY_S if allowance.reset_s > _LONGEST_MINUTE_S else _MINUTE_S
     paced = allowance.limit * _PACED_SHARE

@@ -13,10 +13,23 @@ import pytest
 from agents.features import measure
 from agents.relevance import rate
 from cache.fingerprint import canonical
+from core.forms.addresses import read_llm_url, read_redis_url
+from core.forms.text import clean
 from core.personas import load_personas
 from core.routing_rules import read_rules
 from monitoring.logs import redact_text
+from ops.terminal import printable
+from web.accounts.passwords import normalised
+from web.jobs.chat import _preferred_wait_s
 from web.jobs.schemas import _without_stacked_marks
+
+
+def _or_none(read, text):
+    try:
+        return read(text)
+    except ValueError:
+        return None
+
 
 PERSONAS, FEATURES = load_personas(), read_rules().features
 FUNCTIONS = {
@@ -25,6 +38,11 @@ FUNCTIONS = {
     "features": lambda text: measure(text, 0, FEATURES),
     "redaction": redact_text,
     "marks": _without_stacked_marks,
+    "terminal": printable,
+    "settings": clean,
+    "addresses": lambda text: (_or_none(read_llm_url, text), _or_none(read_redis_url, text)),
+    "prefer": lambda text: _preferred_wait_s(text, 0.0),
+    "passwords": lambda text: normalised(text[:512]),
 }
 #: Text before and after a unit that is repeated; what normalises has runs that are accepted.
 SHAPES = [
@@ -55,6 +73,12 @@ SHAPES = [
     ("eyJ", "a.", ""),
     ("", "ak-", ""),
     ("secret", "\ud800", ""),
+    ("", "\x1b[", "m"),
+    ("http://", "a.", ""),
+    ("redis://", ":@", ""),
+    ("wait=", " ", "x"),
+    ("wait", "=1,", ""),
+    ("", "\u202e", ""),
 ]
 CHARS = 6_000
 #: Below this a difference says nothing.
@@ -81,7 +105,7 @@ def is_linear(function, text, doubled, rounds=15):
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("shape", SHAPES, ids=repr)
 def test_twice_the_text_takes_at_most_twice_the_time(name, shape):
-    if name not in ("redaction", "marks") and "\ud800" in shape[1]:
+    if name not in ("redaction", "marks", "terminal") and "\ud800" in shape[1]:
         pytest.skip("A request with a lone surrogate is refused.")
     before, unit, after = shape
     count = CHARS // len(unit)

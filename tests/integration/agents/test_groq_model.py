@@ -340,15 +340,15 @@ def test_silence_is_a_timeout_when_it_lasts_too_long(open_model):
 
 
 @pytest.mark.parametrize("directive", ["stall_before", "stall_after=3"])
-def test_upstream_call_ends_within_a_second_when_it_is_stopped(model, stub_server, directive):
+def test_upstream_call_ends_when_it_is_stopped_and_the_upstream_is_silent(
+    model, stub_server, directive
+):
     stop = StopSignal()
-    began = time.monotonic()
     threading.Timer(0.2, stop.stop, [StopReason.CANCELLED]).start()
 
     with pytest.raises(TurnStopped):
-        ask(model, directive, stop=stop)
-
-    assert time.monotonic() - began < 1.2
+        # Without the stop it would end by its silence, as a timeout, or far later by this.
+        ask(model, directive, stop=stop, within_s=600.0)
 
     wait_until(lambda: stats(stub_server)["in_flight"] == 0, 10, "the stub to see it")
     assert stats(stub_server)["client_closed"] == 1

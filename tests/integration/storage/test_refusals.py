@@ -5,6 +5,7 @@ Each kind is brought about in a real server: the embedded one, and Valkey's wher
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from ops.stack.state import ROOT
 from storage.failures import RedisRefusal, coordinator_errors, refusal_of
 from storage.jobs.attempts import Attempts
 from storage.jobs.store import JobStore
+from tests.debian import redis_7
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import wait_until
 
@@ -35,15 +37,17 @@ def servers():
     return {"embedded": redis_server(), "valkey": valkey}
 
 
-@pytest.fixture(scope="module", params=["embedded", "valkey"])
+@pytest.fixture(scope="module", params=["embedded", "debian", "valkey"])
 def server(request, tmp_path_factory):
-    binary = servers()[request.param]
+    binary, libraries = redis_7() if request.param == "debian" else (servers()[request.param], {})
     if binary is None:
         pytest.skip("No valkey-server on PATH or in a venv of Python 3.13.")
     directory, port = tmp_path_factory.mktemp("redis"), free_port()
     url = f"redis://127.0.0.1:{port}/0"
     command = (str(binary), *redis_command(port, directory)[1:], "--lua-time-limit", "50")
-    with Child(url, command, lambda: redis_answers(url), directory / "log") as child:
+    environment = os.environ | libraries
+    log = directory / "log"
+    with Child(url, command, lambda: redis_answers(url), log, environment=environment) as child:
         yield child
 
 

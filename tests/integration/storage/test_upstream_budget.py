@@ -194,3 +194,14 @@ def test_call_goes_ahead_when_redis_is_away():
     settle(budget)
 
     assert waits == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", ["requests", "tokens"])
+def test_a_limit_that_no_provider_sets_holds_nobody_up(redis_client, kind):
+    budget = UpstreamBudget(redis_client, requests_per_minute=None, tokens_per_minute=None)
+    claimed = RateLimits(**{kind: Allowance(limit=1, remaining=0, reset_s=80_000.0)})
+
+    budget.settle("m", unused_tokens=0, limits=claimed, age_s=0.0, closed_for_s=0.0)
+
+    waits = [budget.book("m", f"b{n}", tokens=2_000, longest_wait_s=60.0) for n in range(5)]
+    assert waits == [0.0] * 5

@@ -15,7 +15,7 @@ import pytest
 from ops.stack.own import Child
 from ops.stack.readiness import free_port, http_answers
 from ops.stack.state import ROOT
-from tests.nginx import nginx
+from tests.debian import nginx
 
 
 class Server(ThreadingHTTPServer):

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import pytest
 
+from ops.stack.own import default_signals
 from tests.services import wait_until
 
 DEADLINE_S = 60
@@ -35,7 +36,11 @@ def server(settings, tmp_path):
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command], env=environment, stdout=out, stderr=out
+            [sys.executable, "-m", *command],
+            env=environment,
+            stdout=out,
+            stderr=out,
+            preexec_fn=default_signals,
         )
     yield f"http://127.0.0.1:{port}", process, log
     process.kill()
