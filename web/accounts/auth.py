@@ -21,6 +21,7 @@ from core.errors import (
 from core.timing import iso_time
 from web.accounts import schemas
 from web.accounts.passwords import normalised
+from web.accounts.tokens import LEEWAY_S
 from web.http.openapi import PUBLIC, returns, routes
 from web.services import current_services
 
@@ -215,11 +216,14 @@ def me() -> Any:
 
 def _void_family(user_id: str, family_id: str) -> None:
     services = current_services()
-    services.revoked_tokens.add(user_id, family_id, ttl_s=services.settings.access_token_s)
+    services.revoked_tokens.add(
+        user_id, family_id, ttl_s=services.settings.access_token_s + LEEWAY_S
+    )
 
 
 def _left_s(claims: Claims) -> int:
-    return claims.exp - int(time.time())
+    """Return for how long the token would be taken: as long as a slow clock may take it."""
+    return claims.exp + LEEWAY_S - int(time.time())
 
 
 def _begin_session(user: User) -> dict[str, Any]:

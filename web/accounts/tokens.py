@@ -29,7 +29,7 @@ _REQUIRED: Final = frozenset(
     {"iss", "aud", "sub", "exp", "nbf", "iat", "jti", "type", "fam", "ver"}
 )
 #: How far the clocks of two API hosts may be apart, in seconds.
-_LEEWAY_S: Final = 5
+LEEWAY_S: Final = 5
 #: Checking a signature takes 0.1 ms; a token that was valid a moment ago is looked up instead.
 _CACHED_TOKENS: Final = 4_096
 _CACHE_S: Final = 60.0
@@ -68,7 +68,7 @@ class Tokens:
             JWT_DECODE_ISSUER=ISSUER,
             JWT_ENCODE_AUDIENCE=AUDIENCE,
             JWT_DECODE_AUDIENCE=AUDIENCE,
-            JWT_DECODE_LEEWAY=_LEEWAY_S,
+            JWT_DECODE_LEEWAY=LEEWAY_S,
             # Tokens travel in a header only.
             JWT_COOKIE_CSRF_PROTECT=False,
             JWT_ACCESS_TOKEN_EXPIRES=timedelta(seconds=settings.access_token_s),
@@ -108,7 +108,7 @@ class Tokens:
             claims = self._read(token, "access")
             with self._cache_lock:
                 self._cache[token] = claims
-        elif claims.exp + _LEEWAY_S <= time.time():
+        elif claims.exp + LEEWAY_S <= time.time():
             raise Unauthenticated
         return claims
 

@@ -357,3 +357,19 @@ def test_session_is_over_for_streams_when_the_account_is_gone(app, client, mongo
     app.extensions[EXTENSION].accounts._cache.clear()
 
     assert is_over()
+
+
+def test_a_logout_is_remembered_for_as_long_as_a_slow_clock_takes_the_token(
+    app, client, redis_client, settings
+):
+    session = begin(client)
+
+    client.post("/api/auth/logout", headers=bearer(session["access_token"]))
+
+    kept = [
+        redis_client.ttl(name)
+        for name in redis_client.scan_iter("aether:*:revoked:*")
+        if not name.endswith(b":since")
+    ]
+    assert len(kept) == 2
+    assert min(kept) > settings.access_token_s
