@@ -15,7 +15,15 @@ from msgspec.structs import replace
 from agents.answer_checks import fault_of
 from agents.plan import Turn
 from agents.reply import SILENT, Listener, Reply, as_first_text, behind_draft
-from agents.retry_policy import AskAnother, Breaker, ComeBack, GiveUp, TryAgain, next_step
+from agents.retry_policy import (
+    AskAnother,
+    BackIntoLine,
+    Breaker,
+    ComeBack,
+    GiveUp,
+    TryAgain,
+    next_step,
+)
 from core.chat import ChatModel, Message, ModelRequest, StreamEnd, Usage
 from core.model_errors import ModelError, NoAnswer, RateLimited, TransientModelError, TurnStopped
 from core.models import Catalogue, Model, estimate_tokens
@@ -34,6 +42,7 @@ class _Ending(Struct, frozen=True):
     finish_reason: str
     error: JobError | None = None
     retry_in_s: float | None = None
+    awaited_model: str | None = None
 
 
 class _Run(Struct):
@@ -132,6 +141,7 @@ class AnswerRunner:
             finish_reason=ending.finish_reason,
             report=report,
             retry_in_s=ending.retry_in_s,
+            awaited_model=ending.awaited_model,
         )
 
     def _ask_in_turn(self, run: _Run) -> tuple[Model, _Ending]:
@@ -181,6 +191,8 @@ class AnswerRunner:
         step = next_step(error, tries=tries, left_s=run.left_s)
         if isinstance(step, ComeBack):
             return _failed(error, retry_in_s=step.wait_s)
+        if isinstance(step, BackIntoLine):
+            return _failed(error, retry_in_s=step.wait_s, awaited_model=model.id)
         if isinstance(step, GiveUp) or (
             isinstance(step, AskAnother) and model is run.turn.models[-1]
         ):
@@ -230,8 +242,11 @@ def _ended(end: StreamEnd) -> _Ending:
     return _Ending("completed", end.finish_reason)
 
 
-def _failed(error: ModelError, *, retry_in_s: float | None = None) -> _Ending:
-    return _Ending("failed", "error", JobError(error.code, error.message), retry_in_s)
+def _failed(
+    error: ModelError, *, retry_in_s: float | None = None, awaited_model: str | None = None
+) -> _Ending:
+    job_error = JobError(error.code, error.message)
+    return _Ending("failed", "error", job_error, retry_in_s, awaited_model)
 
 
 def _stopped(reason: StopReason | None) -> _Ending:

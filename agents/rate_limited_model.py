@@ -9,21 +9,23 @@ from typing import Final
 
 from msgspec import Struct
 
-from agents.retry_policy import LONGEST_WAIT_IN_THREAD_S, SHORTEST_TRY_S, Throttle
+from agents.retry_policy import SHORTEST_TRY_S, Throttle
 from core.chat import ChatModel, ModelRequest, RateLimits, StreamEnd, TextDelta
-from core.model_errors import RateLimited, TransientModelError, TurnStopped
+from core.model_errors import BudgetUsedUp, TransientModelError, TurnStopped
 from core.models import estimate_tokens
 from core.stop import StopSignal
 
 #: Tokens that a chat template adds to each message.
 _FRAME_TOKENS: Final = 4
+#: How far ahead a call is booked; whoever would wait longer waits in line, where shares decide.
+LONGEST_BOOKING_S: Final = 1.0
 
 
 class RateLimitedModel:
     """Wraps a model so that every call is booked with the throttle first.
 
-    A short wait happens here, in the caller's thread. A long one is raised as `RateLimited`, like a
-    provider's 429 with that `Retry-After`; the call keeps its place for the next attempt.
+    A short wait happens here, in the caller's thread. Nothing is booked further ahead: a longer one
+    is raised as `BudgetUsedUp`, and the job waits in its user's line.
     """
 
     def __init__(self, chat_model: ChatModel, throttle: Throttle) -> None:
@@ -36,7 +38,7 @@ class RateLimitedModel:
         """Stream one answer once the budget allows it; see `core.chat.ChatModel` for the contract.
 
         Raises:
-            RateLimited: the wait is too long for this thread or for the deadline.
+            BudgetUsedUp: the wait is too long for this thread or for the deadline.
         """
         call = _Call(_input_tokens(request), request.max_tokens)
         self._wait_for_start(request, call.booked_tokens, deadline, stop)
@@ -66,12 +68,17 @@ class RateLimitedModel:
             if stop.reason is not None or left_s <= 0:
                 raise TurnStopped
             wait_s = self._throttle.book(
-                request.model, booking, tokens=tokens, longest_wait_s=left_s - SHORTEST_TRY_S
+                request.model,
+                booking,
+                tokens=tokens,
+                longest_wait_s=min(LONGEST_BOOKING_S, left_s - SHORTEST_TRY_S),
             )
-            if wait_s <= 0:
+            if wait_s == 0:
                 return
-            if wait_s > LONGEST_WAIT_IN_THREAD_S or wait_s + SHORTEST_TRY_S >= left_s:
-                raise RateLimited("The provider's budget is used up.", retry_after_s=wait_s)
+            if not 0 < wait_s <= LONGEST_BOOKING_S or wait_s + SHORTEST_TRY_S >= left_s:
+                raise BudgetUsedUp(
+                    "The provider's budget is used up.", retry_after_s=max(0.0, wait_s)
+                )
             stop.wait(wait_s)
 
 

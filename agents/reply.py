@@ -19,6 +19,7 @@ class Reply(Struct, frozen=True, kw_only=True):
         report: with this turn's usage only, failed calls and drafts included.
         cascade: of a cascade, why it ended with this reply; None where there was none.
         retry_in_s: the job is worth another try that much later; None when the reply is final.
+        awaited_model: the model whose budget the next try waits for in line, for `retry_in_s`.
     """
 
     text: str
@@ -26,6 +27,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     report: AgentReport
     cascade: str | None = None
     retry_in_s: float | None = None
+    awaited_model: str | None = None
 
 
 class Listener(Struct, frozen=True):

@@ -11,7 +11,14 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from core.chat import RateLimits
-from core.model_errors import ModelError, ModelMissing, NoAnswer, RateLimited, TransientModelError
+from core.model_errors import (
+    BudgetUsedUp,
+    ModelError,
+    ModelMissing,
+    NoAnswer,
+    RateLimited,
+    TransientModelError,
+)
 
 #: Calls to one model before the next model is called.
 TRIES_PER_MODEL: Final = 3
@@ -50,6 +57,8 @@ class Throttle(Protocol):
 
     def book(self, model_id: str, booking: str, *, tokens: int, longest_wait_s: float) -> float:
         """Return the seconds to wait before the next `book`; 0 when the call may start now.
+
+        A negative number says that others wait in line for the model, whose turn comes first.
 
         Args:
             booking: names the call's place in the line.
@@ -93,11 +102,17 @@ class ComeBack(Struct, frozen=True):
     wait_s: float
 
 
+class BackIntoLine(Struct, frozen=True):
+    """Have the job wait in its line until the model may be called, in `wait_s`."""
+
+    wait_s: float
+
+
 class GiveUp(Struct, frozen=True):
     """The failure is final."""
 
 
-Step = TryAgain | AskAnother | ComeBack | GiveUp
+Step = TryAgain | AskAnother | ComeBack | BackIntoLine | GiveUp
 
 
 def next_step(error: ModelError, *, tries: int, left_s: float) -> Step:
@@ -107,6 +122,8 @@ def next_step(error: ModelError, *, tries: int, left_s: float) -> Step:
         tries: calls to this model so far, the failed one included.
         left_s: seconds until the job's deadline.
     """
+    if isinstance(error, BudgetUsedUp):
+        return BackIntoLine(error.retry_after_s or 0.0)
     if isinstance(error, ModelMissing):
         return AskAnother()
     if not isinstance(error, TransientModelError):

@@ -80,6 +80,36 @@ class CostLimitTooLow(InvalidRequest):
     code = "cost_limit_too_low"
 
 
+class InvalidPriority(InvalidRequest):
+    """The priority must be a whole number from 0 to 10."""
+
+    code = "invalid_priority"
+
+
+class InvalidConcurrency(InvalidRequest):
+    """The concurrency key or its limit is not valid."""
+
+    code = "invalid_concurrency"
+
+
+class InvalidTime(InvalidRequest):
+    """A point in time must be ISO 8601 with its offset from UTC."""
+
+    code = "invalid_time"
+
+
+class ExpiryInPast(InvalidRequest):
+    """`expires_at` must be in the future."""
+
+    code = "expiry_in_past"
+
+
+class ExpiresBeforeRun(InvalidRequest):
+    """`expires_at` must be later than `run_at`."""
+
+    code = "expires_before_run"
+
+
 class IdempotencyConflict(InvalidRequest):
     """This `Idempotency-Key` was used before with another request."""
 

@@ -32,6 +32,7 @@ JOB_CANCELLED: Final = "job.cancelled"
 JOB_INCOMPLETE: Final = "job.incomplete"
 #: Stands in for a log that is no longer kept; carries the whole job.
 JOB_SNAPSHOT: Final = "job.snapshot"
+JOB_POSITION: Final = "job.position"
 
 #: Every type that a log can hold.
 EVENT_TYPES: Final = frozenset(

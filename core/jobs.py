@@ -14,7 +14,12 @@ from msgspec import Struct, field
 from core import events
 from core.models import TIERS, Tier
 from core.outcome import Outcome
+from core.plans import PlanName
 
+#: Of a job whose caller names none; between the least and the greatest.
+LEAST_PRIORITY, DEFAULT_PRIORITY, GREATEST_PRIORITY = 0, 5, 10
+#: Nobody waits longer for an answer; batches wait as long as it takes.
+_INTERACTIVE_WAITS_MS: Final = 15 * 60 * 1000
 Mode = Literal["optimized", "quick", "stream", "multi_agent"]
 Strategy = Literal["parallel", "debate"]
 
@@ -113,7 +118,14 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         agent: the persona asked for, None to let relevance decide.
-        deadline_ms: when the job ends as incomplete if it has not ended before.
+        allowed_ms: how long after its first start the job ends as incomplete.
+        plan: of the user when it was accepted; gives its share and how much may run.
+        is_batch: it came by a surface for batches, whose jobs leave most starts to the others.
+        priority: from 0 to 10 (the first), among the jobs of its user alone.
+        run_at_ms: when it may start; None for at once.
+        expires_at_ms: when it is given up unless it has begun; None for never.
+        concurrency_key: jobs of the user with the same one run `concurrency_limit` at a time, in
+            order.
         reserved_micros: what its user's budget holds for it until it is settled.
         request_id: of the HTTP request that submitted it, for the logs of every process.
     """
@@ -122,7 +134,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_id: str
     mode: Mode
     created_ms: int
-    deadline_ms: int
+    allowed_ms: int = 120_000
     max_tokens: int
     temperature: float | None = None
     agent: str | None = None
@@ -133,6 +145,33 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, str] = field(default_factory=dict)
     reserved_micros: int = 0
     request_id: str | None = None
+    plan: PlanName = "trial"
+    is_batch: bool = False
+    priority: int = DEFAULT_PRIORITY
+    run_at_ms: int | None = None
+    expires_at_ms: int | None = None
+    concurrency_key: str | None = None
+    concurrency_limit: int = 1
+
+
+def default_expiry_ms(from_ms: int, *, is_batch: bool) -> int | None:
+    """Return when a job is given up that may start at `from_ms`, unless its caller says; ms."""
+    return None if is_batch else from_ms + _INTERACTIVE_WAITS_MS
+
+
+class Place(Struct, frozen=True):
+    """Where a job that waits stands.
+
+    Attributes:
+        position: among what of its user waits, from 1; None for one that waits for a time.
+        estimated_start_s: by how many started lately; None where that is not known.
+    """
+
+    position: int | None = None
+    estimated_start_s: float | None = None
+
+
+NO_PLACE: Final = Place()
 
 
 class Job(Struct, frozen=True, kw_only=True):

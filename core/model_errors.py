@@ -4,6 +4,7 @@ ModelError                     ends in the job's error, never in an HTTP status
   TransientModelError          may pass on a repeat: timeout, rate limit, 5xx, dropped connection;
                                retry_after_s as the provider gave it
     RateLimited
+      BudgetUsedUp             by our own count: nothing was sent
     ModelTimeout
     NoAnswer                   the model ended without any text, or with output it cannot use
   PermanentModelError          will not pass on a repeat: bad request, bad key, refused content
@@ -41,6 +42,10 @@ class RateLimited(TransientModelError):
     """The model provider's rate limit is reached."""
 
     code = "model_rate_limited"
+
+
+class BudgetUsedUp(RateLimited):
+    """By our own count the provider's limit is reached, or others come first; nothing was sent."""
 
 
 class ModelTimeout(TransientModelError):

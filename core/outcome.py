@@ -33,6 +33,7 @@ CANCELLED: Final = JobError("cancelled", "The job was cancelled.")
 OUT_OF_TIME: Final = JobError(
     "deadline_exceeded", "The job's deadline passed before its answer was complete."
 )
+EXPIRED: Final = JobError("expired", "The job waited for its start until it expired.")
 #: The error code of a job whose workers died on it too often: a dead letter.
 WORKER_LOST: Final = "worker_lost"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from core.jobs import Job, JobSpec, RouteRequest
+from core.jobs import NO_PLACE, Job, JobSpec, Place, RouteRequest
 from core.money import to_usd
 from core.outcome import AgentReport, Outcome, public_usage
 from core.timing import iso_time
@@ -13,8 +13,12 @@ from core.timing import iso_time
 JOBS_PATH: Final = "/api/ai/v4/jobs"
 
 
-def to_public(job: Job) -> dict[str, Any]:
-    """Return the job's public form, ready for JSON; the message is null where it was not loaded."""
+def to_public(job: Job, place: Place = NO_PLACE) -> dict[str, Any]:
+    """Return the job's public form, ready for JSON; the message is null where it was not loaded.
+
+    Args:
+        place: where it stands, of a job that waits.
+    """
     spec, outcome = job.spec, job.outcome or Outcome()
     self_link = f"{JOBS_PATH}/{job.id}"
     return {
@@ -31,6 +35,7 @@ def to_public(job: Job) -> dict[str, Any]:
         "metadata": spec.metadata,
         "degraded": outcome.degraded,
         "request": _public_request(job),
+        "schedule": _public_schedule(spec),
         "answer": outcome.answer,
         "agents": [_public_report(report) for report in outcome.agents],
         "synthesis": _public_report(outcome.synthesis) if outcome.synthesis else None,
@@ -43,13 +48,23 @@ def to_public(job: Job) -> dict[str, Any]:
             "age_s": outcome.cache.age_s,
         },
         "timing_ms": outcome.timing_ms or None,
-        "queue": {"position": None, "estimated_start_s": None},
+        "queue": place,
         "error": outcome.error,
         "links": {
             "self": self_link,
             "events": f"{self_link}/events",
             "cancel": self_link,
         },
+    }
+
+
+def _public_schedule(spec: JobSpec) -> dict[str, Any]:
+    return {
+        "priority": spec.priority,
+        "run_at": iso_time(spec.run_at_ms),
+        "expires_at": iso_time(spec.expires_at_ms),
+        "concurrency_key": spec.concurrency_key,
+        "concurrency_limit": spec.concurrency_limit,
     }
 
 

@@ -22,6 +22,18 @@ def iso_time(unix_ms: int | None) -> str | None:
     return f"{second.isoformat()}.{unix_ms % 1000:03d}Z"
 
 
+def unix_ms(iso: str) -> int:
+    """Return a point in time that is written in ISO 8601 with its offset from UTC.
+
+    Raises:
+        ValueError: it is written otherwise.
+    """
+    found = datetime.fromisoformat(iso)
+    if found.tzinfo is None:
+        raise ValueError("a point in time needs its offset from UTC")
+    return int(found.timestamp() * 1000)
+
+
 class TimeAccount:
     """Where one job's time goes, in milliseconds from its submission.
 

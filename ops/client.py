@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-from core.events import JOB_SNAPSHOT, TERMINAL_TYPES
+from core.events import JOB_POSITION, JOB_SNAPSHOT, TERMINAL_TYPES
 from core.jobs import TERMINAL
 from core.public import JOBS_PATH
 
@@ -158,7 +158,7 @@ class ApiClient:
             if not response.is_success:
                 response.read()
                 raise _refusal(response)
-            yield from read_events(response.iter_lines())
+            yield from filter(_is_of_log, read_events(response.iter_lines()))
         if response.status_code == HTTPStatus.NO_CONTENT:
             yield {"sequence": after, "type": JOB_SNAPSHOT, "data": self.job(job_id)}
 
@@ -269,6 +269,11 @@ def read_events(lines: Iterable[str]) -> Iterator[dict[str, Any] | None]:
                     raise ValueError(f"frame {frame['id']} holds event {event['sequence']}")
                 yield event
             frame = {}
+
+
+def _is_of_log(event: dict[str, Any] | None) -> bool:
+    """Say whether an event has a number; a job's position in line has none."""
+    return event is None or event["type"] != JOB_POSITION
 
 
 def _is_last(event: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 #: Raised by one when data of the version before could not be read or written by this one.
-FORMAT: Final = 1
+FORMAT: Final = 2
 #: Where migrations, validators and the format are recorded.
 META: Final = "meta"
 _FORMAT_ID: Final = "format"

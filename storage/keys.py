@@ -1,17 +1,17 @@
 """Every Redis key Aether uses.
 
-Coordination is one Redis (replicated, by Sentinel's URL), not Redis Cluster. The keys of one user
-and of its jobs carry one hash tag, the user's shard; a single flight joins jobs of several shards.
+Coordination is one Redis (replicated, by Sentinel's URL), not Redis Cluster: who is next is decided
+over all users. The keys of one user and of its jobs carry the user's shard, by which records are
+read in parts.
 
 | Key | Type | Lives | Written by | Read by |
 |---|---|---|---|---|
 | aether:{s}:job:<id> | hash, see storage/jobs/fields.py | until its record is written, then 1 h; 1 d once withdrawn | every script of jobs, single_flight_enter | scripts, web, sweeper, upkeep |
-| aether:{s}:events:<id> | stream, ids <sequence>-0 | as the job | accept, accept_answered, append, claim, claim_slot, defer, finish, report, restore, start_round | web, sweeper |
+| aether:{s}:events:<id> | stream, ids <sequence>-0 | as the job | accept, accept_answered, append, defer, finish, put_back, report, restore, start_round | web, sweeper |
 | aether:{s}:active:<user> | sorted set, job id by time | members until their job ends | accept, restore, finish, withdraw | accept |
 | aether:{s}:spend:<user>:<yyyymm> | hash: reserved, spent (micro-dollars) | 62 d | accept, restore, finish, withdraw | accept |
 | aether:{s}:idempotency:<user>:<digest> | string, <body hash>:<job id> | 24 h | accept, accept_answered, withdraw | accept, accept_answered |
 | aether:{s}:conversation:<user>:<id> | list of exchanges, JSON | 7 d | finish | workers |
-| aether:{s}:dispatch | sorted set, job id or <job id>/<slot> by the ms when it is due for a look | members until their job ends | every script of jobs but append and accept_answered; single_flight_enter, single_flight_end; sweeper | sweeper |
 | aether:{s}:records | stream of ended job ids | entries until written to MongoDB | accept_answered, finish | upkeep |
 | aether:{s}:revoked:<jti> | string | rest of the token's life | logout | every request |
 | aether:{s}:revoked:since | string, since when the shard's list is whole (Unix seconds) | always; made again after a loss | every request | every request |
@@ -24,8 +24,13 @@ and of its jobs carry one hash tag, the user's shard; a single flight joins jobs
 | aether:loops:<worker> | string, the health of a worker's loops, JSON | 20 s after the last report | every worker, each 5 s | web, `aether status` |
 | aether:workers | sorted set, worker by the time of its report | 60 s after the last report | likewise | likewise |
 | aether:format | string, the number of storage/format.py | always | start, `aether db migrate` | start |
-| aether:drain | string, since when (Unix seconds) | while the stack drains | `aether drain`, `resume`, `up` | accept, accept_answered, claim |
+| aether:drain | string, since when (Unix seconds) | while the stack drains | `aether drain`, `resume`, `up` | accept, accept_answered, claim_next, count_ready |
 | aether:sweep | string, a lock | one sweep at most | sweeper | sweeper |
+| aether:watch | sorted set, unit (job id or <job id>/<slot>) by the ms when it is due for a look: a lease's end, the deadline of what has begun and waits, an accept without a record | members until their job ends, or waits unbegun | every script of jobs but append, accept_answered and enter_due | sweeper, drain |
+| aether:deferred | sorted set, unit by the ms when it enters its line: `run_at`, a deferral, a parked job's lease | until then | defer, enter, restore, single_flight_enter | enter_due, single_flight_end |
+| aether:expiring | sorted set, job id by the ms when it is given up unless it has begun | until it begins or ends | accept, restore, put_back | sweeper |
+| aether:epoch | string, the run of Redis for which no unfinished job is missing | until Redis loses everything | restoration | restoration |
+| aether:lines:… | who is next; listed in storage/lua/lines.lua | while somebody waits or runs; shares until others have overtaken them | the scripts behind lines.lua | claim_next, count_ready, enter |
 
 Pub/sub channels: the name of a job's events key carries its events, a line `<sequence> <type> <body>` for each;
 `aether:cancels` carries ids of jobs to cancel.
@@ -43,8 +48,12 @@ SWEEP_LOCK: Final = "aether:sweep"
 WORKERS: Final = "aether:workers"
 FORMAT: Final = "aether:format"
 DRAIN: Final = "aether:drain"
-#: A shard's dispatch index; also for a script that learns the shard itself.
-DISPATCH: Final = "aether:{%s}:dispatch"
+WATCH: Final = "aether:watch"
+DEFERRED: Final = "aether:deferred"
+EXPIRING: Final = "aether:expiring"
+EPOCH: Final = "aether:epoch"
+#: What every key of the waiting lines begins with.
+LINES: Final = "aether:lines:"
 
 
 def job(job_id: str) -> str:
@@ -73,17 +82,9 @@ def conversation(user_id: str, conversation_id: str) -> str:
     return f"aether:{{{shard_of(user_id)}}}:conversation:{user_id}:{conversation_id}"
 
 
-def dispatch(job_id: str) -> str:
-    return dispatch_of_shard(shard_of(job_id))
-
-
-def dispatch_of_shard(shard: str) -> str:
-    return DISPATCH % shard
-
-
 def of_script(job_id: str) -> list[str]:
-    """Return the three keys that most job scripts take: job, events, dispatch."""
-    return [job(job_id), events(job_id), dispatch(job_id)]
+    """Return the two keys that every job script takes: job, events."""
+    return [job(job_id), events(job_id)]
 
 
 def records(shard: str) -> str:

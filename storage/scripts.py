@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
 _FOLDER: Final = Path(__file__).parent / "lua"
+#: What stands in front of the scripts that move work into lines or out of them.
+WITH_LINES: Final = ("prelude", "lines")
 
 
 class Script:

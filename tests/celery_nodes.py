@@ -9,6 +9,7 @@ from redis import Redis
 
 from core.jobs import Job, JobSpec, JobStatus
 from ops.stack.own import Child
+from storage.jobs.lines import Lines
 from storage.jobs.store import JobStore
 from storage.records.jobs import JobRecords
 from tests.jobs import QUESTION, ROOMY, make_spec
@@ -58,13 +59,14 @@ class Jobs:
     """Accepts jobs as the API does, and reads how they end."""
 
     def __init__(self, redis: Redis, database: Database[dict[str, Any]]) -> None:
-        self._store = JobStore(redis)
+        self._store, self._lines = JobStore(redis), Lines(redis, lease_s=15)
         self._records = JobRecords(database)
 
     def accept(self) -> JobSpec:
         spec = make_spec()
         self._store.accept(spec, QUESTION, ROOMY, None)
         self._records.insert(Job(spec=spec, question=QUESTION, status=JobStatus.QUEUED, cursor=1))
+        self._lines.enter([spec])
         return spec
 
     def end_of(self, spec: JobSpec) -> Job:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core.errors import CoordinatorUnavailable
-from core.jobs import JobSpec, JobStatus, Question
+from core.jobs import NO_PLACE, Job, JobSpec, JobStatus, Place, Question
 from core.outcome import Outcome, Spent
+from core.timing import now_ms
 from storage.jobs.attempts import Claim, Hold
-from storage.limits.single_flight import Entered, Note, Role
+from storage.limits.single_flight import Entered, Note, Released, Role
 
 
 class InMemoryJobs:
@@ -27,6 +28,7 @@ class InMemoryJobs:
         self.logs: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
         self.ends: dict[str, tuple[JobStatus, Outcome]] = {}
         self.deferred: dict[str, tuple[float, str, Spent]] = {}
+        self.back_in_line: dict[str, tuple[str, float, bool]] = {}
         self.exchanges: list[Any] = []
         self.hold = Hold.HELD
         self.away = self.appends = self.renewals = 0
@@ -39,18 +41,16 @@ class InMemoryJobs:
             spec=spec,
             question=Question(message),
             fence="f",
-            attempt=1,
             accepted_ms=spec.created_ms,
-            **fields,
+            queued_ms=spec.created_ms,
+            deadline_ms=now_ms() + spec.allowed_ms,
+            **({"attempt": 1} | fields),
         )
         self.waiting[spec.id] = claim
         return spec
 
     def add_claim(self, spec: JobSpec, message: str) -> Claim:
         return self.waiting.pop(self.add(spec, message).id)
-
-    def claim(self, job_id: str) -> Claim | None:
-        return self.waiting.pop(job_id, None)
 
     def conversation(self, spec: JobSpec) -> list[Any]:
         return self.exchanges
@@ -82,6 +82,21 @@ class InMemoryJobs:
     ) -> bool:
         self._append(claim.job_id, [*events["unsure"].events, *events["last_events"]])
         self.deferred[claim.job_id] = (wait_s, reason, used)
+        return True
+
+    def put_back(
+        self,
+        claim: Claim,
+        model: str,
+        wait_s: float,
+        *,
+        is_unbegun: bool,
+        used: Spent,
+        **events: Any,
+    ) -> bool:
+        if not is_unbegun:
+            self._append(claim.job_id, [*events["unsure"].events, *events["last_events"]])
+        self.back_in_line[claim.job_id] = (model, wait_s, is_unbegun)
         return True
 
     def _append(self, job_id: str, events: Any) -> None:
@@ -160,13 +175,14 @@ class InMemoryFlights:
     def keep(self, fingerprint: str, job_id: str, wait_s: float) -> None:
         self.kept[fingerprint] = wait_s
 
-    def end(self, fingerprint: str, job_id: str, note: Note | None) -> list[str]:
+    def end(self, fingerprint: str, job_id: str, note: Note | None) -> Released:
         if self.leaders.get(fingerprint) != job_id:
-            return []
+            return Released(0, 0)
         del self.leaders[fingerprint]
         if note is not None:
             self.notes[fingerprint] = note
-        return self.parked.pop(fingerprint, [])
+        count = len(self.parked.pop(fingerprint, []))
+        return Released(count, count)
 
 
 class AbsentRedis:
@@ -179,23 +195,28 @@ class AbsentRedis:
         return fail
 
 
-class SentJobs:
-    """A queue that remembers what was published."""
+class SentWakeUps:
+    """Wake-ups that are only counted, by kind."""
 
     def __init__(self) -> None:
-        self.jobs: list[str] = []
-        self.slots: list[tuple[str, str]] = []
-        self.rounds: list[tuple[str, list[str], str]] = []
+        self.sent: Counter[str] = Counter()
 
-    def submit(self, job_id: str, *, is_quick: bool, request_id: str | None = None) -> bool:
-        self.jobs.append(job_id)
+    def send(self, kind: str, count: int = 1) -> bool:
+        self.sent[kind] += count
         return True
 
-    def send_slot(self, job_id: str, slot: Any) -> None:
-        self.slots.append((job_id, slot.name))
+    def start_round(self, agents: int) -> None:
+        self.send("agent", agents)
 
-    def start_round(self, job_id: str, slots: Any, end: Any) -> None:
-        self.rounds.append((job_id, [slot.name for slot in slots], end.name))
+
+class NoQueue:
+    """A queue that lets no job wait for a turn, so that none is ever claimed."""
+
+    def submit(self, spec: JobSpec) -> Place:
+        return NO_PLACE
+
+    def place_of(self, job: Job) -> Place:
+        return NO_PLACE
 
 
 class CountedUses:

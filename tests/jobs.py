@@ -13,11 +13,11 @@ from core.outcome import Answer
 from core.plans import Plan
 
 QUESTION = Question("Help me build a scalable web app")
-ROOMY = Plan(name="pro", concurrent_jobs=1_000, monthly_budget_micros=1_000_000)
+ROOMY = Plan(name="pro", running=1_000, unfinished=1_000, monthly_budget_micros=1_000_000)
 
 
 def make_spec(**changes: Any) -> JobSpec:
-    """Return a valid spec of a fresh user, created now, due in two minutes."""
+    """Return a valid spec of a fresh user, created now, with two minutes to run."""
     user_id = changes.pop("user_id", None) or new_user_id()
     now_ms = int(time.time() * 1000)
     fields: dict[str, Any] = {
@@ -25,7 +25,8 @@ def make_spec(**changes: Any) -> JobSpec:
         "user_id": user_id,
         "mode": "optimized",
         "created_ms": now_ms,
-        "deadline_ms": now_ms + 120_000,
+        "allowed_ms": 120_000,
+        "plan": "enterprise",
         "max_tokens": 100,
         "reserved_micros": 50,
     }

@@ -31,6 +31,7 @@ from storage.events.hub import EventHub
 from storage.events.log import EventLog
 from storage.jobs.cancellation import cancellation_of
 from storage.jobs.drain import Drain
+from storage.jobs.lines import Lines
 from storage.jobs.store import JobStore
 from storage.loop_reports import LoopReports
 from storage.records.format_watch import FormatWatch
@@ -49,7 +50,7 @@ from web.jobs.chat import chat_api
 from web.jobs.jobs import jobs_api
 from web.services import APP_LOAD_ERROR, EXTENSION, WebServices
 from workers.app import celery_app
-from workers.queue import JobQueue
+from workers.queue import JobQueue, WakeUps
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -135,7 +136,7 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         event_log=log,
         feed=EventFeed(hub, log),
         cancellation=cancellation_of(redis, lease_s=settings.lease_s),
-        queue=JobQueue(celery_app),
+        queue=JobQueue(Lines(redis, lease_s=settings.lease_s), WakeUps(celery_app)),
         accounts=Accounts(database),
         refresh_families=RefreshFamilies(database, life_s=settings.refresh_token_s),
         revoked_tokens=RevokedTokens(redis),

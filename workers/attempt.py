@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
@@ -18,23 +18,20 @@ from core.events import NewEvent
 from core.jobs import JobSpec, JobStatus, Question
 from core.models import Catalogue, Model, Tier
 from core.money import with_savings
-from core.outcome import JobError, Outcome, Route, Spent
+from core.outcome import WORKER_LOST, JobError, Outcome, Route, Spent
 from core.stop import StopReason, StopSignal
 from core.timing import TimeAccount, now_ms
 from monitoring.counters import Counters
 from storage.jobs.attempts import Attempts, Batch, Claim
+from storage.jobs.teams import SlotClaim
 from workers.event_writer import EventWriter
 from workers.leases import LeaseKeeper
+from workers.patience import retry_while_redis_is_away
 
 logger = structlog.get_logger(__name__)
 
-#: How long a worker keeps the end of its work, at least, while Redis is away, in seconds.
-_PATIENCE_S: Final = 60.0
-_RETRY_S: Final = 0.5
 #: A client gets no more of a bug than this; the log has the rest.
 INTERNAL_ERROR: Final = JobError("internal_error", "Something went wrong inside the server.")
-
-T = TypeVar("T")
 
 
 class JobAttempt:
@@ -55,12 +52,11 @@ class JobAttempt:
         catalogue: Catalogue,
         counters: Counters,
         *,
-        deadline_ms: int,
         time_account: TimeAccount,
     ) -> None:
         self.claim = claim
         self.stop = StopSignal()
-        self.deadline = time.monotonic() + (deadline_ms - now_ms()) / 1000
+        self.deadline = time.monotonic() + (claim.deadline_ms - now_ms()) / 1000
         self.time = time_account
         self._store = store
         self._keeper = keeper
@@ -125,6 +121,10 @@ class JobAttempt:
     def emit(self, event: NewEvent) -> None:
         """Have an event appended to the job's log, in order and under the fence."""
         self._events.emit(event)
+
+    def hold(self, event: NewEvent) -> None:
+        """Have an event appended in front of the next one that is emitted."""
+        self._events.hold(event)
 
     def answer_listener(self, agent: str, *, part: str | None = None, round_: int = 1) -> Listener:
         """Return a listener that publishes an agent's text as the job's answer.
@@ -203,19 +203,38 @@ class JobAttempt:
         """End the job as failed."""
         self.finish(JobStatus.FAILED, Outcome(error=error))
 
-    def defer(self, reply: Reply, wait_s: float) -> None:
-        """Give the job back for `wait_s`, with what the reply used; the sweeper sends it again."""
-        report = reply.report
+    def come_back(self, reply: Reply) -> float | None:
+        """Give the job back where the reply asks for another try, with what the reply used.
+
+        Returns:
+            after how many seconds it comes back at the earliest; None where the reply is final.
+        """
+        wait_s = reply.retry_in_s
+        if wait_s is None:
+            return None
+        report, model = reply.report, reply.awaited_model
         reason = report.error.code if report.error else ""
-        logger.info("job deferred; the sweeper sends it again", wait_s=wait_s, reason=reason)
+        logger.info("job given back", wait_s=wait_s, reason=reason, awaited_model=model)
         unsure, unsent = self.drain()
         used = Spent(report.usage, report.cost_micros)
-        retry_while_redis_is_away(
-            lambda: self._store.defer(
-                self.claim, wait_s, reason=reason, used=used, unsure=unsure, last_events=unsent
-            ),
-            until=self.deadline,
-        )
+
+        def give_back() -> bool:
+            if model is None:
+                return self._store.defer(
+                    self.claim, wait_s, reason=reason, used=used, unsure=unsure, last_events=unsent
+                )
+            return self._store.put_back(
+                self.claim,
+                model,
+                wait_s,
+                is_unbegun=not self._events.was_sent and used == Spent(),
+                used=used,
+                unsure=unsure,
+                last_events=unsent,
+            )
+
+        retry_while_redis_is_away(give_back, until=self.deadline)
+        return wait_s
 
     def drain(self) -> tuple[Batch, list[NewEvent]]:
         """Return the events that are not surely in the log; see `JobEvents.drain`."""
@@ -239,26 +258,34 @@ class AttemptFactory:
         self._catalogue = catalogue
         self._counters = counters
 
-    def claim(self, job_id: str, *, queued_ms: int | None) -> JobAttempt | None:
-        """Claim a job and begin an attempt; None when there is nothing to do (see `claim.lua`).
-
-        Args:
-            queued_ms: when the job's message was published; None when the sweeper sent it.
-
-        Raises:
-            CoordinatorUnavailable: Redis is away.
-        """
-        claim = self._store.claim(job_id)
-        if claim is None:
-            return None
-        created_ms, published_ms = claim.spec.created_ms, queued_ms or claim.accepted_ms
+    def of_job(self, claim: Claim) -> JobAttempt:
+        """Begin an attempt at a whole job; its start is shown with whatever is shown first."""
+        created_ms = claim.spec.created_ms
+        is_first = claim.attempt == 1 and not claim.was_parked and claim.spec.run_at_ms is None
+        in_line_ms = claim.queued_ms if is_first else claim.accepted_ms
         account = TimeAccount(created_ms)
-        account.record("accept", published_ms - created_ms)
-        account.record("queue", now_ms() - published_ms)
-        return self.of(claim, deadline_ms=claim.spec.deadline_ms, time_account=account)
+        account.record("accept", in_line_ms - created_ms)
+        account.record("queue", now_ms() - in_line_ms)
+        attempt = self.of(claim, account)
+        if claim.attempt > 1:
+            attempt.hold(events.job_retrying(WORKER_LOST, claim.attempt))
+        attempt.hold(events.job_started(claim.attempt))
+        return attempt
 
-    def of(self, claim: Claim, *, deadline_ms: int, time_account: TimeAccount) -> JobAttempt:
-        """Begin an attempt with a claim that was made elsewhere: of a slot, or of a lost job."""
+    def of_slot(self, held: SlotClaim, account: TimeAccount) -> JobAttempt:
+        """Begin an attempt at a slot."""
+        claim, slot = held.claim, held.slot
+        attempt = self.of(claim, account)
+        if claim.attempt > 1:
+            attempt.hold(
+                events.job_retrying(
+                    WORKER_LOST, claim.attempt, agent=slot.speaker, round_number=slot.round
+                )
+            )
+        return attempt
+
+    def of(self, claim: Claim, time_account: TimeAccount) -> JobAttempt:
+        """Begin an attempt of which nothing is shown yet."""
         return JobAttempt(
             claim,
             self._store,
@@ -266,25 +293,5 @@ class AttemptFactory:
             self._writer,
             self._catalogue,
             self._counters,
-            deadline_ms=deadline_ms,
             time_account=time_account,
         )
-
-
-def retry_while_redis_is_away(call: Callable[[], T], *, until: float = 0.0) -> T:
-    """Return what the call returns, repeating it while Redis is away or refuses.
-
-    Args:
-        until: `time.monotonic()` value until which it is repeated, and for a minute at least.
-
-    Raises:
-        CoordinatorUnavailable: Redis stayed away.
-    """
-    give_up_at = max(until, time.monotonic() + _PATIENCE_S)
-    while True:
-        try:
-            return call()
-        except CoordinatorUnavailable:
-            if time.monotonic() >= give_up_at:
-                raise
-            time.sleep(_RETRY_S)

@@ -107,8 +107,19 @@ class JobEvents:
         self._wrote_text = False
 
     @property
+    def was_sent(self) -> bool:
+        """Whether any event of the attempt may stand in the log."""
+        return self._batches > 0
+
+    @property
     def has_pending(self) -> bool:
         return bool(self._in_flight.events or self._events or self._text)
+
+    def hold(self, event: NewEvent) -> None:
+        """Write the event with whatever is emitted next."""
+        with self.lock:
+            self._fold_text()
+            self._events.append(event)
 
     def emit(self, event: NewEvent) -> None:
         """Write the event with the next batch.

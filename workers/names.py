@@ -18,7 +18,3 @@ UPKEEP_QUEUE: Final = "upkeep"
 #: What a worker of the chat takes from, in turn.
 CHAT_QUEUES: Final = (FINISH_QUEUE, AGENT_QUEUE, QUICK_QUEUE, RUN_QUEUE)
 QUEUES: Final = (*CHAT_QUEUES, UPKEEP_QUEUE)
-
-#: Headers of a job's message; the body is the job's id alone.
-REQUEST_ID_HEADER: Final = "aether_request_id"
-QUEUED_MS_HEADER: Final = "aether_queued_ms"

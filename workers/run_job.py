@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import structlog
 from msgspec.structs import replace
 
 from agents.answer import AnswerRunner
@@ -14,12 +13,11 @@ from core import events
 from core.jobs import JobStatus
 from core.outcome import Answer, CacheUse, Outcome, Route
 from core.timing import TimeAccount
+from storage.jobs.attempts import Claim
 from workers.answer_cache import AnswerCache
 from workers.attempt import AttemptFactory
 from workers.single_flight import SingleFlight, note_of
 from workers.team.start import TeamStarter
-
-logger = structlog.get_logger(__name__)
 
 
 class JobRunner:
@@ -41,19 +39,13 @@ class JobRunner:
         self._single_flight = single_flight
         self._teams = teams
 
-    def run(self, job_id: str, *, queued_ms: int | None) -> None:
-        """Claim the job and answer it; a job that cannot be claimed is left alone.
-
-        Args:
-            queued_ms: when its message was published; None when the sweeper sent it.
+    def run(self, claim: Claim) -> None:
+        """Answer the job that was claimed.
 
         Raises:
-            CoordinatorUnavailable: Redis is away; the sweeper sends the job again.
+            CoordinatorUnavailable: Redis is away; the job comes back when its lease has run out.
         """
-        attempt = self._attempts.claim(job_id, queued_ms=queued_ms)
-        if attempt is None:
-            logger.info("job not claimed: it has ended, or somebody else works on it")
-            return
+        attempt = self._attempts.of_job(claim)
         with attempt.running(on_bug=attempt.fail):
             spec, question, history = attempt.spec, attempt.question, attempt.history()
 
@@ -92,9 +84,8 @@ class JobRunner:
                 if attempt.is_lost:
                     # The attempt that has the job now leads under the same job id: release nobody.
                     lead.leave()
-                elif reply.retry_in_s is not None:
-                    attempt.defer(reply, reply.retry_in_s)
-                    lead.keep(reply.retry_in_s)
+                elif (wait_s := attempt.come_back(reply)) is not None:
+                    lead.keep(wait_s)
                 else:
                     attempt.emit(events.agent_ended(reply.report))
                     status, outcome = conclude(reply, route, attempt.time, asked.use)

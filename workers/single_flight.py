@@ -1,6 +1,6 @@
 """Jobs that ask the same at the same time: one makes the call, the others wait parked.
 
-A parked job holds no thread and no lease. When the leader ends, all parked jobs are queued again
+A parked job holds no thread and no lease. When the leader ends, all parked jobs are in line again
 and find its answer in the cache, or its note: a kept answer, a failure that all share, or that the
 answer is not to be shared, on which everybody answers for himself.
 """
@@ -17,8 +17,9 @@ from core.jobs import JobStatus
 from core.outcome import CacheUse, JobError, Outcome
 from storage.limits.single_flight import Alone, Failed, Kept, Note, Role
 from storage.limits.single_flight import SingleFlight as SharedSingleFlight
-from workers.attempt import JobAttempt, retry_while_redis_is_away
-from workers.queue import JobQueue
+from workers.attempt import JobAttempt
+from workers.patience import retry_while_redis_is_away
+from workers.queue import WakeUps
 
 logger = structlog.get_logger(__name__)
 
@@ -31,10 +32,10 @@ class Lead:
     """
 
     def __init__(
-        self, shared: SharedSingleFlight, queue: JobQueue, attempt: JobAttempt, fingerprint: str
+        self, shared: SharedSingleFlight, wake_ups: WakeUps, attempt: JobAttempt, fingerprint: str
     ) -> None:
         self._shared = shared
-        self._queue = queue
+        self._wake_ups = wake_ups
         self._attempt = attempt
         self._fingerprint = fingerprint
         #: True where there is nobody to release: the job shares nothing, or has done so already.
@@ -59,23 +60,21 @@ class Lead:
             return
         self.is_over = True
         spec = self._attempt.spec
-        parked = retry_while_redis_is_away(
+        released = retry_while_redis_is_away(
             lambda: self._shared.end(self._fingerprint, spec.id, note),
             until=self._attempt.deadline,
         )
-        # A message that is lost does no harm: each is due for the sweeper, too.
-        for job_id in parked:
-            self._queue.submit(job_id, is_quick=spec.mode == "quick")
-        if parked:
-            logger.info("parked jobs released", count=len(parked), note=type(note).__name__)
+        self._wake_ups.send("quick" if spec.mode == "quick" else "run", released.unwoken)
+        if released.count:
+            logger.info("parked jobs released", count=released.count, note=type(note).__name__)
 
 
 class SingleFlight:
     """Decides for each job whether it makes the call, waits for one that does, or takes its end."""
 
-    def __init__(self, shared: SharedSingleFlight, queue: JobQueue) -> None:
+    def __init__(self, shared: SharedSingleFlight, wake_ups: WakeUps) -> None:
         self._shared = shared
-        self._queue = queue
+        self._wake_ups = wake_ups
 
     @contextmanager
     def lead(
@@ -96,7 +95,7 @@ class SingleFlight:
             CoordinatorUnavailable: Redis is away.
         """
         if not fingerprint:
-            yield Lead(self._shared, self._queue, attempt, "")
+            yield Lead(self._shared, self._wake_ups, attempt, "")
             return
         entered = self._shared.enter(fingerprint, attempt.claim)
         if entered.role in (Role.PARKED, Role.LOST):
@@ -106,9 +105,9 @@ class SingleFlight:
         if entered.role is Role.NOTE:
             # A note that cannot be used, or says that the answer is nobody else's: answer alone.
             is_ended = _end_by(entered.note, attempt, to_hit)
-            yield None if is_ended else Lead(self._shared, self._queue, attempt, "")
+            yield None if is_ended else Lead(self._shared, self._wake_ups, attempt, "")
             return
-        lead = Lead(self._shared, self._queue, attempt, fingerprint)
+        lead = Lead(self._shared, self._wake_ups, attempt, fingerprint)
         with attempt.renewing(lead.renew):
             try:
                 yield lead

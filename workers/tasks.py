@@ -8,10 +8,9 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.exceptions import Ignore
-from celery.signals import celeryd_after_setup, worker_ready
+from celery.signals import celeryd_after_setup, worker_ready, worker_shutting_down
 
-from core.errors import ServiceUnavailable, SlotUnavailable
+from core.errors import ServiceUnavailable
 from core.settings import Role, read_settings
 from workers import names
 from workers.app import celery_app
@@ -49,57 +48,49 @@ def _is_for_chat(app: Celery) -> bool:
     return not app.amqp.queues.consume_from.keys().isdisjoint(names.CHAT_QUEUES)
 
 
-@celery_app.task(name=names.RUN_CHAT, bind=True)
-def run_chat(self: Any, job_id: str) -> None:
-    """Answer one job; a redelivery, an ended or a cancelled job is done at once."""
-    request_id = getattr(self.request, names.REQUEST_ID_HEADER, None)
-    queued_ms = getattr(self.request, names.QUEUED_MS_HEADER, None)
-    with (
-        structlog.contextvars.bound_contextvars(job_id=job_id, request_id=request_id),
-        _left_to_the_sweeper(),
-    ):
-        worker().jobs.run(job_id, queued_ms=queued_ms)
+@worker_shutting_down.connect
+def _begin_nothing_more(**_: Any) -> None:
+    worker().intake.stop()
+
+
+@celery_app.task(name=names.RUN_CHAT)
+def run_chat(*_: Any) -> None:
+    """Serve whatever is next; the message only says that something may be."""
+    _serve_next()
 
 
 @celery_app.task(name=names.RUN_AGENT)
-def run_agent(job_id: str, slot: str) -> str:
-    """Take one agent's turn in a team's round; see `workers.team.turn`.
-
-    A turn that does not end here is ignored, so that the chord does not count it.
-    """
-    with structlog.contextvars.bound_contextvars(job_id=job_id, slot=slot):
-        try:
-            return worker().turns.run(job_id, slot)
-        except (SlotUnavailable, ServiceUnavailable) as error:
-            logger.info("turn left to another task", code=error.code, cause=repr(error.__cause__))
-            raise Ignore from error
+def run_agent(*_: Any) -> None:
+    """Serve whatever is next: most likely an agent's turn, for which a team's start sent this."""
+    _serve_next()
 
 
 @celery_app.task(name=names.FINISH_ROUND)
-def finish_round(_: list[str], job_id: str, slot: str) -> None:
-    """Go on from a team's round; its replies are kept with the job, not in the results."""
-    with (
-        structlog.contextvars.bound_contextvars(job_id=job_id, slot=slot),
-        _left_to_the_sweeper(),
-    ):
-        worker().round_ends.run(job_id, slot)
+def finish_round(*_: Any) -> None:
+    """Serve whatever is next: most likely a round's end, as the body of its chord."""
+    _serve_next()
+
+
+def _serve_next() -> None:
+    with _left_to_upkeep():
+        worker().intake.run()
 
 
 @celery_app.task(name=names.SWEEP)
 def sweep() -> None:
     """Look after jobs that nobody works on; see `workers.upkeep.sweeper`."""
-    with _left_to_the_sweeper():
+    with _left_to_upkeep():
         worker().sweeper.run()
 
 
 @contextmanager
-def _left_to_the_sweeper() -> Iterator[None]:
-    """Let a task end when Redis or MongoDB is away: what it was to do becomes due again."""
+def _left_to_upkeep() -> Iterator[None]:
+    """Let a task end when Redis or MongoDB is away: upkeep has what it was to do done later."""
     try:
         yield
     except ServiceUnavailable as error:
         logger.warning(
-            "task given up; its work becomes due again",
+            "task given up; upkeep has its work done later",
             code=error.code,
             cause=repr(error.__cause__),
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -25,11 +28,13 @@ from monitoring.counters import Counters
 from storage.connections import cache_redis_client, mongo_database, redis_client
 from storage.events.hub import listen_for_cancels
 from storage.events.log import EventLog
-from storage.jobs.attempts import Attempts
+from storage.jobs.attempts import Attempts, Claim
 from storage.jobs.cancellation import Cancellation
+from storage.jobs.epoch import Epoch
+from storage.jobs.lines import Lines
 from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
-from storage.jobs.teams import Teams
+from storage.jobs.teams import SlotClaim, Teams
 from storage.limits.breaker import SharedBreaker
 from storage.limits.single_flight import SingleFlight as SharedSingleFlight
 from storage.limits.upstream_budget import UpstreamBudget
@@ -41,22 +46,26 @@ from workers.answer_cache import AnswerCache
 from workers.app import celery_app
 from workers.attempt import AttemptFactory
 from workers.event_writer import EventWriter
+from workers.intake import Intake, serve
 from workers.leases import CancelListener, LeaseKeeper
 from workers.loop_watch import LoopWatch, end_this_process
 from workers.model_check import warn_of_missing_models
-from workers.queue import JobQueue
+from workers.queue import JobQueue, WakeUps
 from workers.run_job import JobRunner
 from workers.single_flight import SingleFlight
 from workers.team.finish import RoundEnds
 from workers.team.start import TeamStarter
 from workers.team.turn import AgentTurns
 from workers.upkeep.records import RecordWriter
+from workers.upkeep.restoration import Restoration
 from workers.upkeep.sweeper import Sweeper
 from workers.upkeep.teams import TeamSweeper
+from workers.upkeep.waker import Waker
 
 #: The record writer waits so long for an ended job, and gathers others for so long after a batch.
 _RECORDS_WAIT_S: Final = 1.0
 _RECORDS_PAUSE_S: Final = 0.1
+_WAKE_EVERY_S: Final = 1.0
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -66,9 +75,7 @@ class Worker(Struct, frozen=True, kw_only=True):
         upkeep: loops that the process of upkeep runs besides its own.
     """
 
-    jobs: JobRunner
-    turns: AgentTurns
-    round_ends: RoundEnds
+    intake: Intake
     sweeper: Sweeper
     upkeep: tuple[Loop, ...]
     provider: GroqModel
@@ -99,43 +106,50 @@ def _build(settings: Settings) -> Worker:
     redis = redis_client(settings)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     planner, provider = _planner(settings, catalogue), _provider(settings)
-    answers = AnswerRunner(
-        RateLimitedModel(provider, _budget(settings, redis)), catalogue, SharedBreaker(redis)
-    )
+    budgeted = RateLimitedModel(provider, _budget(settings, redis))
+    answers = AnswerRunner(budgeted, catalogue, SharedBreaker(redis))
     store, claims = JobStore(redis), Attempts(redis, lease_s=settings.lease_s)
-    slots, queue = Teams(redis, lease_s=settings.lease_s), JobQueue(celery_app)
+    slots, lines = Teams(redis, lease_s=settings.lease_s), Lines(redis, lease_s=settings.lease_s)
+    sweep, wake_ups = Sweep(redis, lease_s=settings.lease_s), WakeUps(celery_app)
     keeper, writer = LeaseKeeper(claims, renew_every_s=settings.lease_s / 3), EventWriter(claims)
     counters = Counters(redis)
-    attempts = AttemptFactory(claims, keeper, writer, catalogue, counters)
     cache = _cache(settings, counters)
-    single_flight = SingleFlight(SharedSingleFlight(redis, lease_s=settings.lease_s), queue)
-    sweep = Sweep(redis, lease_s=settings.lease_s)
-    starter = TeamStarter(slots, queue, store, Cancellation(store, sweep, claims, slots))
-    turns = AgentTurns(slots, attempts, planner, answers, queue, starter)
+    attempts = AttemptFactory(claims, keeper, writer, catalogue, counters)
+    single_flight = SingleFlight(SharedSingleFlight(redis, lease_s=settings.lease_s), wake_ups)
+    starter = TeamStarter(slots, wake_ups, store, Cancellation(store, sweep, claims, slots))
+    turns = AgentTurns(slots, attempts, planner, answers, wake_ups, starter)
     ends = RoundEnds(slots, attempts, planner, answers, cache, starter)
+    jobs = JobRunner(attempts, planner, answers, cache, single_flight, starter)
     database = mongo_database(settings)
     records, teams = JobRecords(database), TeamSweeper(slots, attempts, turns, ends)
     sweeper = Sweeper(
-        *(sweep, store, claims, EventLog(redis), records, queue, teams, catalogue),
+        *(sweep, store, claims, EventLog(redis), records, JobQueue(lines, wake_ups), wake_ups),
+        *(Restoration(Epoch(redis), store, records), teams, catalogue),
         interval_s=settings.sweep_interval_s,
     )
     listener = CancelListener(partial(listen_for_cancels, redis), keeper)
     watch = LoopWatch(LoopReports(redis), (*keeper.loops, writer.loop, listener.loop))
     watch.start_loops()
     return Worker(
-        jobs=JobRunner(attempts, planner, answers, cache, single_flight, starter),
-        turns=turns,
-        round_ends=ends,
+        intake=_intake(settings, lines, partial(serve, jobs=jobs, turns=turns, ends=ends)),
         sweeper=sweeper,
         upkeep=(
             _records_loop(RecordWriter(RecordStream(redis, store), records)),
             Loop("sweeper", sweeper.run, every_s=settings.sweep_interval_s),
+            Loop("waker", Waker(lines, wake_ups).run, every_s=_WAKE_EVERY_S),
         ),
         provider=provider,
         catalogue=catalogue,
         watch=watch,
         format_watch=FormatWatch(redis, database, end_this_process),
     )
+
+
+def _intake(
+    settings: Settings, lines: Lines, serve_one: Callable[[Claim | SlotClaim], None]
+) -> Intake:
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    return Intake(lines, serve_one, name=name, threads=settings.worker_threads)
 
 
 def _records_loop(writer: RecordWriter) -> Loop:

@@ -12,10 +12,11 @@ import msgspec
 
 from core.errors import AetherError, StoreUnavailable
 from core.ids import new_job_id
-from core.jobs import Job, JobStatus
+from core.jobs import Job, JobStatus, default_expiry_ms
 from ops.stack.state import CannotRun
 from storage.accounts.users import Accounts
 from storage.connections import mongo_database, redis_client
+from storage.jobs.lines import Lines
 from storage.jobs.store import IdempotencyClaim, JobStore
 from storage.records.jobs import JobRecords
 
@@ -39,7 +40,9 @@ class DeadLetters:
         database = mongo_database(settings)
         self._records = JobRecords(database)
         self._accounts = Accounts(database)
-        self._store = JobStore(redis_client(settings, name="aether-ops", answer_timeout_s=5.0))
+        redis = redis_client(settings, name="aether-ops", answer_timeout_s=5.0)
+        self._store = JobStore(redis)
+        self._lines = Lines(redis, lease_s=settings.lease_s)
 
     def list(self, *, limit: int) -> list[Job]:
         """Return the latest, newest first."""
@@ -58,8 +61,8 @@ class DeadLetters:
     def requeue(self, job_id: str) -> str:
         """Submit the dead job's request again for its user, and return the new job's id.
 
-        The dead job stays failed. A repeat within a day returns the same new job. The sweeper
-        publishes it within about ten seconds.
+        The dead job stays failed. A repeat within a day returns the same new job. It stands
+        in its user's line at once.
 
         Raises:
             CannotRun: there is no such dead letter, or its user may not submit now.
@@ -79,7 +82,9 @@ class DeadLetters:
             dead.spec,
             id=new_job_id(user.id),
             created_ms=now_ms,
-            deadline_ms=now_ms + dead.spec.deadline_ms - dead.spec.created_ms,
+            plan=user.plan.name,
+            run_at_ms=None,
+            expires_at_ms=default_expiry_ms(now_ms, is_batch=dead.spec.is_batch),
             metadata=dead.spec.metadata | {ORIGIN: job_id},
         )
         claim = IdempotencyClaim(digest=f"requeue-{job_id}", body_hash=job_id)
@@ -87,6 +92,8 @@ class DeadLetters:
         if accepted_id == spec.id:
             queued = Job(spec=spec, status=JobStatus.QUEUED, cursor=1, question=dead.question)
             self._record(queued, claim)
+            # Upkeep wakes a worker for it.
+            self._lines.enter([spec])
         return accepted_id
 
     def _record(self, job: Job, claim: IdempotencyClaim) -> None:

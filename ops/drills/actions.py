@@ -25,7 +25,7 @@ from ops.stack.state import CannotRun
 from workers import names
 
 if TYPE_CHECKING:
-    from workers.queue import JobQueue
+    from workers.queue import WakeUps
 
 #: How long a thawed worker has for the writes that it must not be allowed.
 _THAWED_S: Final = 0.5
@@ -144,14 +144,14 @@ def cancel_all(target: Target, load: Load, _: random.Random) -> Found:
 
 
 def deliver_again(target: Target, load: Load, _: random.Random) -> Found:
-    """Publish every job's message six times more; each job is answered once."""
-    queue = _queue_of(target)
+    """Publish six wake-ups more for every job; each job is answered once."""
+    wake_ups = _wake_ups_of(target)
     sent = 0
     for _round in range(_DELIVERIES):
-        sent += sum(queue.submit(job.job_id, is_quick=False) for job in load.accepted)
+        sent += sum(wake_ups.send("run") for _ in load.accepted)
         time.sleep(_BETWEEN_DELIVERIES_S)
     load.wait_for_end()
-    sent += sum(queue.submit(job.job_id, is_quick=False) for job in load.accepted)
+    sent += sum(wake_ups.send("run") for _ in load.accepted)
     with target.redis() as redis:
         wait_until(lambda: not redis.llen(names.RUN_QUEUE), _TAKEN_WITHIN_S, "the last repeats")
     yield f"published {sent} repeats"
@@ -210,15 +210,15 @@ def _refusal(load: Load) -> tuple[float, str]:
     return took_s, said
 
 
-def _queue_of(target: Target) -> JobQueue:
+def _wake_ups_of(target: Target) -> WakeUps:
     from celery import Celery  # takes half a second, which no other command should wait for
 
-    from workers.queue import JobQueue
+    from workers.queue import WakeUps
 
     app = Celery("drill")
     app.config_from_object("celeryconfig")
     app.conf.update(broker_url=target.settings.celery_broker_url)
-    return JobQueue(app)
+    return WakeUps(app)
 
 
 def _read_slowly(target: Target, job: Tracked, over: threading.Event) -> int:

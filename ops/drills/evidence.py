@@ -134,17 +134,26 @@ def leftovers(redis: Redis) -> Iterator[Violation]:
     for name in redis.scan_iter("aether:*:spend:*", count=1000):
         if reserved := int(redis.hget(name, "reserved") or 0):
             yield Violation(name.decode(), f"still reserves {reserved} micro-dollars")
-    for due in Sweep(redis, lease_s=1).due(_FAR_MS, per_shard=_MOST_JOBS):
+    sweep = Sweep(redis, lease_s=1)
+    for due in (*sweep.due(_FAR_MS, most=_MOST_JOBS), *sweep.expired(_FAR_MS, most=_MOST_JOBS)):
         yield Violation(due.entry, "still waits for the sweeper")
+    yield from _left_in_lines(redis)
     for shard in SHARDS:
         yield from _waiting_records(redis, keys.records(shard))
     for name in redis.scan_iter("aether:{*", count=1000):
         # These are there, and empty, when all is quiet.
-        is_standing = b":active:" in name or name.endswith(
-            (b":dispatch", b":records", b":revoked:since")
-        )
+        is_standing = b":active:" in name or name.endswith((b":records", b":revoked:since"))
         if not is_standing and redis.ttl(name) == _FOR_EVER:
             yield Violation(name.decode(), "never expires")
+
+
+def _left_in_lines(redis: Redis) -> Iterator[Violation]:
+    for name in (keys.DEFERRED, f"{keys.LINES}waiting", f"{keys.LINES}all"):
+        if redis.exists(name):
+            yield Violation(name, "is not empty")
+    for kind in ("ready", "idle", "keys", "units", "running", "holding"):
+        for name in redis.scan_iter(f"{keys.LINES}{kind}:*", count=1000):
+            yield Violation(name.decode(), "is not empty")
 
 
 def _waiting_records(redis: Redis, stream: str) -> Iterator[Violation]:

@@ -1,13 +1,11 @@
-"""A worker's right to a job: claim it, keep the lease, write under the fence, end it."""
+"""A worker's right to a job: keep the lease, write under the fence, give it back, end it."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from msgspec import Struct
 
 from core import events
@@ -17,9 +15,15 @@ from core.jobs import TERMINAL_EVENT, JobSpec, JobStatus, Question
 from core.outcome import Outcome, Spent
 from core.team import parse_slot
 from storage import keys
-from storage.failures import coordinator_errors
 from storage.jobs.bounds import bounded
-from storage.jobs.fields import to_question, to_spec, without_totals
+from storage.jobs.exchanges import (
+    CONVERSATION_TTL_S,
+    EXCHANGES_KEPT,
+    Exchange,
+    exchange_of,
+    read_exchanges,
+)
+from storage.jobs.fields import without_totals
 from storage.jobs.script_values import (
     encode,
     now_iso,
@@ -28,15 +32,13 @@ from storage.jobs.script_values import (
     to_pairs,
     to_used,
 )
-from storage.scripts import Script
+from storage.scripts import WITH_LINES, Script
 
 if TYPE_CHECKING:
     from redis import Redis
 
 #: A job that lost its worker this often fails as `worker_lost`.
 MAX_ATTEMPTS: Final = 3
-_EXCHANGES_KEPT: Final = 20
-_CONVERSATION_TTL_S: Final = 7 * 24 * 3600
 
 
 class Hold(StrEnum):
@@ -54,6 +56,8 @@ class Claim(Struct, frozen=True, kw_only=True):
 
     Attributes:
         slot: the name of a `core.team.Slot`; empty for the whole job.
+        queued_ms: since when it stood in line.
+        deadline_ms: when the attempt is cut.
         was_parked: it waited for another job that asked the same, until now.
     """
 
@@ -62,6 +66,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     fence: str
     attempt: int
     accepted_ms: int
+    queued_ms: int = 0
+    deadline_ms: int = 0
     slot: str = ""
     was_parked: bool = False
 
@@ -90,49 +96,17 @@ class Batch(Struct, frozen=True):
 NO_EVENTS: Final = Batch()
 
 
-class Exchange(Struct, frozen=True):
-    """One question of a conversation and its answer."""
-
-    message: str
-    answer: str
-
-
 class Attempts:
     """The job scripts that workers use; raises CoordinatorUnavailable when Redis is away."""
 
     def __init__(self, redis: Redis, *, lease_s: int) -> None:
         self._redis = redis
         self._lease_ms = lease_s * 1000
-        self._claim = Script(redis, "claim")
-        self._renew = Script(redis, "renew")
+        self._renew = Script(redis, "renew", behind=WITH_LINES)
         self._append = Script(redis, "append")
-        self._finish = Script(redis, "finish")
-        self._defer = Script(redis, "defer")
-
-    def claim(self, job_id: str) -> Claim | None:
-        """Start a new attempt, or return None when there is nothing to do (see `claim.lua`)."""
-        fence = secrets.token_hex(8)
-        arguments = [
-            job_id,
-            fence,
-            self._lease_ms,
-            now_iso(),
-            MAX_ATTEMPTS,
-            to_data(events.job_started(0)),
-            to_data(events.job_retrying("worker_lost", 0)),
-        ]
-        found = self._claim.run(keys.of_script(job_id), arguments)
-        if found is None:
-            return None
-        spec, question, attempt, accepted_ms, was_parked = found
-        return Claim(
-            spec=to_spec(spec),
-            question=to_question(question, spec),
-            fence=fence,
-            attempt=attempt,
-            accepted_ms=accepted_ms,
-            was_parked=bool(was_parked),
-        )
+        self._finish = Script(redis, "finish", behind=WITH_LINES)
+        self._defer = Script(redis, "defer", behind=WITH_LINES)
+        self._put_back = Script(redis, "put_back", behind=WITH_LINES)
 
     def renew(self, claims: Sequence[Claim]) -> list[Hold]:
         """Keep the leases alive, in one round trip."""
@@ -156,7 +130,7 @@ class Attempts:
         answers = self._append.run_many(
             [
                 (
-                    keys.of_script(claim.job_id)[:2],
+                    keys.of_script(claim.job_id),
                     [
                         claim.job_id,
                         claim.slot,
@@ -204,9 +178,9 @@ class Attempts:
             *to_used(outcome.usage, outcome.cost_micros),
             TERMINAL_EVENT[status],
             to_open_data(events.job_ended(TERMINAL_EVENT[status], status.value, outcome)),
-            _exchange_of(claim, status, outcome),
-            _EXCHANGES_KEPT,
-            _CONVERSATION_TTL_S,
+            exchange_of(claim.spec, claim.question, status, outcome),
+            EXCHANGES_KEPT,
+            CONVERSATION_TTL_S,
             unsure.number,
             len(unsure.events),
             *to_pairs([*unsure.events, *last_events]),
@@ -231,37 +205,53 @@ class Attempts:
         Returns:
             False when another attempt has the job by now; then nothing was written.
         """
-        slot = parse_slot(claim.slot) if claim.slot else None
-        retrying = events.job_retrying(
-            reason,
-            claim.attempt,
-            agent=slot.speaker if slot else None,
-            round_number=slot.round if slot else None,
-            retry_after_s=wait_s,
-        )
         arguments = [
             claim.job_id,
             claim.slot,
             claim.fence,
             now_iso(),
             int(wait_s * 1000),
-            to_data(retrying),
-            *to_used(used.usage, used.cost_micros),
-            unsure.number,
-            len(unsure.events),
-            *to_pairs([*unsure.events, *last_events]),
+            *_to_return(claim, reason, wait_s, used, unsure, last_events),
         ]
         return bool(self._defer.run(keys.of_script(claim.job_id), arguments))
 
+    def put_back(
+        self,
+        claim: Claim,
+        model: str,
+        wait_s: float,
+        *,
+        is_unbegun: bool,
+        used: Spent,
+        unsure: Batch = NO_EVENTS,
+        last_events: Sequence[NewEvent] = (),
+    ) -> bool:
+        """Give the job, or the slot, back to its line until the model may be called.
+
+        The attempt does not count, and no unit that waits for the model starts for `wait_s`.
+
+        Args:
+            is_unbegun: nothing was published or used: the job's time has not begun.
+            used: by this attempt alone; the job pays for it when it ends.
+
+        Returns:
+            False when another attempt has the job by now; then nothing was written.
+        """
+        arguments = [
+            claim.job_id,
+            claim.slot,
+            claim.fence,
+            now_iso(),
+            model,
+            int(wait_s * 1000),
+            int(is_unbegun),
+            *_to_return(claim, "rate_limited", wait_s, used, unsure, last_events),
+        ]
+        return bool(self._put_back.run(keys.of_script(claim.job_id), arguments))
+
     def conversation(self, spec: JobSpec) -> list[Exchange]:
         """Return the latest exchanges of the job's conversation, oldest first."""
-        if spec.conversation_id is None:
-            return []
-        with coordinator_errors():
-            rows: Any = self._redis.lrange(
-                keys.conversation(spec.user_id, spec.conversation_id), 0, -1
-            )
-        return [msgspec.json.decode(row, type=Exchange) for row in rows]
+        return read_exchanges(self._redis, spec)
 
 
 def _finish_keys(spec: JobSpec) -> list[str]:
@@ -270,7 +260,6 @@ def _finish_keys(spec: JobSpec) -> list[str]:
         keys.events(spec.id),
         keys.active(spec.user_id),
         keys.spend(spec.user_id, spec.created_ms),
-        keys.dispatch(spec.id),
         keys.records(shard_of(spec.id)),
         keys.conversation(spec.user_id, spec.conversation_id)
         if spec.conversation_id
@@ -278,10 +267,27 @@ def _finish_keys(spec: JobSpec) -> list[str]:
     ]
 
 
-def _exchange_of(claim: Claim, status: JobStatus, outcome: Outcome) -> bytes:
-    """Return what the conversation remembers of the job; nothing of one that did not complete."""
-    if claim.spec.conversation_id is None or status is not JobStatus.COMPLETED:
-        return b""
-    if outcome.answer is None:
-        return b""
-    return encode(Exchange(claim.question.message, outcome.answer.text))
+def _to_return(
+    claim: Claim,
+    reason: str,
+    wait_s: float,
+    used: Spent,
+    unsure: Batch,
+    last_events: Sequence[NewEvent],
+) -> list[Any]:
+    """Return what the scripts take that give an attempt back: why, what it used, its events."""
+    slot = parse_slot(claim.slot) if claim.slot else None
+    retrying = events.job_retrying(
+        reason,
+        claim.attempt,
+        agent=slot.speaker if slot else None,
+        round_number=slot.round if slot else None,
+        retry_after_s=wait_s,
+    )
+    return [
+        to_data(retrying),
+        *to_used(used.usage, used.cost_micros),
+        unsure.number,
+        len(unsure.events),
+        *to_pairs([*unsure.events, *last_events]),
+    ]

@@ -52,13 +52,13 @@ class Drain:
         """Count what has not ended or is not recorded."""
         with coordinator_errors():
             with self._redis.pipeline(transaction=False) as pipe:
+                pipe.zrange(keys.WATCH, 0, -1)
                 for shard in SHARDS:
-                    pipe.zrange(keys.dispatch_of_shard(shard), 0, -1)
                     pipe.xlen(keys.records(shard))
-                answers: list[Any] = pipe.execute()
-            entries = {e.decode().partition("/")[0] for found in answers[::2] for e in found}
+                watched, *unrecorded = pipe.execute()
+            entries = {entry.decode().partition("/")[0] for entry in watched}
             with self._redis.pipeline(transaction=False) as pipe:
                 for job_id in entries:
                     pipe.hget(keys.job(job_id), "status")
-                statuses = pipe.execute()
-        return Progress(statuses.count(b"in_progress"), sum(answers[1::2]))
+                statuses: list[Any] = pipe.execute()
+        return Progress(statuses.count(b"in_progress"), sum(unrecorded))

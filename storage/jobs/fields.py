@@ -7,23 +7,29 @@ flag is 1 or missing. The writers are the scripts of `storage/lua/`.
 |---|---|---|---|
 | spec | JSON | accept, accept_answered, restore | `core.jobs.JobSpec`; never changes |
 | question | JSON | accept, accept_answered, restore | `core.jobs.Question`; read by claims, take-overs and the record only |
-| status | text | accept, accept_answered, claim, defer, finish, release, restore, single_flight_enter, take_over | `core.jobs.JobStatus` |
-| attempt | number | accept, accept_answered, claim, defer, restore, single_flight_enter | attempts that count: a deferral and a parking take theirs back |
-| seq | number | accept, accept_answered, append, claim, claim_slot, defer, finish, report, restore, start_round | the latest event's number |
+| status | text | accept, accept_answered, claim_next, defer, finish, put_back, release, restore, single_flight_enter, take_over | `core.jobs.JobStatus` |
+| attempt | number | accept, accept_answered, claim_next, defer, put_back, release, restore, single_flight_enter | attempts that count: a deferral and a parking take theirs back |
+| seq | number | accept, accept_answered, append, defer, finish, put_back, report, restore, start_round | the latest event's number |
 | accepted | ms | accept, accept_answered, restore | when it was taken in, or brought back |
-| started | ms | accept_answered, claim | when it was first claimed |
+| line | text | accept, restore | where it is to stand: see `storage/jobs/script_values.py:to_line` |
+| number | number | accept, restore | when it was taken in, in ms times 256, and a count: its place among its user's |
+| lane | text | enter, enter_due, put_back, release, restore, single_flight_end | the lane in which it stands; missing when it stands in none |
+| queued | ms | enter, enter_due, put_back, release, restore, single_flight_end | since when it stands in its line, or when it is to; missing until it is durable |
+| allowed | ms | accept, restore | how long it may take from its first start |
+| deadline | ms | claim_next | when it is to end; missing until it has begun |
+| expires | ms | accept, restore | when it is given up unless it has begun; missing for never |
+| started | ms | accept_answered, claim_next | when it was first claimed |
 | finished | ms | accept_answered, finish | when it ended |
 | reserved | micros | accept, accept_answered, restore | what the user's month holds for it until it ends |
-| fence | text | claim, take_over | random token of the current attempt at the whole job; missing when nobody has it |
-| lease | ms | claim, renew, take_over | until when that attempt's worker counts as alive |
-| batch | number | append, claim | number of the latest batch of events that the attempt appended |
+| fence | text | claim_next, take_over | random token of the current attempt at the whole job; missing when nobody has it |
+| lease | ms | claim_next, renew, take_over | until when that attempt's worker counts as alive |
 | cancel | ms | cancel | when its end was asked for; missing when it was not, or has come |
 | parked | flag | single_flight_enter | it waits for the job that answers the same question |
 | alone | flag | single_flight_enter | that answer was not shareable: it never waits for another's again |
-| used_input | number | defer, report | the account: input tokens of deferred attempts and of agents' replies |
-| used_cached | number | defer, report | the same, input tokens that the provider had cached, part of used_input |
-| used_output | number | defer, report | the same, output tokens |
-| used_micros | micros | defer, report | the same, cost |
+| used_input | number | defer, put_back, report | the account: input tokens of deferred attempts and of agents' replies |
+| used_cached | number | defer, put_back, report | the same, input tokens that the provider had cached, part of used_input |
+| used_output | number | defer, put_back, report | the same, output tokens |
+| used_micros | micros | defer, put_back, report | the same, cost |
 | outcome | JSON | accept_answered, finish | `core.outcome.Outcome` without what the next four fields hold |
 | total_input | number | accept_answered, finish | input tokens of the ended job: the account and the finisher's own |
 | total_cached | number | accept_answered, finish | the same, cached input tokens |
@@ -31,19 +37,20 @@ flag is 1 or missing. The writers are the scripts of `storage/lua/`.
 | total_micros | micros | accept_answered, finish | the same, cost: what the user paid |
 | team | JSON | start_round | `core.team.TeamPlan` |
 | slots | text | start_round | the names of its slots, separated by blanks; missing until it has a team |
-| outside_chord | flag | defer, release | a slot was published by itself, so the chord will not count it |
 | withdrawn | flag | withdraw | it was given up before its 202; the only field then |
 
-Of a team's job each slot (`core.team.Slot`) has fields whose names begin with its own, `<slot>:<field>`.
+Of a team's job each slot (`core.team.Slot`) has fields whose names begin with its own, `<slot>:<field>`. `batch`, without a name in front,
+is the job's own.
 
 | Slot field | Type | Written by | Meaning |
 |---|---|---|---|
-| state | text | claim_slot, defer, finish, release, report, start_round, take_over | queued, running or done |
-| attempt | number | claim_slot, defer, start_round | as of the job |
-| fence | text | claim_slot | as of the job |
-| lease | ms | claim_slot, renew | as of the job |
-| batch | number | append, claim_slot | as of the job |
-| queued | ms | report, start_round | since when it could be claimed |
+| state | text | claim_next, defer, finish, put_back, release, report, start_round, take_over, take_slot | queued, running or done |
+| lane | text | enter, enter_due, put_back, release, report, restore, single_flight_end, start_round | the lane in which it stands; missing when it stands in none |
+| attempt | number | claim_next, defer, put_back, release, start_round, take_slot | as of the job |
+| fence | text | claim_next, take_slot | as of the job |
+| lease | ms | claim_next, renew, take_slot | as of the job |
+| batch | number | append, claim_next, take_slot | as of the job |
+| queued | ms | enter, enter_due, put_back, release, report, restore, single_flight_end, start_round | since when it stands in its line |
 | deadline | ms | start_round | when the agent is cut; a round's end has none |
 | next | text | start_round | the round's last slot, which follows when all agents have reported |
 | left | number | report, start_round | of a round's end: agents that are still to report |
@@ -71,8 +78,8 @@ WHOLE_JOB: Final = (*JOB, "question")
 #: What `to_question` reads.
 QUESTION: Final = ("question", "spec")
 #: What the sweeper asks of a job, and of whoever works: on the whole job, or on one slot.
-SWEPT: Final = (*JOB, "cancel", "slots")
-WORK: Final = ("lease", "attempt", "state", "deadline")
+SWEPT: Final = (*JOB, "cancel", "slots", "deadline", "expires")
+WORK: Final = ("lease", "attempt", "state", "deadline", "queued")
 #: What a team's replies are found by: its plan, its slots, and of each slot one of the others.
 TEAM: Final = ("team", "slots")
 REPLY, END_ATTEMPTS = "reply", "attempt"

@@ -9,6 +9,8 @@ import msgspec
 
 from core.chat import Usage
 from core.events import NewEvent
+from core.jobs import GREATEST_PRIORITY, JobSpec
+from core.plans import PLANS
 from core.timing import iso_time, now_ms
 from storage.jobs.bounds import MOST_MICROS, bounded_usage, within, without_surrogates
 
@@ -21,6 +23,25 @@ def encode(value: Any) -> bytes:
         return _encode(value)
     except UnicodeEncodeError:
         return _encode(without_surrogates(msgspec.to_builtins(value)))
+
+
+def to_line(spec: JobSpec) -> str:
+    """Return where a job is to stand, as the scripts of the lines read it."""
+    plan = PLANS[spec.plan]
+    limit = spec.concurrency_limit if spec.concurrency_key else 0
+    return " ".join(
+        (
+            spec.user_id,
+            str(plan.weight),
+            str(plan.running),
+            "b" if spec.is_batch else "i",
+            "quick" if spec.mode == "quick" else "run",
+            # Below these rank the ends of teams' rounds and what was begun.
+            str(2 + GREATEST_PRIORITY - spec.priority),
+            str(limit),
+            spec.concurrency_key or "",
+        )
+    )
 
 
 def now_iso() -> str | None:

@@ -23,16 +23,16 @@ from storage.failures import coordinator_errors
 from storage.jobs import fields
 from storage.jobs.bounds import bounded
 from storage.jobs.fields import UnreadableEnd
-from storage.jobs.script_values import encode, now_iso, to_data, to_open_data, to_pairs
-from storage.scripts import Script
+from storage.jobs.script_values import encode, now_iso, to_data, to_line, to_open_data, to_pairs
+from storage.scripts import WITH_LINES, Script
 
 if TYPE_CHECKING:
     from redis import Redis
 
     from core.events import NewEvent
 
-#: How long the sweeper leaves a freshly published job to the workers, in milliseconds.
-REDISPATCH_MS: Final = 10_000
+#: How long after an accept the sweeper looks for its record, in milliseconds.
+_RECORD_WITHIN_MS: Final = 10_000
 _IDEMPOTENCY_TTL_S: Final = 24 * 3600
 
 
@@ -58,11 +58,11 @@ class JobStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._accept = Script(redis, "accept")
+        self._accept = Script(redis, "accept", behind=WITH_LINES)
         self._accept_answered = Script(redis, "accept_answered")
-        self._withdraw = Script(redis, "withdraw")
+        self._withdraw = Script(redis, "withdraw", behind=WITH_LINES)
         self._cancel = Script(redis, "cancel")
-        self._restore = Script(redis, "restore")
+        self._restore = Script(redis, "restore", behind=WITH_LINES)
 
     def require_room(self, user_id: str, plan: Plan, idempotency: IdempotencyClaim | None) -> None:
         """Refuse early what `accept`, which decides, would refuse whatever the question is.
@@ -74,7 +74,7 @@ class JobStore:
         """
         with coordinator_errors():
             unfinished: Any = self._redis.zcard(keys.active(user_id))
-            if unfinished < plan.concurrent_jobs:
+            if unfinished < plan.unfinished:
                 return
             claim = idempotency and keys.idempotency(user_id, idempotency.digest)
             if claim and self._redis.exists(claim):
@@ -103,11 +103,12 @@ class JobStore:
             iso_time(spec.created_ms),
             spec.reserved_micros,
             plan.monthly_budget_micros,
-            plan.concurrent_jobs,
-            REDISPATCH_MS,
+            plan.unfinished,
+            _RECORD_WITHIN_MS,
             idempotency.body_hash if idempotency else "",
             _IDEMPOTENCY_TTL_S,
             to_data(events.job_queued(spec.mode)),
+            *_to_wait(spec),
         ]
         answer, *rest = self._accept.run(_spec_keys(spec, idempotency), arguments)
         match answer:
@@ -215,16 +216,31 @@ class JobStore:
         return None if status is None else JobStatus(status.decode())
 
     def restore(self, spec: JobSpec, question: Question) -> Restored:
-        """Bring back a job that Redis lost, as queued and due; a repeat changes nothing."""
-        arguments = [
-            spec.id,
-            encode(spec),
-            encode(question),
-            now_iso(),
-            spec.reserved_micros,
-            to_data(events.job_queued(spec.mode, restored=True)),
-        ]
-        return Restored(self._restore.run(_spec_keys(spec, None)[:5], arguments).decode())
+        """Bring back a job that Redis lost, into its line; a repeat changes nothing."""
+        return self.restore_many([(spec, question)])[0]
+
+    def restore_many(self, lost: Sequence[tuple[JobSpec, Question]]) -> list[Restored]:
+        """Bring jobs back as `restore` does, in one round trip."""
+        answers = self._restore.run_many(
+            [
+                (
+                    _spec_keys(spec, None)[:4],
+                    [
+                        spec.id,
+                        encode(spec),
+                        encode(question),
+                        now_iso(),
+                        spec.reserved_micros,
+                        to_data(events.job_queued(spec.mode, restored=True)),
+                        *_to_wait(spec),
+                        spec.run_at_ms or 0,
+                        spec.created_ms,
+                    ],
+                )
+                for spec, question in lost
+            ]
+        )
+        return [Restored(answer.decode()) for answer in answers]
 
     def _read(
         self, job_ids: Iterable[str], names: Sequence[str]
@@ -243,9 +259,15 @@ def _to_job_or_end(values: dict[str, bytes | None]) -> Job | UnreadableEnd | Non
         return fields.to_unreadable_end(values, error.message)
 
 
+def _to_wait(spec: JobSpec) -> list[Any]:
+    """Return what the scripts keep of how the job waits: its line, its time, its expiry."""
+    expires_at_ms = "" if spec.expires_at_ms is None else spec.expires_at_ms
+    return [to_line(spec), spec.allowed_ms, expires_at_ms]
+
+
 def _too_many(plan: Plan) -> TooManyJobs:
     return TooManyJobs(
-        f"{plan.concurrent_jobs} of your jobs are unfinished, which is all that the "
+        f"{plan.unfinished} of your jobs are unfinished, which is all that the "
         f"plan {plan.name} allows; wait for one to end."
     )
 
@@ -256,7 +278,6 @@ def _spec_keys(spec: JobSpec, idempotency: IdempotencyClaim | None) -> list[str]
         keys.events(spec.id),
         keys.active(spec.user_id),
         keys.spend(spec.user_id, spec.created_ms),
-        keys.dispatch(spec.id),
         _idempotency_key(spec, idempotency),
     ]
 

@@ -10,7 +10,7 @@ import structlog
 from msgspec import Struct
 
 from core.errors import JobUnreadable
-from core.ids import SHARDS, is_job_id
+from core.ids import is_job_id
 from core.jobs import Job
 from core.team import Slot, parse_slot
 from core.timing import now_ms
@@ -18,8 +18,7 @@ from storage import keys
 from storage.failures import coordinator_errors
 from storage.jobs import fields
 from storage.jobs.attempts import Claim
-from storage.jobs.store import REDISPATCH_MS
-from storage.scripts import Script
+from storage.scripts import WITH_LINES, Script
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -39,7 +38,10 @@ class DueJob(Struct, frozen=True, kw_only=True):
         attempt: how often the job, or the slot, was begun.
         is_done: the slot has its reply.
         has_team: the job is its slots' now.
+        deadline_ms: when the job is to end; 0 before it has begun.
         slot_deadline_ms: when the slot's agent is to be cut; 0 where there is none.
+        expires_ms: when the job is given up unless it has begun; 0 for never.
+        has_place: it stands in its line, or waits for its time.
     """
 
     job_id: str
@@ -49,12 +51,15 @@ class DueJob(Struct, frozen=True, kw_only=True):
     attempt: int = 0
     is_done: bool = False
     has_team: bool = False
+    deadline_ms: int = 0
     slot_deadline_ms: int = 0
+    expires_ms: int = 0
+    has_place: bool = False
     cancel_requested: bool = False
 
     @property
     def entry(self) -> str:
-        """What it is called in the dispatch index."""
+        """What indexes and lines call it."""
         return f"{self.job_id}/{self.slot.name}" if self.slot else self.job_id
 
 
@@ -64,21 +69,26 @@ class Sweep:
     def __init__(self, redis: Redis, *, lease_s: int) -> None:
         self._redis = redis
         self._lease_ms = lease_s * 1000
-        self._take_over = Script(redis, "take_over")
-        self._release = Script(redis, "release")
+        self._take_over = Script(redis, "take_over", behind=WITH_LINES)
+        self._release = Script(redis, "release", behind=WITH_LINES)
 
     def try_lock(self, hold_s: float) -> bool:
         """Be the only sweeper for `hold_s`, or return False."""
         with coordinator_errors():
             return bool(self._redis.set(keys.SWEEP_LOCK, "1", nx=True, px=int(hold_s * 1000)))
 
-    def due(self, at_ms: int, *, per_shard: int) -> list[DueJob]:
-        """Return the jobs whose time for a look has come, at most `per_shard` of each shard."""
-        with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for shard in SHARDS:
-                pipe.zrangebyscore(keys.dispatch_of_shard(shard), 0, at_ms, start=0, num=per_shard)
-            found = [raw.decode(errors="replace") for rows in pipe.execute() for raw in rows]
-        return self._look(found)
+    def due(self, at_ms: int, *, most: int) -> list[DueJob]:
+        """Return the units whose time for a look has come, the earliest first."""
+        return self._look(self._first(keys.WATCH, at_ms, most))
+
+    def expired(self, at_ms: int, *, most: int) -> list[DueJob]:
+        """Return the jobs that have waited longer than they may, the earliest first."""
+        return self._look(self._first(keys.EXPIRING, at_ms, most))
+
+    def _first(self, index: str, at_ms: int, most: int) -> list[str]:
+        with coordinator_errors():
+            found: Any = self._redis.zrangebyscore(index, 0, at_ms, start=0, num=most)
+        return [raw.decode(errors="replace") for raw in found]
 
     def _look(self, entries: Sequence[str]) -> list[DueJob]:
         """Return what is due; what this version cannot read is left to another one for a while."""
@@ -110,8 +120,8 @@ class Sweep:
             error=type(error).__name__,
         )
         with coordinator_errors():
-            dispatch = keys.dispatch(entry.partition("/")[0])
-            self._redis.zadd(dispatch, {entry: now_ms() + _POSTPONED_MS}, xx=True)
+            for index in (keys.WATCH, keys.EXPIRING):
+                self._redis.zadd(index, {entry: now_ms() + _POSTPONED_MS}, xx=True)
 
     def take_over(self, job: Job) -> Claim | None:
         """Take a job that no live worker holds, so as to end it; None if one holds it."""
@@ -128,19 +138,21 @@ class Sweep:
             accepted_ms=job.spec.created_ms,
         )
 
-    def release(self, job_id: str, slot: Slot | None = None) -> bool:
-        """Put the job, or the slot, back in the queue and look again in 10 s.
+    def release(self, job_id: str, slot: Slot | None = None) -> tuple[bool, int]:
+        """Put the job, or the slot, back into its line after its worker was lost.
 
         Returns:
-            True when it has to be published.
+            whether it is there now, and how many have to be woken by messages.
         """
-        arguments = [job_id, slot.name if slot else "", REDISPATCH_MS]
-        return bool(self._release.run(keys.of_script(job_id), arguments))
+        arguments = [job_id, slot.name if slot else ""]
+        is_back, unwoken = self._release.run(keys.of_script(job_id), arguments)
+        return bool(is_back), unwoken
 
     def forget(self, due: DueJob) -> None:
         """Drop an index entry that stands for nothing."""
         with coordinator_errors():
-            self._redis.zrem(keys.dispatch(due.job_id), due.entry)
+            for index in (keys.WATCH, keys.EXPIRING):
+                self._redis.zrem(index, due.entry)
 
 
 def _to_due(entry: str, row: Sequence[bytes | None]) -> DueJob:
@@ -156,6 +168,9 @@ def _to_due(entry: str, row: Sequence[bytes | None]) -> DueJob:
         attempt=int(work["attempt"] or 0),
         is_done=bool(slot) and work["state"] == b"done",
         has_team=swept["slots"] is not None,
-        slot_deadline_ms=int(work["deadline"] or 0),
+        deadline_ms=int(swept["deadline"] or 0),
+        slot_deadline_ms=int(work["deadline"] or 0) if slot else 0,
+        expires_ms=int(swept["expires"] or 0),
+        has_place=work["queued"] is not None,
         cancel_requested=swept["cancel"] is not None,
     )

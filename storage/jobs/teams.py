@@ -14,18 +14,16 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from core import events
 from core.errors import SlotUnavailable
 from core.events import NewEvent
 from core.team import MemberReply, Slot, TeamPlan, end_of, parse_slot
 from storage import keys
 from storage.failures import coordinator_errors
 from storage.jobs import fields
-from storage.jobs.attempts import MAX_ATTEMPTS, NO_EVENTS, Batch, Claim, Hold
+from storage.jobs.attempts import NO_EVENTS, Batch, Claim, Hold
 from storage.jobs.bounds import bounded_report
-from storage.jobs.script_values import encode, now_iso, to_data, to_pairs, to_used
-from storage.jobs.store import REDISPATCH_MS
-from storage.scripts import Script
+from storage.jobs.script_values import encode, now_iso, to_pairs, to_used
+from storage.scripts import WITH_LINES, Script
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -41,16 +39,12 @@ class SlotClaim(Struct, frozen=True, kw_only=True):
     """One attempt at a slot, and what its worker has to know; times are Unix milliseconds.
 
     Attributes:
-        deadline_ms: when the agent is cut; 0 for a round's end.
-        queued_ms: since when the slot waited.
         started_ms: when the job was first claimed.
     """
 
     claim: Claim
     slot: Slot
     plan: TeamPlan
-    deadline_ms: int
-    queued_ms: int
     started_ms: int
 
 
@@ -72,13 +66,13 @@ class RoundState(Struct, frozen=True):
 
     Attributes:
         left: agents that are still to report.
-        outside_chord: a slot was published by itself, so the chord will not count it.
+        unwoken: units that no waiting thread was woken for.
         is_cancelled: the job is to end.
         running: slots that live workers hold.
     """
 
     left: int
-    outside_chord: bool
+    unwoken: int
     is_cancelled: bool
     running: int
 
@@ -89,9 +83,9 @@ class Teams:
     def __init__(self, redis: Redis, *, lease_s: int) -> None:
         self._redis = redis
         self._lease_ms = lease_s * 1000
-        self._start_round = Script(redis, "start_round")
-        self._claim_slot = Script(redis, "claim_slot")
-        self._report = Script(redis, "report")
+        self._start_round = Script(redis, "start_round", behind=WITH_LINES)
+        self._take_slot = Script(redis, "take_slot", behind=WITH_LINES)
+        self._report = Script(redis, "report", behind=WITH_LINES)
 
     def start_round(
         self,
@@ -122,8 +116,7 @@ class Teams:
             encode(plan),
             end_of(slots[0].round).name,
             deadline_ms,
-            REDISPATCH_MS,
-            spec.deadline_ms + _GRACE_MS,
+            holder.deadline_ms + _GRACE_MS,
             unsure.number,
             len(unsure.events),
             len(slots),
@@ -131,17 +124,6 @@ class Teams:
             *to_pairs([*unsure.events, *last_events]),
         ]
         return Hold(self._start_round.run(keys.of_script(spec.id), arguments).decode())
-
-    def claim_slot(self, job_id: str, slot: Slot) -> SlotClaim | None:
-        """Start an attempt at a slot; None when it is done, or the job has ended or is to end.
-
-        Raises:
-            SlotUnavailable: a live worker has it, or its turn has not come.
-        """
-        retrying = events.job_retrying(
-            "worker_lost", 0, agent=slot.speaker, round_number=slot.round
-        )
-        return self._try(job_id, slot, MAX_ATTEMPTS, to_data(retrying))
 
     def take_slot(self, job_id: str, slot: Slot) -> SlotClaim | None:
         """Take a slot that nobody will work on any more, so as to report for it.
@@ -152,7 +134,13 @@ class Teams:
         Raises:
             SlotUnavailable: a live worker has it.
         """
-        return self._try(job_id, slot, MAX_ATTEMPTS + 1, b"")
+        fence = secrets.token_hex(8)
+        answer, *found = self._take_slot.run(
+            keys.of_script(job_id), [job_id, slot.name, fence, self._lease_ms]
+        )
+        if answer == b"held":
+            raise SlotUnavailable
+        return to_slot_claim(slot, fence, found) if answer == b"claimed" else None
 
     def report(
         self,
@@ -175,7 +163,6 @@ class Teams:
             now_iso(),
             encode(replace(reply, report=report)),
             *to_used(report.usage, report.cost_micros),
-            REDISPATCH_MS,
             unsure.number,
             len(unsure.events),
             *to_pairs([*unsure.events, *last_events]),
@@ -183,8 +170,8 @@ class Teams:
         found = self._report.run(keys.of_script(claim.job_id), arguments)
         if found is None:
             return None
-        left, outside_chord, cancelled, running = found
-        return RoundState(left, bool(outside_chord), bool(cancelled), running)
+        left, unwoken, cancelled, running = found
+        return RoundState(left, unwoken, bool(cancelled), running)
 
     def replies(self, job_id: str) -> list[MemberReply]:
         """Return every reply the job has, by round and in the team's order."""
@@ -211,32 +198,18 @@ class Teams:
             is_ending=any(int(row or 0) for slot, row in found if slot.is_end),
         )
 
-    def _try(
-        self, job_id: str, slot: Slot, most_attempts: int, retrying: bytes
-    ) -> SlotClaim | None:
-        fence = secrets.token_hex(8)
-        answer, *found = self._claim_slot.run(
-            keys.of_script(job_id),
-            [job_id, slot.name, fence, self._lease_ms, now_iso(), most_attempts, retrying],
-        )
-        if answer == b"held":
-            raise SlotUnavailable
-        if answer != b"claimed":
-            return None
-        spec, question, plan, attempt, queued_ms, deadline_ms, accepted_ms, started_ms = found
-        claim = Claim(
-            spec=fields.to_spec(spec),
-            question=fields.to_question(question, spec),
-            fence=fence,
-            attempt=attempt,
-            accepted_ms=accepted_ms,
-            slot=slot.name,
-        )
-        return SlotClaim(
-            claim=claim,
-            slot=slot,
-            plan=_plan_decoder.decode(plan),
-            deadline_ms=deadline_ms,
-            queued_ms=queued_ms,
-            started_ms=started_ms,
-        )
+
+def to_slot_claim(slot: Slot, fence: str, found: Sequence[Any]) -> SlotClaim:
+    """Read what the scripts answer that give a slot to somebody."""
+    spec, question, plan, attempt, queued_ms, deadline_ms, accepted_ms, started_ms = found
+    claim = Claim(
+        spec=fields.to_spec(spec),
+        question=fields.to_question(question, spec),
+        fence=fence,
+        attempt=attempt,
+        accepted_ms=accepted_ms,
+        queued_ms=queued_ms,
+        deadline_ms=deadline_ms,
+        slot=slot.name,
+    )
+    return SlotClaim(claim=claim, slot=slot, plan=_plan_decoder.decode(plan), started_ms=started_ms)

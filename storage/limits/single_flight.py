@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from storage import keys
 from storage.jobs.attempts import Claim
-from storage.scripts import Script
+from storage.scripts import WITH_LINES, Script
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -53,7 +53,7 @@ class Role(StrEnum):
 
     #: Answer it, then call `end`.
     LEAD = "lead"
-    #: Nothing: its claim is given back, and it is claimed again when the leader has ended.
+    #: Nothing: its claim is given back, and it is in its line again when the leader has ended.
     PARKED = "parked"
     #: Go by the note.
     NOTE = "note"
@@ -68,6 +68,13 @@ class Entered(Struct, frozen=True):
     note: Note | None = None
 
 
+class Released(Struct, frozen=True):
+    """How many parked jobs a leader's end released, and for how many no thread was woken."""
+
+    count: int
+    unwoken: int
+
+
 class SingleFlight:
     """Leaders and parked jobs by fingerprint; raises CoordinatorUnavailable when Redis is away.
 
@@ -79,15 +86,15 @@ class SingleFlight:
 
     def __init__(self, redis: Redis, lease_s: int) -> None:
         self._lease_ms = lease_s * 1000
-        self._enter = Script(redis, "single_flight_enter")
+        self._enter = Script(redis, "single_flight_enter", behind=WITH_LINES)
         self._keep = Script(redis, "single_flight_keep")
-        self._end = Script(redis, "single_flight_end")
+        self._end = Script(redis, "single_flight_end", behind=WITH_LINES)
 
     def enter(self, fingerprint: str, claim: Claim) -> Entered:
         """Make the job lead, or park it, or return the note of a leader that has just ended.
 
-        A parked job is queued without a lease; the attempt does not count, and its next claim
-        appends no `job.started`. The sweeper sends it again after a lease.
+        A parked job waits without a lease, the attempt does not count, and after a lease it is in
+        its line again.
         """
         job_keys = keys.of_script(claim.job_id)
         was_parked = int(claim.was_parked)
@@ -105,18 +112,17 @@ class SingleFlight:
         keep_ms = int(wait_s * 1000) + self._lease_ms
         return bool(self._keep.run([leader_key], [job_id, keep_ms]))
 
-    def end(self, fingerprint: str, job_id: str, note: Note | None) -> list[str]:
-        """Stop leading and release the parked jobs, which are due for the sweeper now.
+    def end(self, fingerprint: str, job_id: str, note: Note | None) -> Released:
+        """Stop leading and put the parked jobs back into their lines.
 
         Args:
             note: what jobs get that enter within 30 s, a `Failed` those that were parked alone;
                 with None the next to enter leads.
 
         Returns:
-            the released jobs, to be published; none when the job does not lead.
+            none when the job does not lead.
         """
         parked_only = int(isinstance(note, Failed))
         encoded = _encode(note) if note else b""
-        arguments = [job_id, encoded, _NOTE_MS, keys.DISPATCH, parked_only]
-        released = self._end.run(keys.single_flight(fingerprint), arguments)
-        return [released_id.decode() for released_id in released]
+        arguments = [job_id, encoded, _NOTE_MS, parked_only]
+        return Released(*self._end.run(keys.single_flight(fingerprint), arguments))

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from core.errors import CoordinatorUnavailable
 from storage import keys
-from storage.scripts import Script
+from storage.scripts import WITH_LINES, Script
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -71,18 +71,20 @@ class UpstreamBudget:
     def __init__(
         self, redis: Redis, *, requests_per_minute: int | None, tokens_per_minute: int | None
     ) -> None:
-        self._book = Script(redis, "budget_book", behind=("prelude", "budget"))
+        self._book = Script(redis, "budget_book", behind=(*WITH_LINES, "budget"))
         self._correct = Script(redis, "budget_correct", behind=("prelude", "budget"))
         self._own = _Bounds(bound_of(requests_per_minute), bound_of(tokens_per_minute))
         self._known: dict[str, _Bounds] = {}
 
     def book(self, model_id: str, booking: str, *, tokens: int, longest_wait_s: float) -> float:
-        """Return how many seconds to wait before asking again; 0 when the call may start."""
+        """Return how many seconds to wait before asking again; see `Throttle` for what 0 means."""
         bounds = self._bounds(model_id)
         if not bounds:
             return 0.0
         both = [keys.budget(model_id), keys.booking(model_id, booking)]
-        arguments = [tokens, max(0, int(longest_wait_s * 1000)), *bounds.arguments()]
+        longest_wait_ms = max(0, int(longest_wait_s * 1000))
+        unit = booking.removesuffix("/")
+        arguments = [tokens, longest_wait_ms, model_id, unit, *bounds.arguments()]
         try:
             return int(self._book.run(both, arguments)) / 1000
         except CoordinatorUnavailable:

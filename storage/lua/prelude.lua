@@ -2,6 +2,10 @@
 -- whose fields storage/jobs/fields.py lists, and KEYS[2] its event stream.
 
 local EVENTS_KEPT = 10000
+-- What is to be looked at when: leases by their ends, deadlines of what was begun, accepts without a record.
+local WATCH = 'aether:watch'
+-- What waits for a time of its own, by that time; and jobs that have not begun, by when they are given up.
+local DEFERRED, EXPIRING = 'aether:deferred', 'aether:expiring'
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -36,8 +40,8 @@ local function field(slot, name)
   return slot == '' and name or slot .. ':' .. name
 end
 
--- Name a slot's entry in the dispatch index.
-local function entry(job_id, slot)
+-- Name a unit of work as indexes and lines do: a job, or one slot of it.
+local function unit_of(job_id, slot)
   return slot == '' and job_id or job_id .. '/' .. slot
 end
 
@@ -73,25 +77,6 @@ end
 local function holds(slot, fence)
   local state = redis.call('HMGET', KEYS[1], 'status', field(slot, 'fence'))
   return state[1] == 'in_progress' and state[2] == fence
-end
-
--- Take all slots from their workers and from the dispatch index.
-local function close_slots(job_id, dispatch)
-  for _, slot in ipairs(slots_of_job()) do
-    redis.call('HDEL', KEYS[1], field(slot, 'fence'), field(slot, 'lease'))
-    redis.call('HSET', KEYS[1], field(slot, 'state'), 'done')
-    redis.call('ZREM', dispatch, entry(job_id, slot))
-  end
-end
-
--- Put the job or slot back in the queue for a while; its attempt does not count. One that is to be cancelled is due
--- at once, because only the sweeper can end a job that no worker holds.
-local function give_back(job_id, slot, dispatch, wait_ms)
-  redis.call('HSET', KEYS[1], slot == '' and 'status' or field(slot, 'state'), 'queued')
-  redis.call('HINCRBY', KEYS[1], field(slot, 'attempt'), -1)
-  redis.call('HDEL', KEYS[1], field(slot, 'fence'), field(slot, 'lease'))
-  local due = now_ms() + (is_cancelled() and 0 or wait_ms)
-  redis.call('ZADD', dispatch, due, entry(job_id, slot))
 end
 
 -- Add what model calls used to the job's account. The script that ends the job adds its caller's own calls to it.

@@ -96,8 +96,11 @@ _JOBS: Final = CollectionPlan(
             name="dead_letters",
             partialFilterExpression={"outcome.error.code": WORKER_LOST},
         ),
-        # The sweeper's: what was accepted and has no recorded end.
-        IndexModel([("status", ASCENDING), ("created_at", ASCENDING)], name="unfinished"),
+        # The restoration's: what was accepted and has no recorded end, newest first.
+        IndexModel(
+            [("status", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)],
+            name="unfinished_newest_first",
+        ),
     ),
     schema={
         "bsonType": "object",

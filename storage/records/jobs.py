@@ -143,28 +143,32 @@ class JobRecords:
         if status is not None:
             criteria["status"] = status.value
         if before is not None:
-            created_at, job_id = _to_time(before[0]), before[1]
-            criteria["$or"] = [
-                {"created_at": {"$lt": created_at}},
-                {"created_at": created_at, "_id": {"$lt": job_id}},
-            ]
+            criteria["$or"] = _behind(before)
         with store_errors():
             found = self._jobs.find(criteria).sort([("created_at", -1), ("_id", -1)])
             return list(islice(_readable(found.batch_size(limit), _from_document), limit))
 
-    def unfinished(self, *, before_ms: int, limit: int) -> list[tuple[JobSpec, Question]]:
-        """Return jobs accepted before `before_ms` whose end is not recorded, oldest first.
+    def unfinished(
+        self, *, is_batch: bool, before: tuple[int, str] | None, limit: int
+    ) -> list[tuple[JobSpec, Question]]:
+        """Return jobs of a class whose end is not recorded, newest first.
 
         Those that this version cannot read are left to the version that wrote them.
+
+        Args:
+            before: `(created_ms, id)` of the job behind which to go on; None for the newest.
 
         Returns:
             of each what `JobStore.restore` takes.
         """
+        criteria: dict[str, Any] = {"status": JobStatus.QUEUED.value}
+        criteria["spec.is_batch"] = True if is_batch else {"$ne": True}
+        if before is not None:
+            criteria["$or"] = _behind(before)
         with store_errors():
-            found = self._jobs.find(
-                {"status": JobStatus.QUEUED.value, "created_at": {"$lt": _to_time(before_ms)}},
-                {"spec": 1, "question": 1},
-            ).sort("created_at", 1)
+            found = self._jobs.find(criteria, {"spec": 1, "question": 1}).sort(
+                [("created_at", -1), ("_id", -1)]
+            )
             # No limit in the query: unreadable ones must not take the places of others.
             return list(islice(_readable(found, _to_unfinished), limit))
 
@@ -192,6 +196,15 @@ class JobRecords:
         """Remove the record of a job that was withdrawn before its 202."""
         with store_errors():
             self._jobs.delete_one({"_id": job_id, "status": JobStatus.QUEUED.value})
+
+
+def _behind(before: tuple[int, str]) -> list[dict[str, Any]]:
+    """Return the alternatives that match what follows `(created_ms, id)`, newest first."""
+    created_at, job_id = _to_time(before[0]), before[1]
+    return [
+        {"created_at": {"$lt": created_at}},
+        {"created_at": created_at, "_id": {"$lt": job_id}},
+    ]
 
 
 def _readable(

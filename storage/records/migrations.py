@@ -17,6 +17,7 @@ from pymongo.errors import DuplicateKeyError
 from storage.failures import store_errors
 from storage.format import FORMAT, META, format_of, has_data, require_format, set_format
 from storage.records.indexes import ensure_indexes, ensure_validators
+from storage.records.rebuild import count_running, forget_unfinished
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -40,9 +41,16 @@ class Migration(Struct, frozen=True):
     apply: Callable[[Database[dict[str, Any]]], None]
 
 
+def _drop_unfinished_index(database: Database[dict[str, Any]]) -> None:
+    with store_errors():
+        if "unfinished" in database["jobs"].index_information():
+            database["jobs"].drop_index("unfinished")
+
+
 #: In the order of their numbers, which are never used again.
 MIGRATIONS: Final = (
     Migration(1, "validators that leave other versions' fields alone", ensure_validators),
+    Migration(2, "no index of unfinished jobs by age, which nobody reads", _drop_unfinished_index),
 )
 
 
@@ -50,8 +58,8 @@ def migrate(redis: Redis, database: Database[dict[str, Any]]) -> list[str]:
     """Carry out what is pending and return a sentence for each step; a repeat does nothing.
 
     Raises:
-        CannotMigrate: another process is at it; the data is of a newer version; or jobs of another
-            format have not ended.
+        CannotMigrate: another process is at it; the data is of a newer version; or workers hold
+            jobs of another format.
         CoordinatorUnavailable, StoreUnavailable: what was done stays, the next call goes on.
     """
     with _locked(database):
@@ -60,10 +68,10 @@ def migrate(redis: Redis, database: Database[dict[str, Any]]) -> list[str]:
             raise CannotMigrate(
                 f"MongoDB holds format {stored}, of a newer version; this one knows {FORMAT}."
             )
-        if stored != FORMAT and (unfinished := _unfinished(database)):
+        if stored != FORMAT and (running := count_running(redis, database)):
             raise CannotMigrate(
-                f"{unfinished} jobs have not ended. Start the version that took them, run "
-                "`aether drain`, and stop it when they have."
+                f"Workers hold {running} jobs. Let the version that took them end them: "
+                "`aether drain` where it has that, or `aether stop`."
             )
         done = []
         for migration in pending(database):
@@ -72,6 +80,8 @@ def migrate(redis: Redis, database: Database[dict[str, Any]]) -> list[str]:
             done.append(f"Migration {migration.number}: {migration.title}.")
         ensure_indexes(database)
         if stored != FORMAT:
+            waiting = forget_unfinished(redis, database)
+            done.append(f"{waiting} unfinished jobs come back from their records at the start.")
             set_format(redis, database)
             done.append(f"Marked as format {FORMAT}.")
     return done
@@ -106,13 +116,6 @@ def _record(database: Database[dict[str, Any]], migration: Migration) -> None:
     change = {"$set": {f"done.{migration.number}": datetime.now(UTC)}}
     with store_errors():
         database[META].update_one({"_id": _MIGRATIONS_ID}, change, upsert=True)
-
-
-def _unfinished(database: Database[dict[str, Any]]) -> int:
-    with store_errors():
-        return database["jobs"].count_documents(
-            {"status": {"$in": ["queued", "in_progress"]}}, limit=10_000
-        )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pytest_celery import CeleryTestContainer, CeleryTestWorker
 from core.jobs import JobStatus
 from ops.stack import programs
 from ops.stack.state import ROOT
-from workers.queue import JobQueue
+from workers.queue import WakeUps
 
 pytestmark = pytest.mark.containers
 
@@ -59,7 +59,7 @@ def celery_worker(engine, image, worker_settings, celery_setup_app):
 def test_the_images_worker_answers_the_job_of_a_message(celery_setup, jobs):
     spec = jobs.accept()
 
-    assert JobQueue(celery_setup.app).submit(spec.id, is_quick=False)
+    assert WakeUps(celery_setup.app).send("run")
 
     job = jobs.end_of(spec)
     assert job.status is JobStatus.COMPLETED

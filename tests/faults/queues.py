@@ -1,4 +1,4 @@
-"""The broker's queues and the sweeper's index, as tests read and change them."""
+"""The broker's queues and what the sweeper watches, as tests read and change them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ WORKERS = ("worker-1", "worker-2")
 
 
 def make_due(redis: Redis, job_ids: Sequence[str]) -> None:
-    """Make jobs due for the sweeper now, which would leave them to the workers for ten seconds."""
+    """Have the sweeper look at these accepts now, which it would leave alone for ten seconds."""
     for job_id in job_ids:
-        redis.zadd(keys.dispatch(job_id), {job_id: 1}, xx=True)
+        redis.zadd(keys.WATCH, {job_id: 1}, xx=True)
 
 
 def is_drained(redis: Redis, delivery_tags: Sequence[str] = ()) -> bool:

@@ -9,7 +9,8 @@ is passed on by name, bound to a value of the job or beside one, counts as calle
 
 **What is not.** What is merely computed from the job: its question, a plan, a reply, an outcome.
 Calls into `core` and `monitoring`, the language that all modules speak. Calls within `storage`: its
-methods are entered, each being one step against a server, and what they call is not followed.
+methods are entered, each being one step against a server, and what they call is not followed; nor
+are an agent's turn and a round's end, which are units of work with roads of their own.
 Properties, and constructors without `__init__`: they are read as data. Methods without a body, as a
 Protocol has. Callables that are kept in a field.
 
@@ -38,10 +39,11 @@ from tests.repo.reading import Reading, Terms
 from tests.repo.tree import PACKAGES, parsed
 
 IDS = frozenset({"job_id", "work_id", "core.jobs.JobSpec.id"})
-BELOW, EDGE = ("core", "monitoring"), ("storage",)
+BELOW = ("core", "monitoring")
+EDGE = ("storage", "workers.team.turn", "workers.team.finish")
 RUN_JOB = "workers.run_job"
 #: Where a job's road begins, and the function of the storage that ends it.
-TASK = ("workers.tasks", "run_chat")
+TASK = ("workers.intake", "serve")
 END = ("storage.jobs.attempts", "Attempts.finish")
 
 
@@ -114,8 +116,8 @@ def read_program() -> Program:
 
 
 def road_of_a_job(program: Program) -> Road:
-    """Follow a job from the Celery task on."""
-    return road_from(program, *TASK, Terms(job="job_id", ids=IDS, below=BELOW, edge=EDGE))
+    """Follow a job from where a thread begins to serve it."""
+    return road_from(program, *TASK, Terms(job="found", ids=IDS, below=BELOW, edge=EDGE))
 
 
 def main_road(program: Program) -> list[str]:

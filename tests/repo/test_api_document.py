@@ -123,7 +123,9 @@ def test_errors_of_jobs_are_those_that_the_code_makes():
 def test_plans_have_the_limits_that_the_code_gives_them():
     assert {codes_in(name).pop(): rest for name, *rest in table("Plan")} == {
         plan.name: [
-            f"{plan.concurrent_jobs:,}",
+            f"{plan.unfinished:,}",
+            f"{plan.running:,}",
+            str(plan.weight),
             f"${plan.monthly_budget_micros // 1_000_000:,}",
             plan.max_tier,
         ]

@@ -13,7 +13,10 @@ from werkzeug.exceptions import HTTPException
 
 from core.errors import (
     AetherError,
+    InvalidConcurrency,
+    InvalidPriority,
     InvalidRequest,
+    InvalidTime,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
@@ -36,6 +39,14 @@ _MAX_FIELD_CHARS: Final = 120
 _HTTP_ERRORS: Final[dict[int | None, type[AetherError]]] = {
     kind.status: kind
     for kind in (InvalidRequest, NotFound, MethodNotAllowed, PayloadTooLarge, UnsupportedMediaType)
+}
+#: Fields whose errors have a code of their own.
+_KINDS: Final[dict[str, type[InvalidRequest]]] = {
+    "priority": InvalidPriority,
+    "concurrency_key": InvalidConcurrency,
+    "concurrency_limit": InvalidConcurrency,
+    "run_at": InvalidTime,
+    "expires_at": InvalidTime,
 }
 #: How a sentence about a field goes on, by pydantic's type of error.
 _REASONS: Final = {
@@ -105,7 +116,7 @@ def to_invalid_request(error: ValidationError) -> InvalidRequest:
     first = error.errors(include_url=False, include_input=False)[0]
     field, reason = _path(first)[:_MAX_FIELD_CHARS], _reason(first)
     if field:
-        return InvalidRequest(f"`{field}` {reason}.", field=field)
+        return _KINDS.get(field, InvalidRequest)(f"`{field}` {reason}.", field=field)
     is_sentence = first["type"] == "value_error"
     return InvalidRequest(f"{reason}." if is_sentence else "A JSON body is required.")
 

@@ -12,7 +12,12 @@ from core.errors import (
     CoordinatorFull,
     CostLimitTooLow,
     Draining,
+    ExpiresBeforeRun,
+    ExpiryInPast,
     IdempotencyConflict,
+    InvalidConcurrency,
+    InvalidPriority,
+    InvalidTime,
     ServiceUnavailable,
     TierNotInPlan,
     TooManyJobs,
@@ -21,7 +26,7 @@ from core.errors import (
     UnknownAgent,
     UnknownModel,
 )
-from core.jobs import Job, Mode
+from core.jobs import NO_PLACE, Job, Mode
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
 from web.http.context import read_headers
@@ -47,6 +52,11 @@ _WAIT_PREFERENCE = re.compile(
 )
 _ERRORS: Final = (
     UnknownAgent,
+    InvalidPriority,
+    InvalidConcurrency,
+    InvalidTime,
+    ExpiryInPast,
+    ExpiresBeforeRun,
     IdempotencyConflict,
     TooManyJobs,
     BudgetExhausted,
@@ -132,7 +142,7 @@ def _answer(
     submitted = _submit(header, body, mode)
     services = current_services()
     job, has_waited = _await(services, submitted.job, wait_s)
-    public = to_public(job)
+    public = to_public(job, submitted.place if job is submitted.job else NO_PLACE)
     response = jsonify(public)
     response.status_code = 200 if job.is_terminal else 202
     response.headers["Location"] = public["links"]["self"]

@@ -76,7 +76,8 @@ def get_job(path: JobPath, query: JobQuery) -> Any:
     services, job = current_services(), _find_job(path.job_id)
     if query.after is None:
         job = _with_question(services.job_store, job)
-        return to_public(wait_for_end(services, job, query.wait))
+        job = wait_for_end(services, job, query.wait)
+        return to_public(job, services.queue.place_of(job))
     if query.after > job.cursor:
         raise InvalidRequest(
             f"`after` must be at most {job.cursor}, the number of the job's latest event.",
@@ -85,7 +86,7 @@ def get_job(path: JobPath, query: JobQuery) -> Any:
     if query.after == job.cursor:
         job = _wait_for_news(services, job, query.wait)
     events = services.event_log.read(job.id, after=query.after, limit=_EVENTS_PER_POLL)
-    return to_public(job) | {
+    return to_public(job, services.queue.place_of(job)) | {
         "events": [msgspec.Raw(event.body) for event in events if is_wanted(event, query.types)],
         "next_after": events[-1].sequence if events else query.after,
     }

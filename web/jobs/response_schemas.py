@@ -169,6 +169,20 @@ class JobTiming(ResponseBody):
     total: int
 
 
+class Schedule(ResponseBody):
+    """When and in what order the job starts."""
+
+    priority: int
+    """Higher goes first, among the user's own jobs that wait."""
+    run_at: Time | None
+    """When it may start; null for at once."""
+    expires_at: Time | None
+    """When it is given up unless it has begun."""
+    concurrency_key: str | None
+    """Jobs with the same key run `concurrency_limit` at a time."""
+    concurrency_limit: int
+
+
 class QueuePlace(ResponseBody):
     """Where a waiting job stands."""
 
@@ -206,6 +220,7 @@ class Job(ResponseBody):
     degraded: bool
     """Whether an agent or the synthesis failed and the answer does without."""
     request: AskedOfAgent | AskedOfTeam
+    schedule: Schedule
     answer: Answer | None
     """What exists; a failed, cancelled or incomplete job may have a part of it."""
     agents: list[AgentReport]

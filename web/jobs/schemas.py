@@ -15,8 +15,16 @@ from pydantic import (
 )
 
 from core.events import EVENT_TYPES, TERMINAL_TYPES
-from core.jobs import CacheControl, JobStatus, TeamRequest
+from core.jobs import (
+    DEFAULT_PRIORITY,
+    GREATEST_PRIORITY,
+    LEAST_PRIORITY,
+    CacheControl,
+    JobStatus,
+    TeamRequest,
+)
 from core.models import Tier
+from core.timing import unix_ms
 from web.http.schemas import Documented, Fits, Headers, Query, RequestBody
 from web.services import current_services
 
@@ -64,6 +72,23 @@ def _refuse_no_agents(value: Any) -> Any:
     return value
 
 
+def _as_time(text: str) -> str:
+    try:
+        unix_ms(text)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "must be ISO 8601 with its offset from UTC, as in 2026-11-26T10:00:00Z"
+        ) from None
+    return text
+
+
+#: Of a request, by any clock.
+Moment = Annotated[
+    str,
+    StringConstraints(max_length=40),
+    AfterValidator(_as_time),
+    Field(json_schema_extra={"format": "date-time"}),
+]
 Identifier = Annotated[
     str, Fits("[A-Za-z0-9_-]{1,64}", "must consist of 1 to 64 letters, digits, `_` or `-`")
 ]
@@ -107,6 +132,16 @@ class AskRequest(RequestBody):
     """How much the model varies its words; null leaves it to the model."""
     cache: CacheOptions = CacheOptions()
     """Whether a kept answer may serve."""
+    priority: Annotated[int, Field(ge=LEAST_PRIORITY, le=GREATEST_PRIORITY)] = DEFAULT_PRIORITY
+    """Higher goes first, among your own jobs that wait."""
+    run_at: Moment | None = None
+    """When the job may start, at most 30 days ahead; null for at once."""
+    expires_at: Moment | None = None
+    """When the job is given up unless it has begun; null for 15 minutes after it may start."""
+    concurrency_key: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    """Of your jobs with the same key `concurrency_limit` run at a time, in order."""
+    concurrency_limit: Annotated[int, Field(ge=1, le=100)] = 1
+    """How many jobs with this key run at a time."""
     metadata: Annotated[
         dict[MetadataKey, MetadataValue],
         Field(

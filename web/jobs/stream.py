@@ -11,8 +11,8 @@ import structlog
 from flask import Response
 
 from core.errors import CoordinatorUnavailable
-from core.events import JOB_SNAPSHOT, Event
-from core.jobs import Job
+from core.events import JOB_POSITION, JOB_SNAPSHOT, Event
+from core.jobs import NO_PLACE, Job, Place
 from core.public import to_public
 from core.timing import iso_time, now_ms
 from web.accounts.auth import session_check
@@ -33,6 +33,7 @@ _LOOK_S: Final = 2.5
 _LONGEST_S: Final = 600.0
 #: Tells the client to connect again at once; it resumes by its last number.
 _RESUME: Final = b"retry: 200\n: the server ends this connection, resume elsewhere\n\n"
+_ALIVE: Final = b": alive\n\n"
 _HEADERS: Final = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
@@ -63,7 +64,9 @@ def event_stream(
         return Response(status=204)
     leave = leave or services.open_requests.enter(job.spec.user_id)
     stream = JobStream(
-        services.feed, services.event_log, services.job_store, job, types, session_check()
+        *(services.feed, services.event_log, services.job_store, job, types),
+        is_session_over=session_check(),
+        place_of=services.queue.place_of,
     )
     response = Response(stream.frames(after), mimetype=MEDIA_TYPE, headers=_HEADERS)
     # Also for a client that goes before the first frame.
@@ -83,6 +86,7 @@ class JobStream:
         job: as it was when the reader came.
         types: those that the reader wants; None for all.
         is_session_over: says whether the reader has logged out; asked every few seconds.
+        place_of: says where a job stands; asked as often.
     """
 
     def __init__(
@@ -93,8 +97,11 @@ class JobStream:
         job: Job,
         types: frozenset[str] | None = None,
         is_session_over: Callable[[], bool] = lambda: False,
+        place_of: Callable[[Job], Place] = lambda _: NO_PLACE,
     ) -> None:
         self._is_session_over = is_session_over
+        self._place_of = place_of
+        self._place = NO_PLACE
         self._feed = feed
         self._log = log
         self._store = store
@@ -110,37 +117,35 @@ class JobStream:
                 if self._job.is_terminal:
                     return
                 after = self._job.cursor
-            for event in self._until_late(after):
-                if event is None:
-                    yield b": alive\n\n"
-                elif is_wanted(event, self._types):
-                    yield to_frame(event)
-                if event is not None and event.is_terminal:
+            for said in self._until_late(after):
+                if isinstance(said, bytes):
+                    yield said
+                    continue
+                if is_wanted(said, self._types):
+                    yield to_frame(said)
+                if said.is_terminal:
                     return
         except CoordinatorUnavailable:
             logger.warning("stream ends without Redis, client will resume", job_id=self._job.id)
         # The server stops, time or session is over, or Redis is away; the status line is sent.
         yield _RESUME
 
-    def _until_late(self, after: int) -> Iterator[Event | None]:
-        """Yield events until the job's end, the session's, the time limit, or a new log."""
+    def _until_late(self, after: int) -> Iterator[Event | bytes]:
+        """Yield events, and frames in between, until the job's end, the session's, or a new log."""
         now, last = time.monotonic(), after
         give_up_at, look_at, beat_at = now + _LONGEST_S, now + _LOOK_S, now + HEARTBEAT_S
         for event in self._feed.follow(self._job.id, after=after, heartbeat_s=_LOOK_S):
             now = time.monotonic()
-            if now >= look_at:
-                if self._is_session_over():
-                    return
-                look_at = now + _LOOK_S
-            if event is not None or now >= beat_at:
-                yield event
+            if now >= give_up_at or (now >= look_at and self._is_session_over()):
+                return
+            look_at = now + _LOOK_S if now >= look_at else look_at
+            said = event or self._look(last)
+            if said is None:
+                return
+            if said or now >= beat_at:
+                yield said or _ALIVE
                 beat_at = now + HEARTBEAT_S
-            if event is not None:
-                last = event.sequence
-            elif self._began_anew(last):
-                return
-            if now >= give_up_at:
-                return
+            last = last if event is None else event.sequence
 
     def _is_out_of_reach(self, after: int) -> bool:
         next_kept = next(iter(self._log.read(self._job.id, after=after, limit=1)), None)
@@ -148,10 +153,19 @@ class JobStream:
             return self._job.is_terminal or after > self._job.cursor
         return next_kept.sequence > after + 1
 
-    def _began_anew(self, last: int) -> bool:
-        """Say whether Redis lost the job; its log begins at 1 when it is brought back."""
+    def _look(self, last: int) -> bytes | None:
+        """Return a frame where the job waits and its place has changed, else nothing.
+
+        None when Redis lost the job; its log begins at 1 when it is brought back.
+        """
         job = self._store.get(self._job.id)
-        return job is None or job.cursor < last
+        if job is None or job.cursor < last:
+            return None
+        place = self._place_of(job)
+        if place in (self._place, NO_PLACE) or self._types is not None:
+            return b""
+        self._place = place
+        return _position_frame(job, place)
 
 
 def to_frame(event: Event) -> bytes:
@@ -161,6 +175,12 @@ def to_frame(event: Event) -> bytes:
         event.type.encode(),
         event.body,
     )
+
+
+def _position_frame(job: Job, place: Place) -> bytes:
+    """Encode where the job stands; without a number, for it is no entry of the log."""
+    said = {"type": JOB_POSITION, "job_id": job.id, "at": iso_time(now_ms()), "data": place}
+    return b"event: %s\ndata: %s\n\n" % (JOB_POSITION.encode(), msgspec.json.encode(said))
 
 
 def _snapshot_frame(job: Job) -> bytes:

@@ -11,13 +11,24 @@ from msgspec import Struct
 from core.chat import Usage
 from core.errors import ServiceUnavailable, StoreUnavailable, UnknownAgent
 from core.ids import new_job_id
-from core.jobs import Job, JobSpec, JobStatus, Mode, Question, RouteRequest, TeamRequest
+from core.jobs import (
+    NO_PLACE,
+    Job,
+    JobSpec,
+    JobStatus,
+    Mode,
+    Place,
+    Question,
+    RouteRequest,
+    TeamRequest,
+)
 from core.personas import agent_names
 from core.team import calls_of
 from core.timing import now_ms
 from storage.jobs.store import IdempotencyClaim
 from web.jobs.cached import accept_answered, find_answer
 from web.jobs.quote import settle_route
+from web.jobs.schedule import schedule_of
 from web.jobs.schemas import ChatRequest, TeamChatRequest
 
 if TYPE_CHECKING:
@@ -30,10 +41,15 @@ DEFAULT_MAX_TOKENS: Final = 1024
 
 
 class Submitted(Struct, frozen=True):
-    """A durable job; `is_repeat` when an earlier request with its Idempotency-Key made it."""
+    """A durable job, and where it stands as far as it waits.
+
+    Attributes:
+        is_repeat: an earlier request with its Idempotency-Key made it.
+    """
 
     job: Job
     is_repeat: bool
+    place: Place = NO_PLACE
 
 
 def submit(
@@ -49,6 +65,7 @@ def submit(
 
     Raises:
         UnknownAgent, UnknownModel, TierNotInPlan, CostLimitTooLow: the request cannot be met.
+        ExpiryInPast, ExpiresBeforeRun, InvalidTime: its times cannot be met.
         TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
         StoreUnavailable, CoordinatorUnavailable: the job is not accepted, or withdrawn.
     """
@@ -74,8 +91,7 @@ def submit(
     except StoreUnavailable:
         services.job_store.withdraw(spec, idempotency)
         raise
-    services.queue.submit(spec.id, is_quick=mode == "quick", request_id=request_id)
-    return Submitted(job, is_repeat=False)
+    return Submitted(job, is_repeat=False, place=services.queue.submit(spec))
 
 
 def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
@@ -97,6 +113,7 @@ def _to_spec(
     request_id: str,
 ) -> JobSpec:
     created_ms = now_ms()
+    schedule = schedule_of(request, created_ms)
     max_tokens = request.max_tokens or min(DEFAULT_MAX_TOKENS, services.settings.max_output_tokens)
     if isinstance(request, ChatRequest):
         route, reserved_micros = settle_route(
@@ -113,7 +130,13 @@ def _to_spec(
         user_id=user.id,
         mode=mode,
         created_ms=created_ms,
-        deadline_ms=created_ms + services.settings.job_deadline_s * 1000,
+        allowed_ms=services.settings.job_deadline_s * 1000,
+        plan=user.plan.name,
+        priority=request.priority,
+        run_at_ms=schedule.run_at_ms,
+        expires_at_ms=schedule.expires_at_ms,
+        concurrency_key=request.concurrency_key,
+        concurrency_limit=request.concurrency_limit,
         max_tokens=max_tokens,
         temperature=request.temperature,
         agent=request.agent if isinstance(request, ChatRequest) else None,

@@ -13,7 +13,6 @@ from agents.plan import Planner
 from agents.reply import Reply
 from core import events
 from core.chat import Usage
-from core.errors import SlotUnavailable
 from core.jobs import JobStatus, TeamRequest
 from core.outcome import AgentReport, Answer, CacheUse, JobError, Outcome, Route
 from core.team import (
@@ -23,7 +22,6 @@ from core.team import (
     best_reply,
     early_outcome,
     gather,
-    parse_slot,
     quorum_missed,
 )
 from core.timing import TimeAccount
@@ -67,21 +65,14 @@ class RoundEnds:
         self._cache = cache
         self._starter = starter
 
-    def run(self, job_id: str, slot_name: str) -> None:
-        """Go on from a round whose agents have all replied; a repeat finds nothing to do.
+    def run(self, held: SlotClaim) -> None:
+        """Go on from a round whose agents have all replied.
 
         Raises:
-            CoordinatorUnavailable: Redis is away; the sweeper sends the slot again.
+            CoordinatorUnavailable: Redis is away; the slot comes back when its lease has run out.
         """
-        try:
-            held = self._teams.claim_slot(job_id, parse_slot(slot_name))
-        except SlotUnavailable:
-            held = None
-        if held is None:
-            logger.info("round's end not claimed: it is done, or somebody else works on it")
-            return
         attempt = self._begin(held)
-        replies = self._teams.replies(job_id)
+        replies = self._teams.replies(held.claim.job_id)
 
         def fail(error: JobError) -> None:
             # A bug ends the job with what its agents said.
@@ -116,8 +107,8 @@ class RoundEnds:
         spec = held.claim.spec
         account = TimeAccount(spec.created_ms, held.plan.timing_ms)
         # The agents ran side by side: the model's time is that of the whole rounds.
-        account.record("model", held.queued_ms - held.plan.started_ms)
-        return self._attempts.of(held.claim, deadline_ms=spec.deadline_ms, time_account=account)
+        account.record("model", held.claim.queued_ms - held.plan.started_ms)
+        return self._attempts.of_slot(held, account)
 
     def _go_on(self, held: SlotClaim, attempt: JobAttempt, gathered: Gathered) -> None:
         speakers = [reply.report.name for reply in gathered.contributions]
@@ -151,10 +142,7 @@ class RoundEnds:
         if attempt.is_lost:
             logger.warning("another attempt has the round's end; this one ends")
             return None
-        if reply.retry_in_s is not None:
-            attempt.defer(reply, reply.retry_in_s)
-            return None
-        return reply
+        return reply if attempt.come_back(reply) is None else None
 
     def _finish(self, held: SlotClaim, attempt: JobAttempt, gathered: Gathered, end: _End) -> None:
         made, plan = end.synthesis, held.plan

@@ -10,14 +10,14 @@ from agents.plan import Plan
 from core import events
 from core.jobs import TeamRequest
 from core.outcome import Route
-from core.team import Slot, TeamPlan, end_of, round_deadline_ms
+from core.team import Slot, TeamPlan, round_deadline_ms
 from core.timing import now_ms
 from storage.jobs.attempts import Hold
 from storage.jobs.cancellation import Cancellation
 from storage.jobs.store import JobStore
 from storage.jobs.teams import Teams
 from workers.attempt import JobAttempt
-from workers.queue import JobQueue
+from workers.queue import WakeUps
 
 logger = structlog.get_logger(__name__)
 
@@ -26,10 +26,10 @@ class TeamStarter:
     """Hands claimed jobs over to their agents, for the first round and for each that follows."""
 
     def __init__(
-        self, teams: Teams, queue: JobQueue, store: JobStore, cancellation: Cancellation
+        self, teams: Teams, wake_ups: WakeUps, store: JobStore, cancellation: Cancellation
     ) -> None:
         self._teams = teams
-        self._queue = queue
+        self._wake_ups = wake_ups
         self._store = store
         self._cancellation = cancellation
 
@@ -66,7 +66,7 @@ class TeamStarter:
         request = spec.team or TeamRequest()
         deadline_ms = round_deadline_ms(
             now_ms(),
-            spec.deadline_ms,
+            attempt.claim.deadline_ms,
             rounds_left=team.rounds - number + 1,
             agent_deadline_s=request.agent_deadline_s,
             is_synthesized=request.synthesis,
@@ -78,7 +78,7 @@ class TeamStarter:
         )
         match hold:
             case Hold.HELD:
-                self._queue.start_round(spec.id, slots, end_of(number))
+                self._wake_ups.start_round(len(slots))
             case Hold.CANCELLED:
                 self.end_cancelled(spec.id)
             case Hold.LOST:

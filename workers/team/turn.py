@@ -10,11 +10,12 @@ from agents.plan import Planner, Turn
 from core import events
 from core.errors import SlotUnavailable
 from core.outcome import AgentReport, JobError
-from core.team import MemberReply, end_of, parse_slot
+from core.team import MemberReply
 from core.timing import TimeAccount, now_ms
 from storage.jobs.teams import SlotClaim, Teams
-from workers.attempt import AttemptFactory, JobAttempt, retry_while_redis_is_away
-from workers.queue import JobQueue
+from workers.attempt import AttemptFactory, JobAttempt
+from workers.patience import retry_while_redis_is_away
+from workers.queue import WakeUps
 from workers.team.start import TeamStarter
 
 logger = structlog.get_logger(__name__)
@@ -29,32 +30,24 @@ class AgentTurns:
         attempts: AttemptFactory,
         planner: Planner,
         answers: AnswerRunner,
-        queue: JobQueue,
+        wake_ups: WakeUps,
         starter: TeamStarter,
     ) -> None:
         self._teams = teams
         self._attempts = attempts
         self._planner = planner
         self._answers = answers
-        self._queue = queue
+        self._wake_ups = wake_ups
         self._starter = starter
 
-    def run(self, job_id: str, slot_name: str) -> str:
-        """Take one agent's turn and return the slot's name, also when nothing was left to do.
+    def run(self, held: SlotClaim) -> None:
+        """Take one agent's turn.
 
         Raises:
-            SlotUnavailable: somebody else will report for this slot: the chord must not count it.
-            CoordinatorUnavailable: Redis is away; the sweeper sends the slot again.
+            SlotUnavailable: another attempt has the slot by now, or a later one will.
+            CoordinatorUnavailable: Redis is away; the slot comes back when its lease has run out.
         """
-        held = self._teams.claim_slot(job_id, parse_slot(slot_name))
-        if held is None:
-            logger.info("slot not claimed: it is done, or its job has ended")
-            return slot_name
-        attempt = self._attempts.of(
-            held.claim,
-            deadline_ms=held.deadline_ms,
-            time_account=TimeAccount(held.claim.spec.created_ms),
-        )
+        attempt = self._attempts.of_slot(held, TimeAccount(held.claim.spec.created_ms))
 
         def fail(error: JobError) -> None:
             # A bug fails the agent, not the job: the others go on.
@@ -62,7 +55,6 @@ class AgentTurns:
 
         with attempt.running(on_bug=fail):
             self.report(held, attempt, self._take_turn(held, attempt))
-        return slot_name
 
     def _take_turn(self, held: SlotClaim, attempt: JobAttempt) -> MemberReply:
         claimed_ms = now_ms()
@@ -81,10 +73,9 @@ class AgentTurns:
         if attempt.is_lost:
             logger.warning("another attempt has the slot; this one ends")
             raise SlotUnavailable
-        if reply.retry_in_s is not None:
-            attempt.defer(reply, reply.retry_in_s)
+        if attempt.come_back(reply) is not None:
             raise SlotUnavailable
-        queue_ms = max(0, claimed_ms - held.queued_ms)
+        queue_ms = max(0, claimed_ms - held.claim.queued_ms)
         timing = {"queue": queue_ms} | reply.report.timing_ms
         return MemberReply(
             round=number,
@@ -109,7 +100,7 @@ class AgentTurns:
         return self._planner.revision_turn(spec, question, history, member, own, others)
 
     def report(self, held: SlotClaim, attempt: JobAttempt, reply: MemberReply) -> None:
-        """Keep an agent's reply, then do what nobody else would: see to a chord or job that ended.
+        """Keep an agent's reply, and end a job of which that was awaited to be cancelled.
 
         Raises:
             SlotUnavailable: another attempt has the slot, so this reply does not count.
@@ -127,9 +118,7 @@ class AgentTurns:
         logger.info("agent replied", agent=reply.report.name, status=reply.report.status)
         if state.is_cancelled and not state.running:
             self._starter.end_cancelled(held.claim.job_id)
-        elif state.left == 0 and state.outside_chord:
-            # Some slot was sent alone, so the chord will never count to its end.
-            self._queue.send_slot(held.claim.job_id, end_of(held.slot.round))
+        self._wake_ups.send("finish", state.unwoken)
 
 
 def failed_reply(held: SlotClaim, error: JobError) -> MemberReply:

@@ -14,12 +14,14 @@ class SweepAction(StrEnum):
 
     #: The index entry has no unfinished job: remove it.
     FORGET = "forget"
-    #: It waits, or lost its worker: publish it.
-    PUBLISH = "publish"
-    #: Accepted but perhaps never durable: publish it if it has a record, else withdraw it.
+    #: It lost its worker: put it back into its line.
+    RELEASE = "release"
+    #: Accepted, but perhaps never durable: into its line if it has a record, else withdrawn.
     CHECK_RECORD = "check_record"
     CANCEL = "cancel"
     #: Its deadline has passed.
+    TIME_OUT = "time_out"
+    #: It has waited for its start longer than it may.
     EXPIRE = "expire"
     #: It lost its worker too often.
     GIVE_UP = "give_up"
@@ -42,16 +44,22 @@ def decide(due: DueJob, now_ms: int) -> SweepAction:
         return SweepAction.LEAVE
     if due.cancel_requested:
         return SweepAction.CANCEL
-    if job.spec.deadline_ms <= now_ms:
-        return SweepAction.EXPIRE
+    if job.started_ms is None:
+        return _decide_unbegun(due, now_ms)
+    if due.deadline_ms <= now_ms:
+        return SweepAction.TIME_OUT
     return _decide_slot(due, now_ms) if due.has_team else _decide_job(job)
 
 
+def _decide_unbegun(due: DueJob, now_ms: int) -> SweepAction:
+    if 0 < due.expires_ms <= now_ms:
+        return SweepAction.EXPIRE
+    # One that stands in its line was durable before.
+    return SweepAction.FORGET if due.has_place else SweepAction.CHECK_RECORD
+
+
 def _decide_job(job: Job) -> SweepAction:
-    if job.attempt >= MAX_ATTEMPTS:
-        return SweepAction.GIVE_UP
-    # A job that was deferred or parked has attempt 0 again, but it was durable when it was claimed.
-    return SweepAction.CHECK_RECORD if job.started_ms is None else SweepAction.PUBLISH
+    return SweepAction.GIVE_UP if job.attempt >= MAX_ATTEMPTS else SweepAction.RELEASE
 
 
 def _decide_slot(due: DueJob, now_ms: int) -> SweepAction:
@@ -60,4 +68,4 @@ def _decide_slot(due: DueJob, now_ms: int) -> SweepAction:
         return SweepAction.LEAVE
     is_late = 0 < due.slot_deadline_ms <= now_ms
     is_lost = due.attempt >= MAX_ATTEMPTS
-    return SweepAction.REPORT_FAILURE if is_late or is_lost else SweepAction.PUBLISH
+    return SweepAction.REPORT_FAILURE if is_late or is_lost else SweepAction.RELEASE

@@ -11,32 +11,32 @@ import structlog
 
 from core.errors import ServiceUnavailable, StoreUnavailable
 from core.events import NewEvent
-from core.jobs import Job, JobSpec, JobStatus, Question
+from core.jobs import Job, JobStatus
 from core.models import Catalogue
 from core.money import with_savings
-from core.outcome import CANCELLED, OUT_OF_TIME, WORKER_LOST, JobError, Outcome
+from core.outcome import CANCELLED, EXPIRED, OUT_OF_TIME, WORKER_LOST, JobError, Outcome
 from core.timing import now_ms
 from storage.events.log import EventLog
 from storage.jobs.attempts import MAX_ATTEMPTS, Attempts
-from storage.jobs.store import JobStore, Restored
+from storage.jobs.store import JobStore
 from storage.jobs.sweep import DueJob, Sweep
 from storage.records.jobs import JobRecords
-from workers.queue import JobQueue
+from workers.queue import JobQueue, WakeUps
 from workers.upkeep.decide import SweepAction, decide
 from workers.upkeep.partial_answer import partial_answer
+from workers.upkeep.restoration import Restoration
 from workers.upkeep.teams import TeamSweeper, with_replies
 
 logger = structlog.get_logger(__name__)
 
 #: Bounds one sweep, so that a recovery is a stream and not a flood.
-_PER_SHARD: Final = 50
-#: A record this old without a job in Redis belongs to a job that Redis lost.
-_LOST_AFTER_MS: Final = 15_000
-_RESTORED_AT_ONCE: Final = 500
+_MOST_DUE: Final = 1_000
+_MOST_EXPIRED: Final = 500
 
 _ENDS: Final[dict[SweepAction, tuple[JobStatus, JobError]]] = {
     SweepAction.CANCEL: (JobStatus.CANCELLED, CANCELLED),
-    SweepAction.EXPIRE: (JobStatus.INCOMPLETE, OUT_OF_TIME),
+    SweepAction.TIME_OUT: (JobStatus.INCOMPLETE, OUT_OF_TIME),
+    SweepAction.EXPIRE: (JobStatus.INCOMPLETE, EXPIRED),
     SweepAction.GIVE_UP: (
         JobStatus.FAILED,
         JobError(WORKER_LOST, f"The job lost its worker {MAX_ATTEMPTS} times."),
@@ -55,6 +55,8 @@ class Sweeper:
         log: EventLog,
         records: JobRecords,
         queue: JobQueue,
+        wake_ups: WakeUps,
+        restoration: Restoration,
         teams: TeamSweeper,
         catalogue: Catalogue,
         *,
@@ -66,6 +68,8 @@ class Sweeper:
         self._log = log
         self._records = records
         self._queue = queue
+        self._wake_ups = wake_ups
+        self._restoration = restoration
         self._teams = teams
         self._catalogue = catalogue
         self._interval_s = interval_s
@@ -79,11 +83,14 @@ class Sweeper:
         if not self._sweep.try_lock(self._interval_s * 0.9):
             return
         at_ms = now_ms()
-        steps = [(due, decide(due, at_ms)) for due in self._sweep.due(at_ms, per_shard=_PER_SHARD)]
+        # What live users wait for comes before what was given up.
+        found = self._sweep.due(at_ms, most=_MOST_DUE)
+        found += self._sweep.expired(at_ms, most=_MOST_EXPIRED)
+        steps = [(due, decide(due, at_ms)) for due in found]
         unsure = [due.job_id for due, action in steps if action is SweepAction.CHECK_RECORD]
         try:
             recorded = self._records.existing(unsure) if unsure else set()
-            self._restore_lost(at_ms)
+            self._restoration.run()
         except StoreUnavailable:
             # Without MongoDB nobody can tell an unrecorded job from a recorded one: they wait.
             logger.warning("MongoDB is away; unrecorded and lost jobs wait for the next sweep")
@@ -105,24 +112,27 @@ class Sweeper:
             self._teams.report_failure(due.job_id, due.slot, is_lost=is_lost)
         elif action in _ENDS and due.job is not None:
             self._end(due.job, action)
-        elif action is SweepAction.CHECK_RECORD and not is_recorded:
-            self._withdraw(due)
-        elif action in (SweepAction.PUBLISH, SweepAction.CHECK_RECORD):
-            self._publish(due)
+        elif action is SweepAction.CHECK_RECORD and due.job is not None:
+            self._settle_accept(due.job, is_recorded=is_recorded)
+        elif action is SweepAction.RELEASE:
+            self._release(due)
 
-    def _publish(self, due: DueJob) -> None:
-        if due.job is None or not self._sweep.release(due.job_id, due.slot):
+    def _release(self, due: DueJob) -> None:
+        is_back, unwoken = self._sweep.release(due.job_id, due.slot)
+        if not is_back:
             return
-        logger.info("published again", entry=due.entry, attempt=due.attempt)
-        spec = due.job.spec
+        logger.info("in line again", entry=due.entry, attempt=due.attempt)
         if due.slot is not None:
-            self._queue.send_slot(spec.id, due.slot)
-        else:
-            self._queue.submit(spec.id, is_quick=spec.mode == "quick", request_id=spec.request_id)
+            self._wake_ups.send("finish" if due.slot.is_end else "agent", unwoken)
+        elif due.job is not None:
+            self._wake_ups.send("quick" if due.job.spec.mode == "quick" else "run", unwoken)
 
-    def _withdraw(self, due: DueJob) -> None:
-        if due.job is not None and self._store.withdraw(due.job.spec):
-            logger.warning("job without a record withdrawn", job_id=due.job_id)
+    def _settle_accept(self, job: Job, *, is_recorded: bool) -> None:
+        """Let a job that became durable wait for its turn, and forget one that did not."""
+        if is_recorded:
+            self._queue.submit(job.spec)
+        elif self._store.withdraw(job.spec):
+            logger.warning("job without a record withdrawn", job_id=job.id)
 
     def _end(self, job: Job, action: SweepAction) -> None:
         """End a job that no worker holds, with what its last attempt had written."""
@@ -143,22 +153,3 @@ class Sweeper:
         logger.warning("job ended by the sweeper", job_id=job.id, status=status.value)
         priced = with_savings(outcome, self._catalogue)
         self._attempts.finish(claim, status, priced, last_events=unpublished)
-
-    def _restore_lost(self, at_ms: int) -> None:
-        """Bring back accepted jobs that Redis no longer knows."""
-        records = self._records.unfinished(
-            before_ms=at_ms - _LOST_AFTER_MS, limit=_RESTORED_AT_ONCE
-        )
-        jobs = self._store.get_many([spec.id for spec, _ in records]) if records else []
-        for (spec, question), job in zip(records, jobs, strict=True):
-            if job is None:
-                self._restore(spec, question)
-
-    def _restore(self, spec: JobSpec, question: Question) -> None:
-        match self._store.restore(spec, question):
-            case Restored.WITHDRAWN:
-                self._records.discard_unfinished(spec.id)
-            case Restored.RESTORED:
-                logger.warning("job restored from its record", job_id=spec.id)
-            case Restored.PRESENT:
-                pass

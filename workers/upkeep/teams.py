@@ -48,12 +48,7 @@ class TeamSweeper:
             if slot.is_end:
                 self._ends.conclude_without_synthesis(held, error)
                 return
-            spec = held.claim.spec
-            attempt = self._attempts.of(
-                held.claim,
-                deadline_ms=spec.deadline_ms,
-                time_account=TimeAccount(spec.created_ms),
-            )
+            attempt = self._attempts.of(held.claim, TimeAccount(held.claim.spec.created_ms))
             self._turns.report(held, attempt, failed_reply(held, error))
         except SlotUnavailable:
             logger.info("somebody has the slot after all", job_id=job_id, slot=slot.name)

@@ -28,7 +28,19 @@ def release_twice(redis):
 
 
 def leave_due(redis):
-    redis.zadd(keys.dispatch(JOB), {f"{JOB}/1.dev": 1})
+    redis.zadd(keys.WATCH, {f"{JOB}/1.dev": 1})
+
+
+def leave_in_line(redis):
+    redis.zadd(f"{keys.LINES}units:i:run::{USER}:", {JOB: 1})
+
+
+def leave_running(redis):
+    redis.zadd(f"{keys.LINES}running:{USER}", {JOB: 1})
+
+
+def leave_deferred(redis):
+    redis.zadd(keys.DEFERRED, {JOB: 1})
 
 
 def leave_unread(redis):
@@ -54,6 +66,9 @@ def keep_for_ever(redis):
         (leave_reservation, keys.spend(USER, NOW_MS), "reserves 50 "),
         (release_twice, keys.spend(USER, NOW_MS), "reserves -50 "),
         (leave_due, f"{JOB}/1.dev", "sweeper"),
+        (leave_in_line, f"{keys.LINES}units:i:run::{USER}:", "not empty"),
+        (leave_running, f"{keys.LINES}running:{USER}", "not empty"),
+        (leave_deferred, keys.DEFERRED, "not empty"),
         (leave_unread, JOB, "its record"),
         (leave_pending, keys.records(JOB[4]), "1 entries"),
         (keep_for_ever, keys.job(JOB), "never expires"),

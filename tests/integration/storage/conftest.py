@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from storage.events.log import EventLog
-from storage.jobs.attempts import Attempts
 from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
-from storage.jobs.teams import Teams
+from tests.claims import ClaimingAttempts, ClaimingTeams
 
 
 @pytest.fixture
@@ -18,12 +17,12 @@ def store(redis_client):
 
 @pytest.fixture
 def attempts(redis_client):
-    return Attempts(redis_client, lease_s=15)
+    return ClaimingAttempts(redis_client)
 
 
 @pytest.fixture
 def teams(redis_client):
-    return Teams(redis_client, lease_s=15)
+    return ClaimingTeams(redis_client)
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from core.jobs import Job, JobStatus
 from core.outcome import AgentReport, Answer, Draft, JobError, Outcome, Savings
 from core.public import to_public
 from storage import keys
-from storage.jobs.attempts import Attempts
 from storage.jobs.bounds import MOST_MICROS, MOST_TOKENS
 from storage.jobs.store import JobStore
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
+from tests.claims import ClaimingAttempts
 from tests.jobs import QUESTION, ROOMY, make_spec
 from workers.upkeep.records import RecordWriter
 
@@ -70,7 +70,7 @@ outcomes = st.builds(
 def test_any_outcome_is_stored_charged_recorded_and_listed(
     outcome, is_in_conversation, redis_client, mongo_database
 ):
-    store, attempts = JobStore(redis_client), Attempts(redis_client, lease_s=15)
+    store, attempts = JobStore(redis_client), ClaimingAttempts(redis_client)
     records = JobRecords(mongo_database)
     spec = make_spec(conversation_id="plans" if is_in_conversation else None)
     store.accept(spec, QUESTION, ROOMY, None)
@@ -94,7 +94,7 @@ def test_any_outcome_is_stored_charged_recorded_and_listed(
 
 @pytest.mark.parametrize("name", ["events", "spend", "records", "active", "conversation"])
 def test_nothing_is_changed_when_the_script_that_ends_a_job_fails(name, redis_client):
-    store, attempts = JobStore(redis_client), Attempts(redis_client, lease_s=15)
+    store, attempts = JobStore(redis_client), ClaimingAttempts(redis_client)
     spec = make_spec(conversation_id="plans")
     key_names = {
         "events": keys.events(spec.id),

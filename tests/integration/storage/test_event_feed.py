@@ -11,15 +11,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from core.errors import CoordinatorUnavailable
-from core.events import ANSWER_DELTA, NewEvent
+from core.events import ANSWER_DELTA, NewEvent, job_started
 from core.jobs import JobStatus
 from core.outcome import Outcome
 from storage.events.feed import EventFeed
 from storage.events.hub import EventHub
 from storage.events.log import EventLog
 from storage.events.subscribers import Published
-from storage.jobs.attempts import Attempts, Batch
+from storage.jobs.attempts import Batch
 from storage.jobs.store import JobStore
+from tests.claims import ClaimingAttempts
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import port_of, wait_until
 from tests.tcp_proxy import TcpProxy
@@ -62,14 +63,15 @@ def job(redis_client):
 
 
 class RunningJob:
-    """A job whose worker has claimed it: its log ends with number 2."""
+    """A job that has begun: its log ends with number 2."""
 
     def __init__(self, redis):
         spec = make_spec()
         self.id = spec.id
         JobStore(redis).accept(spec, QUESTION, ROOMY, None)
-        self._attempts = Attempts(redis, lease_s=15)
+        self._attempts = ClaimingAttempts(redis)
         self._claim = self._attempts.claim(spec.id)
+        self._attempts.append([(self._claim, Batch([job_started(1)]))])
 
     def tell(self, count):
         for _ in range(count):

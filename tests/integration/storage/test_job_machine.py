@@ -28,8 +28,17 @@ from core.outcome import Answer, Outcome, Spent
 from storage import keys
 from storage.events.log import EventLog
 from storage.jobs.attempts import MAX_ATTEMPTS, NO_EVENTS, Attempts, Batch, Hold
+from storage.jobs.lines import Lines, NobodyNext, Waiter
 from storage.jobs.store import JobStore, Restored
 from storage.jobs.sweep import Sweep
+from tests.integration.storage.places import (
+    check_empty,
+    check_ended,
+    check_lines,
+    members,
+    running_units,
+    units_in_lines,
+)
 from tests.jobs import QUESTION, ROOMY, make_spec
 
 RESERVED = 50
@@ -55,7 +64,7 @@ class JobMachine(RuleBasedStateMachine):
         self.redis = redis
         self.store, self.log = JobStore(redis), EventLog(redis)
         self.attempts = Attempts(redis, lease_s=60)
-        self.sweep = Sweep(redis, lease_s=60)
+        self.sweep, self.lines = Sweep(redis, lease_s=60), Lines(redis, lease_s=60)
         self.user_id = new_user_id()
         self.specs = {}
         #: Of each job the status last seen, the fence that is good, and the log as it was.
@@ -63,6 +72,8 @@ class JobMachine(RuleBasedStateMachine):
         self.good_fence = {}
         self.logs = {}
         self.withdrawn = set()
+        #: Where each live job is: accepted, line, deferred or held, by its worker or by nobody.
+        self.place = {}
         self.batches = {}
         #: What deferred attempts at each job cost, and how each job ended at what cost in all.
         self.used = {}
@@ -78,7 +89,17 @@ class JobMachine(RuleBasedStateMachine):
         self.specs[spec.id] = spec
         self.seen[spec.id] = JobStatus.QUEUED
         self.logs[spec.id] = []
+        self.place[spec.id] = "accepted"
         return spec.id
+
+    @rule(job_id=jobs, times=TIMES)
+    def enter(self, job_id, times):
+        may = self.place.get(job_id) == "accepted"
+        for number in range(times):
+            entered = self.lines.enter([self.specs[job_id]])
+            assert entered.unwoken == (may and number == 0)
+        if may:
+            self.place[job_id] = "line"
 
     @rule(job_id=jobs, times=TIMES)
     def withdraw(self, job_id, times):
@@ -88,6 +109,7 @@ class JobMachine(RuleBasedStateMachine):
             assert self.store.withdraw(self.specs[job_id]) is (may_go and number == 0)
         if may_go:
             self.withdrawn.add(job_id)
+            del self.place[job_id]
 
     @rule(job_id=jobs, times=TIMES)
     def request_cancel(self, job_id, times):
@@ -103,17 +125,24 @@ class JobMachine(RuleBasedStateMachine):
 
     # Workers
 
-    @rule(target=claims, job_id=jobs, times=TIMES)
-    def claim(self, job_id, times):
+    @rule(target=claims)
+    def claim(self):
+        may = {job_id for job_id in self.place if self.may_begin(job_id)}
+        # No model is closed for long.
+        self.redis.delete(f"{keys.LINES}closed")
+        found = self.lines.claim_next(Waiter(name="thread"))
+        if isinstance(found, NobodyNext):
+            assert may == set()
+            return multiple()
+        assert found.job_id in may
+        self.good_fence[found.job_id] = found.fence
+        self.place[found.job_id] = "held"
+        return found
+
+    def may_begin(self, job_id):
         job, is_cancelled = self.store.get(job_id), self.redis.hexists(keys.job(job_id), "cancel")
-        may = job is not None and not job.is_terminal and not self.is_held(job_id)
-        may = may and not is_cancelled and job.attempt < MAX_ATTEMPTS
-        got = [claim for _ in range(times) if (claim := self.attempts.claim(job_id))]
-        assert len(got) == may
-        for claim in got:
-            assert claim.attempt == job.attempt + 1
-            self.good_fence[job_id] = claim.fence
-        return multiple(*got)
+        is_in_line = self.place[job_id] == "line"
+        return is_in_line and not is_cancelled and job.attempt < MAX_ATTEMPTS
 
     @rule(claim=claims, times=TIMES)
     def renew(self, claim, times):
@@ -139,9 +168,32 @@ class JobMachine(RuleBasedStateMachine):
                 self.attempts.defer(claim, 1.0, reason="busy", used=USED, unsure=unsure) is is_good
             )
             if is_good:
-                self.good_fence[claim.job_id] = None
-                self.used[claim.job_id] = self.used.get(claim.job_id, 0) + USED.cost_micros
-                assert self.store.get(claim.job_id).attempt == claim.attempt - 1
+                self.give_back(claim, "deferred", USED.cost_micros)
+
+    @rule(claim=claims, is_unbegun=st.booleans(), times=TIMES)
+    def put_back(self, claim, is_unbegun, times):
+        used = Spent() if is_unbegun else USED
+        is_unbegun = is_unbegun and self.length(claim.job_id) == 1
+        for _ in range(times):
+            is_good = self.is_good(claim)
+            put_back = {"is_unbegun": is_unbegun, "used": used}
+            assert self.attempts.put_back(claim, "m", 0.0, **put_back) is is_good
+            if is_good:
+                self.give_back(claim, "line", used.cost_micros)
+
+    def give_back(self, claim, place, cost):
+        self.good_fence[claim.job_id] = None
+        self.place[claim.job_id] = place
+        self.used[claim.job_id] = self.used.get(claim.job_id, 0) + cost
+        assert self.store.get(claim.job_id).attempt == claim.attempt - 1
+
+    @rule()
+    def enter_due(self):
+        deferred = {job_id for job_id, place in self.place.items() if place == "deferred"}
+        for job_id in deferred:
+            self.redis.zadd(keys.DEFERRED, {job_id: 1}, xx=True)
+        assert self.lines.enter_due(most=10) == (len(deferred), len(deferred))
+        self.place |= dict.fromkeys(deferred, "line")
 
     @rule(claim=claims, status=ENDS, cost=st.integers(0, 90), is_sent=st.booleans(), times=TIMES)
     def finish(self, claim, status, cost, is_sent, times):
@@ -157,12 +209,15 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule(job_id=jobs, times=TIMES)
     def release(self, job_id, times):
-        job = self.store.get(job_id)
-        may = job is not None and not job.is_terminal and not self.is_held(job_id)
-        for _ in range(times):
-            assert self.sweep.release(job_id) is may
+        may = self.place.get(job_id) == "held" and not self.is_held(job_id)
+        # What was taken over before its start has no line to go back to; only its end is left.
+        may = may and self.store.get(job_id).started_ms is not None
+        for number in range(times):
+            is_back, unwoken = self.sweep.release(job_id)
+            assert (is_back, unwoken) == ((True, 1) if may and number == 0 else (False, 0))
         if may:
             self.good_fence[job_id] = None
+            self.place[job_id] = "line"
 
     @rule(target=take_overs, job_id=jobs, times=TIMES)
     def take_over(self, job_id, times):
@@ -174,6 +229,7 @@ class JobMachine(RuleBasedStateMachine):
         assert len(got) == may
         for claim in got:
             self.good_fence[job_id] = claim.fence
+            self.place[job_id] = "held"
         return multiple(*got)
 
     @rule(claim=take_overs, status=ENDS, times=TIMES)
@@ -196,14 +252,31 @@ class JobMachine(RuleBasedStateMachine):
         live = set(self.specs) - self.withdrawn - set(self.ended)
         spend = self.redis.hgetall(keys.spend(self.user_id, self.now_ms))
         active = self.redis.zrange(keys.active(self.user_id), 0, -1)
-        due = self.redis.zrange(keys.dispatch(self.user_id), 0, -1)
         recorded = self.redis.xrange(keys.records(self.user_id[4]))
         assert int(spend.get(b"reserved", 0)) == RESERVED * len(live)
         assert int(spend.get(b"spent", 0)) == sum(cost for _, cost in self.ended.values())
         assert {member.decode() for member in active} == live
-        assert {member.decode() for member in due} == live
+        assert set(self.place) == live
         ids = [fields[b"id"].decode() for _, fields in recorded]
         assert sorted(ids) == sorted(self.ended)
+
+    @invariant()
+    def every_live_job_is_in_one_place(self):
+        check_lines(self.redis)
+        standing, running = set(units_in_lines(self.redis)), running_units(self.redis)
+        deferred, watched = members(self.redis, keys.DEFERRED), members(self.redis, keys.WATCH)
+        for job_id, place in self.place.items():
+            state = self.redis.hmget(keys.job(job_id), "status", "cancel", "started", "attempt")
+            # A line drops what nobody may begin; the sweeper ends it.
+            is_dropped = place == "line" and (state[1] or int(state[3]) >= MAX_ATTEMPTS)
+            assert (job_id in standing) == (place == "line") or is_dropped
+            assert (job_id in deferred) == (place == "deferred")
+            assert (state[0] == b"in_progress") == (place == "held")
+            assert job_id not in running or place == "held"
+            assert job_id in watched or (place == "line" and not state[2])
+        check_ended(self.redis, set(self.ended) | self.withdrawn)
+        if not self.place:
+            check_empty(self.redis)
 
     def check(self, job_id):
         job, log = self.store.get(job_id), self.log.read(job_id, after=0)
@@ -258,6 +331,7 @@ class JobMachine(RuleBasedStateMachine):
             assert self.attempts.finish(claim, status, outcome, unsure=unsure) is is_good
             if is_good:
                 self.good_fence[claim.job_id] = None
+                del self.place[claim.job_id]
                 self.ended[claim.job_id] = status, cost + self.used.get(claim.job_id, 0)
 
 

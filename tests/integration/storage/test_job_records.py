@@ -74,7 +74,7 @@ def test_question_is_found_when_the_version_before_recorded_the_job(records, mon
     )
 
     assert records.get(job.id, job.spec.user_id).question == Question("Old?")
-    assert records.unfinished(before_ms=2_000, limit=10) == [(job.spec, Question("Old?"))]
+    assert unfinished(records) == [(job.spec, Question("Old?"))]
 
 
 def test_end_stays_when_a_job_is_recorded_again_after_it(records, mongo_database):
@@ -130,13 +130,21 @@ def test_pages_hold_each_job_once_when_they_are_turned(records):
     assert seen == sorted(jobs, key=lambda job: (job.spec.created_ms, job.id), reverse=True)
 
 
-def test_only_old_unfinished_jobs_are_listed_when_lost_ones_are_looked_for(records):
+def unfinished(records, **changes):
+    return records.unfinished(**({"is_batch": False, "before": None, "limit": 10} | changes))
+
+
+def test_unfinished_jobs_of_a_class_are_listed_newest_first_page_by_page(records):
     old, young, over = queued(created_ms=1_000), queued(created_ms=3_000), queued(created_ms=1_500)
-    for job in (old, young, over):
+    batch = queued(created_ms=2_000, is_batch=True)
+    for job in (old, young, over, batch):
         records.insert(job)
     records.write_finished([ended(over)])
 
-    assert records.unfinished(before_ms=2_000, limit=10) == [(old.spec, QUESTION)]
+    assert unfinished(records, limit=1) == [(young.spec, QUESTION)]
+    assert unfinished(records, before=(3_000, young.id)) == [(old.spec, QUESTION)]
+    assert unfinished(records, before=(1_000, old.id)) == []
+    assert unfinished(records, is_batch=True) == [(batch.spec, QUESTION)]
 
 
 def test_record_goes_only_when_its_job_has_not_ended(records):

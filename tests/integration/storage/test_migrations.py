@@ -6,17 +6,24 @@ import pytest
 from pymongo.errors import WriteError
 
 from core.errors import Draining
+from core.jobs import Job, JobStatus
+from core.outcome import Outcome
+from core.timing import now_ms
 from storage import format as format_
 from storage import keys
 from storage.format import FORMAT, META, OtherFormat, require_format
-from storage.jobs.attempts import Attempts
 from storage.jobs.drain import Drain
+from storage.jobs.epoch import Epoch
+from storage.jobs.lines import Lines, Waiter
 from storage.jobs.store import JobStore
 from storage.records import migrations
 from storage.records.format_watch import FormatWatch
+from storage.records.jobs import JobRecords
 from storage.records.migrations import MIGRATIONS, CannotMigrate, migrate, pending, prepare
+from tests.claims import ClaimingAttempts
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import wait_until
+from workers.upkeep.restoration import Restoration
 
 USER = {"_id": "usr_" + "0" * 32, "name": "Ann", "plan": "trial", "token_version": 0}
 
@@ -50,12 +57,53 @@ def test_data_without_a_mark_is_refused_until_it_is_migrated(stores, mongo_datab
     assert migrate(*stores) == []
 
 
-def test_data_with_unfinished_jobs_of_another_format_is_not_migrated(stores, mongo_database):
-    add_user(mongo_database)
-    mongo_database["jobs"].insert_one({"_id": "job_1", "status": "queued"})
+@pytest.fixture
+def of_before(stores, mongo_database, redis_client):
+    """Return what makes a job of format 1: recorded, and in Redis as that version kept it."""
+    prepare(*stores)
+    mongo_database[META].update_one({"_id": "format"}, {"$set": {"value": FORMAT - 1}})
+    redis_client.set(keys.FORMAT, FORMAT - 1)
 
-    with pytest.raises(CannotMigrate, match="aether drain"):
+    def add(**fields):
+        spec = make_spec(reserved_micros=50)
+        records = JobRecords(mongo_database)
+        records.insert(Job(spec=spec, question=QUESTION, status=JobStatus.QUEUED, cursor=1))
+        old = {"spec": "{}", "status": "queued", "attempt": 0, "reserved": 50}
+        redis_client.hset(keys.job(spec.id), mapping=old | fields)
+        redis_client.xadd(keys.events(spec.id), {"t": "job.queued", "b": "{}"}, id="1-0")
+        redis_client.zadd(keys.active(spec.user_id), {spec.id: 1})
+        redis_client.hincrby(keys.spend(spec.user_id, spec.created_ms), "reserved", 50)
+        redis_client.zadd(f"aether:{{{spec.id[4]}}}:dispatch", {spec.id: 1})
+        return spec
+
+    return add
+
+
+def test_data_is_not_migrated_while_workers_hold_jobs_of_another_format(stores, of_before):
+    of_before()
+    of_before(status="in_progress", lease=now_ms() + 60_000)
+
+    with pytest.raises(CannotMigrate, match="Workers hold 1 jobs"):
         migrate(*stores)
+
+
+def test_waiting_jobs_and_those_of_dead_workers_come_back_in_another_format(
+    stores, of_before, redis_client, mongo_database
+):
+    specs = [of_before(), of_before(status="in_progress", lease=1, attempt=1)]
+
+    assert "2 unfinished jobs come back from their records at the start." in migrate(*stores)
+
+    store = JobStore(redis_client)
+    Restoration(Epoch(redis_client), store, JobRecords(mongo_database)).run()
+    lines = Lines(redis_client, lease_s=15)
+    found = [lines.claim_next(Waiter(name="t")).spec for _ in specs]
+    assert sorted(spec.id for spec in found) == sorted(spec.id for spec in specs)
+    for spec in specs:
+        assert redis_client.zrange(keys.active(spec.user_id), 0, -1) == [spec.id.encode()]
+        month = redis_client.hgetall(keys.spend(spec.user_id, spec.created_ms))
+        assert month == {b"reserved": b"50"}
+    assert not list(redis_client.scan_iter("aether:*:dispatch"))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +213,7 @@ def test_a_process_ends_when_its_stores_are_migrated_under_it(stores, monkeypatc
 
 
 def test_no_job_is_taken_or_begun_while_the_stack_drains(redis_client):
-    store, attempts = JobStore(redis_client), Attempts(redis_client, lease_s=15)
+    store, attempts = JobStore(redis_client), ClaimingAttempts(redis_client)
     drain = Drain(redis_client)
     running, waiting = make_spec(), make_spec()
     for spec in (running, waiting):
@@ -178,9 +226,6 @@ def test_no_job_is_taken_or_begun_while_the_stack_drains(redis_client):
         store.accept(make_spec(), QUESTION, ROOMY, None)
     assert attempts.claim(waiting.id) is None
     assert (drain.progress().running, drain.progress().is_done) == (1, False)
-    from core.jobs import JobStatus
-    from core.outcome import Outcome
-
     attempts.finish(claim, JobStatus.COMPLETED, Outcome())
     assert (drain.progress().running, drain.progress().unrecorded) == (0, 1)
     assert drain.end()

@@ -27,12 +27,12 @@ from core.jobs import TERMINAL, TeamRequest
 from core.outcome import AgentReport, Outcome, Savings, Spent
 from core.team import Member, MemberReply, Slot, TeamPlan, end_of
 from storage import keys
-from storage.jobs.attempts import Attempts, Hold
+from storage.jobs.attempts import Hold
 from storage.jobs.cancellation import Cancellation
 from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
-from storage.jobs.teams import Teams
 from storage.limits.single_flight import SingleFlight
+from tests.claims import ClaimingAttempts, ClaimingTeams
 from tests.jobs import QUESTION, ROOMY, make_spec
 
 RESERVED = 50
@@ -67,8 +67,8 @@ class MoneyMachine(RuleBasedStateMachine):
         redis.flushall()
         self.redis = redis
         self.store = JobStore(redis)
-        self.attempts = Attempts(redis, lease_s=60)
-        self.teams = Teams(redis, lease_s=60)
+        self.attempts, self.teams = ClaimingAttempts(redis), ClaimingTeams(redis)
+        self.teams.claims = self.attempts.claims
         self.sweep = Sweep(redis, lease_s=60)
         self.cancellation = Cancellation(self.store, self.sweep, self.attempts, self.teams)
         self.single_flight = SingleFlight(redis, 60)
@@ -113,7 +113,9 @@ class MoneyMachine(RuleBasedStateMachine):
 
     def start_round(self, holder, number):
         slots = [Slot(number, name) for name in AGENTS]
-        hold = self.teams.start_round(holder, PLAN, slots, deadline_ms=holder.spec.deadline_ms)
+        hold = self.teams.start_round(
+            holder, PLAN, slots, deadline_ms=holder.spec.created_ms + 60_000
+        )
         assert hold in Hold
 
     @rule(target=slot_claims, job_id=jobs, slot=st.sampled_from(SLOTS), is_sweeper=st.booleans())

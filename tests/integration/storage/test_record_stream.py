@@ -13,9 +13,9 @@ from core.errors import CoordinatorUnavailable
 from core.jobs import JobStatus
 from core.outcome import Outcome
 from storage import keys
-from storage.jobs.attempts import Attempts
 from storage.jobs.store import JobStore
 from storage.records.stream import RecordStream
+from tests.claims import ClaimingAttempts
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import port_of
 from tests.tcp_proxy import TcpProxy
@@ -29,7 +29,7 @@ def stream(redis_client):
 @pytest.fixture
 def end_jobs(redis_client):
     """Return what brings so many jobs to their end."""
-    store, attempts = JobStore(redis_client), Attempts(redis_client, lease_s=15)
+    store, attempts = JobStore(redis_client), ClaimingAttempts(redis_client)
 
     def end_jobs(count):
         specs = [make_spec() for _ in range(count)]

@@ -21,8 +21,8 @@ from ops.stack.own import Child
 from ops.stack.readiness import free_port, redis_answers
 from ops.stack.state import ROOT
 from storage.failures import RedisRefusal, coordinator_errors, refusal_of
-from storage.jobs.attempts import Attempts
 from storage.jobs.store import JobStore
+from tests.claims import ClaimingAttempts
 from tests.debian import redis_7
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import wait_until
@@ -162,7 +162,7 @@ def in_transaction(redis):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_refusal_is_recognised_wherever_it_comes_and_everything_works_afterwards(kind, operator):
-    store, attempts = JobStore(operator), Attempts(operator, lease_s=15)
+    store, attempts = JobStore(operator), ClaimingAttempts(operator)
     held = make_spec()
     store.accept(held, QUESTION, ROOMY, None)
     claim = attempts.claim(held.id)

@@ -7,19 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.events import JOB_STARTED
 from core.jobs import JobStatus
 from core.timing import now_ms
 from storage import keys
 from storage.jobs.attempts import Hold
 from storage.jobs.cancellation import Cancellation
-from storage.limits.single_flight import Alone, Entered, Failed, Kept, Role, SingleFlight
+from storage.limits.single_flight import Alone, Entered, Failed, Kept, Released, Role, SingleFlight
 from tests.jobs import QUESTION, ROOMY, make_spec
 
 NAME = "f" * 64
 LEASE_S = 15
 KEPT = Kept(b"\x00kept:\xff")
 LEADS, IS_PARKED = Entered(Role.LEAD), Entered(Role.PARKED)
+NONE = Released(0, 0)
 
 
 @pytest.fixture
@@ -40,11 +40,11 @@ def claimed(store, attempts):
 
 
 def due_in_s(redis_client, job_id):
-    return (redis_client.zscore(keys.dispatch(job_id), job_id) - now_ms()) / 1000
+    return (redis_client.zscore(keys.DEFERRED, job_id) - now_ms()) / 1000
 
 
-def started(log, job_id):
-    return [event.type for event in log.read(job_id, after=0)].count(JOB_STARTED)
+def ids_of(claims):
+    return {claim.job_id for claim in claims}
 
 
 def test_first_leads_and_the_others_wait_in_the_queue(
@@ -67,32 +67,16 @@ def test_another_question_has_a_leader_of_its_own(single_flight, claimed):
     assert single_flight.enter("e" * 64, claimed()) == LEADS
 
 
-def test_parked_job_goes_on_without_another_beginning(single_flight, claimed, attempts, log):
+def test_parked_job_goes_on_with_the_attempt_that_parked_it(single_flight, claimed, attempts):
     single_flight.enter(NAME, claimed())
     first = claimed()
     single_flight.enter(NAME, first)
 
     again = attempts.claim(first.job_id)
 
-    assert (again.attempt, again.question) == (1, QUESTION)
-    assert started(log, first.job_id) == 1
+    assert (again.attempt, again.question, again.was_parked) == (1, QUESTION, True)
     assert single_flight.enter(NAME, again) == IS_PARKED
     assert single_flight.enter(NAME, first) == Entered(Role.LOST)
-
-
-def test_parked_job_is_told_once_of_the_worker_that_it_lost(
-    single_flight, claimed, attempts, log, redis_client
-):
-    single_flight.enter(NAME, claimed())
-    lost = claimed()
-    redis_client.hset(keys.job(lost.job_id), "lease", 1)
-    single_flight.enter(NAME, attempts.claim(lost.job_id))
-
-    again = attempts.claim(lost.job_id)
-
-    assert again.attempt == 2
-    types = [event.type for event in log.read(lost.job_id, after=0)]
-    assert types == ["job.queued", "job.started", "job.retrying", "job.started"]
 
 
 def test_claim_that_is_void_changes_nothing(single_flight, claimed, attempts, redis_client):
@@ -114,16 +98,18 @@ def test_new_attempt_of_the_leader_leads_again(single_flight, claimed, attempts,
     assert single_flight.enter(NAME, attempts.claim(leader.job_id)) == LEADS
 
 
-def test_all_that_wait_are_released_when_the_leader_ends(single_flight, claimed, redis_client):
+def test_all_that_wait_are_in_line_when_the_leader_ends(
+    single_flight, claimed, redis_client, attempts
+):
     leader, others = claimed(), [claimed() for _ in range(3)]
     for claim in (leader, *others):
         single_flight.enter(NAME, claim)
 
-    released = single_flight.end(NAME, leader.job_id, KEPT)
+    assert single_flight.end(NAME, leader.job_id, KEPT) == Released(3, 3)
 
-    assert sorted(released) == sorted(claim.job_id for claim in others)
-    assert all(due_in_s(redis_client, job_id) <= 0 for job_id in released)
-    assert single_flight.end(NAME, leader.job_id, KEPT) == []
+    assert redis_client.exists(keys.DEFERRED) == 0
+    assert {attempts.claim(claim.job_id).job_id for claim in others} == ids_of(others)
+    assert single_flight.end(NAME, leader.job_id, KEPT) == NONE
 
 
 @pytest.mark.parametrize("note", [KEPT, Alone()])
@@ -169,7 +155,7 @@ def test_nobody_waits_in_vain_when_the_leader_ends_between_a_look_and_an_entry(
     single_flight.end(NAME, leader.job_id, KEPT)
 
     assert single_flight.enter(NAME, late) == Entered(Role.NOTE, KEPT)
-    assert single_flight.end(NAME, leader.job_id, KEPT) == []
+    assert single_flight.end(NAME, leader.job_id, KEPT) == NONE
 
 
 def test_one_leads_when_a_thousand_enter_at_once(single_flight, claimed, attempts, store):
@@ -181,10 +167,8 @@ def test_one_leads_when_a_thousand_enter_at_once(single_flight, claimed, attempt
     assert Counter(one.role for one in entered) == {Role.LEAD: 1, Role.PARKED: 999}
     leader = claims[entered.index(LEADS)]
     released = single_flight.end(NAME, leader.job_id, KEPT)
-    parked = {claim.job_id for claim in claims} - {leader.job_id}
-    assert len(released) == 999
-    assert set(released) == parked
-    again = [attempts.claim(job_id) for job_id in released]
+    assert released == Released(999, 999)
+    again = [attempts.claim(claim.job_id) for claim in claims if claim is not leader]
     notes = {single_flight.enter(NAME, claim).role for claim in again}
     assert notes == {Role.NOTE}
 
@@ -217,8 +201,8 @@ def test_next_to_enter_leads_when_the_leader_is_dead(single_flight, claimed, red
     heir = claimed()
     assert single_flight.enter(NAME, heir) == LEADS
     assert not single_flight.renew(NAME, dead.job_id)
-    assert single_flight.end(NAME, dead.job_id, KEPT) == []
-    assert single_flight.end(NAME, heir.job_id, KEPT) == [parked.job_id]
+    assert single_flight.end(NAME, dead.job_id, KEPT) == NONE
+    assert single_flight.end(NAME, heir.job_id, KEPT) == Released(1, 1)
 
 
 def test_leader_leads_on_when_it_renews_or_is_deferred(single_flight, claimed, redis_client):
@@ -242,7 +226,7 @@ def test_parked_job_ends_at_once_when_it_is_cancelled(
     Cancellation(store, sweep, attempts, teams).cancel(store.get(other.job_id))
 
     assert store.get(other.job_id).status is JobStatus.CANCELLED
-    assert single_flight.end(NAME, leader.job_id, KEPT) == []
+    assert single_flight.end(NAME, leader.job_id, KEPT) == NONE
 
 
 def test_job_is_due_at_once_when_its_cancel_came_before_it_was_parked(
@@ -254,20 +238,20 @@ def test_job_is_due_at_once_when_its_cancel_came_before_it_was_parked(
 
     assert single_flight.enter(NAME, other) == IS_PARKED
 
-    (due,) = sweep.due(now_ms(), per_shard=10)
+    (due,) = sweep.due(now_ms(), most=10)
     assert (due.job_id, due.cancel_requested) == (other.job_id, True)
 
 
 def test_parked_job_is_due_by_its_deadline(single_flight, claimed, sweep):
-    leader, other = claimed(), claimed(deadline_ms=now_ms() + 1_000)
+    leader, other = claimed(), claimed(allowed_ms=1_000)
     single_flight.enter(NAME, leader)
     single_flight.enter(NAME, other)
 
-    due = {entry.job_id: entry for entry in sweep.due(now_ms() + LEASE_S * 1000, per_shard=10)}
+    due = {entry.job_id: entry for entry in sweep.due(now_ms() + LEASE_S * 1000, most=10)}
 
     found = due[other.job_id]
     assert (found.job.status, found.lease_until_ms) == (JobStatus.QUEUED, 0)
-    assert found.job.spec.deadline_ms < now_ms() + LEASE_S * 1000
+    assert found.deadline_ms < now_ms() + LEASE_S * 1000
     assert sweep.take_over(found.job) is not None
 
 
@@ -278,4 +262,4 @@ def test_job_that_was_released_leads_without_being_released_again(single_flight,
     single_flight.end(NAME, leader.job_id, None)
 
     assert single_flight.enter(NAME, attempts.claim(other.job_id)) == LEADS
-    assert single_flight.end(NAME, other.job_id, KEPT) == []
+    assert single_flight.end(NAME, other.job_id, KEPT) == NONE

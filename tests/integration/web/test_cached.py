@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from core.jobs import CacheControl
+from tests.fakes import NoQueue
 from tests.jobs import make_entry
 from tests.services import wait_until
 from web.services import EXTENSION
@@ -15,16 +16,9 @@ from web.services import EXTENSION
 CHAT = "/api/ai/v4/chat/optimized"
 
 
-class SilentQueue:
-    """A queue that publishes nothing, so that no job is ever claimed."""
-
-    def submit(self, job_id, *, is_quick, request_id):
-        pass
-
-
 @pytest.fixture
 def services(app, redis_client):
-    services = dataclasses.replace(app.extensions[EXTENSION], queue=SilentQueue())
+    services = dataclasses.replace(app.extensions[EXTENSION], queue=NoQueue())
     app.extensions[EXTENSION] = services
     return services
 

@@ -7,23 +7,17 @@ import dataclasses
 import pytest
 
 from storage import keys
+from tests.fakes import NoQueue
 from web.services import EXTENSION
 
 MESSAGE = "What is a mutex?"
 CHAT = "/api/ai/v4/chat/optimized"
 
 
-class NoBroker:
-    """A queue whose broker is away."""
-
-    def submit(self, job_id, *, is_quick, request_id=None):
-        return False
-
-
 @pytest.fixture
 def signed_in(app, client, redis_client):
     """Return a client of a trial user, for an application whose jobs nobody works on."""
-    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], queue=NoBroker())
+    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], queue=NoQueue())
     token = client.post("/api/auth/demo-login").get_json()["access_token"]
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
     return client

@@ -8,7 +8,7 @@ from pytest_celery import CeleryTestWorker
 from core.jobs import JobStatus
 from tests.celery_nodes import ProcessContainer
 from tests.services import start_worker
-from workers.queue import JobQueue
+from workers.queue import WakeUps
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_worker_answers_the_job_of_a_message(celery_setup, jobs):
     spec = jobs.accept()
 
     assert celery_setup.ready(control=True)
-    assert JobQueue(celery_setup.app).submit(spec.id, is_quick=False)
+    assert WakeUps(celery_setup.app).send("run")
 
     job = jobs.end_of(spec)
     assert job.status is JobStatus.COMPLETED
@@ -35,7 +35,7 @@ def test_message_is_answered_when_the_worker_was_killed_before_it_came(celery_se
     spec = jobs.accept()
     celery_setup.worker.kill()
 
-    assert JobQueue(celery_setup.app).submit(spec.id, is_quick=False)
+    assert WakeUps(celery_setup.app).send("run")
     celery_setup.worker.restart()
 
     assert jobs.end_of(spec).status is JobStatus.COMPLETED

@@ -11,7 +11,7 @@ from celery import Celery
 from structlog.testing import capture_logs
 
 from core.errors import StoreUnavailable
-from core.events import answer_delta
+from core.events import answer_delta, job_retrying
 from core.jobs import Job, JobStatus
 from core.models import read_catalogue
 from core.outcome import Answer, Outcome
@@ -20,18 +20,22 @@ from storage import keys
 from storage.connections import close_all
 from storage.connections import mongo_database as connect
 from storage.events.log import EventLog
-from storage.jobs.attempts import Attempts, Batch
+from storage.jobs.attempts import Batch
+from storage.jobs.epoch import Epoch
+from storage.jobs.lines import Lines, Waiter
 from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
 from storage.jobs.teams import Teams
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
+from tests.claims import ClaimingAttempts
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import port_of
 from tests.tcp_proxy import TcpProxy
 from workers import names
-from workers.queue import JobQueue
+from workers.queue import JobQueue, WakeUps
 from workers.upkeep.records import RecordWriter
+from workers.upkeep.restoration import Restoration
 from workers.upkeep.sweeper import Sweeper
 from workers.upkeep.teams import TeamSweeper
 
@@ -52,12 +56,13 @@ def runtime(redis_server, redis_client, mongo_database, proxy):
     settings = Settings(mongo_url=url, mongo_database=mongo_database.name, sweep_interval_s=1)
     database = connect(settings, selection_timeout_s=0.3)
     store, records = JobStore(redis_client), JobRecords(database)
-    attempts = Attempts(redis_client, lease_s=15)
+    attempts, lines = ClaimingAttempts(redis_client), Lines(redis_client, lease_s=15)
     stream = RecordStream(redis_client, store)
     with Celery("upkeep", broker=redis_server.url, set_as_current=False) as app:
         yield SimpleNamespace(
             store=store,
             attempts=attempts,
+            lines=lines,
             records=records,
             record_stream=stream,
             writer=RecordWriter(stream, records),
@@ -67,7 +72,9 @@ def runtime(redis_server, redis_client, mongo_database, proxy):
                 attempts,
                 EventLog(redis_client),
                 records,
-                JobQueue(app),
+                JobQueue(lines, WakeUps(app)),
+                WakeUps(app),
+                Restoration(Epoch(redis_client), store, records),
                 TeamSweeper(Teams(redis_client, lease_s=15), None, None, None),
                 read_catalogue(settings.llm_provider, None),
                 interval_s=1,
@@ -87,7 +94,7 @@ def accept(runtime, redis_client):
             runtime.records.insert(
                 Job(spec=spec, question=QUESTION, status=JobStatus.QUEUED, cursor=1)
             )
-        redis_client.zadd(keys.dispatch(spec.id), {spec.id: 1})
+        redis_client.zadd(keys.WATCH, {spec.id: 1})
         return spec
 
     return accept
@@ -96,19 +103,21 @@ def accept(runtime, redis_client):
 def lose_worker(runtime, redis, spec):
     """Claim the job, tell a word of its answer and be gone."""
     claim = runtime.attempts.claim(spec.id)
-    runtime.attempts.append([(claim, Batch([answer_delta("dev", "word ")]))])
+    said = [job_retrying("worker_lost", claim.attempt)] if claim.attempt > 1 else []
+    runtime.attempts.append([(claim, Batch([*said, answer_delta("dev", "word ")]))])
     redis.hset(keys.job(spec.id), "lease", 1)
-    redis.zadd(keys.dispatch(spec.id), {spec.id: 1})
+    redis.zadd(keys.WATCH, {spec.id: 1})
     return claim
 
 
-def test_job_is_published_when_nobody_has_claimed_it(runtime, accept, redis_client):
+def test_job_enters_its_line_when_its_api_died_before_that(runtime, accept, redis_client):
     spec = accept()
 
     runtime.sweeper.run()
 
     assert redis_client.llen(names.RUN_QUEUE) == 1
-    assert redis_client.zscore(keys.dispatch(spec.id), spec.id) > time.time() * 1000
+    assert redis_client.exists(keys.WATCH) == 0
+    assert runtime.lines.claim_next(Waiter(name="t")).spec == spec
 
 
 def test_second_sweep_does_nothing_when_one_has_just_been(runtime, accept, redis_client):
@@ -154,8 +163,8 @@ def test_job_goes_back_to_the_queue_when_its_worker_is_lost(runtime, accept, red
 
 def test_job_fails_with_what_it_had_when_it_lost_three_workers(runtime, accept, redis_client):
     spec = accept()
-    for _ in range(3):
-        lose_worker(runtime, redis_client, spec)
+    for attempt in (1, 2, 3):
+        assert lose_worker(runtime, redis_client, spec).attempt == attempt
 
     runtime.sweeper.run()
     runtime.writer.run()
@@ -179,23 +188,36 @@ def test_job_ends_cancelled_when_it_was_to_be_and_no_worker_is_left(
     assert runtime.store.get(spec.id).status is JobStatus.CANCELLED
 
 
-def test_job_ends_incomplete_when_its_deadline_has_passed(runtime, accept):
-    spec = accept(deadline_ms=int(time.time() * 1000) - 1)
+def test_job_ends_incomplete_when_its_deadline_has_passed(runtime, accept, redis_client):
+    spec = accept(allowed_ms=0)
+    lose_worker(runtime, redis_client, spec)
 
     runtime.sweeper.run()
 
-    assert runtime.store.get(spec.id).status is JobStatus.INCOMPLETE
+    job = runtime.store.get(spec.id)
+    assert (job.status, job.outcome.error.code) == (JobStatus.INCOMPLETE, "deadline_exceeded")
+    assert job.outcome.answer.text == "word "
+
+
+def test_job_ends_incomplete_when_it_has_waited_too_long(runtime, accept, redis_client):
+    spec = accept(expires_at_ms=int(time.time() * 1000) - 1)
+    runtime.lines.enter([spec])
+
+    runtime.sweeper.run()
+
+    job = runtime.store.get(spec.id)
+    assert (job.status, job.outcome.error.code) == (JobStatus.INCOMPLETE, "expired")
+    assert runtime.lines.count_ready(most=10) == {}
+    assert redis_client.exists(keys.WATCH, keys.EXPIRING) == 0
 
 
 def test_job_is_brought_back_when_redis_has_lost_it(runtime, accept, redis_client):
-    old = accept(created_ms=int(time.time() * 1000) - 20_000)
-    young = accept()
+    lost = [accept(), accept(is_batch=True)]
     redis_client.flushall()
 
     runtime.sweeper.run()
 
-    assert runtime.attempts.claim(old.id).spec == old
-    assert runtime.store.get(young.id) is None
+    assert [runtime.attempts.claim(spec.id).spec for spec in lost] == lost
 
 
 @pytest.fixture
@@ -277,7 +299,7 @@ def test_others_are_brought_on_when_one_due_entry_cannot_be_read(
     runtime.sweeper.run()
 
     assert redis_client.llen(names.RUN_QUEUE) == 3
-    due = redis_client.zscore(keys.dispatch(unreadable.id), unreadable.id)
+    due = redis_client.zscore(keys.WATCH, unreadable.id)
     assert due > time.time() * 1000
     assert redis_client.hget(keys.job(unreadable.id), field) == value.encode()
 
@@ -300,8 +322,8 @@ def test_others_are_brought_back_when_one_record_cannot_be_read(
 
 
 def test_others_are_brought_on_when_one_job_cannot_be_ended(runtime, accept, redis_client):
-    deadline_ms = int(time.time() * 1000) - 1
-    broken, other = accept(deadline_ms=deadline_ms), accept(deadline_ms=deadline_ms)
+    expired = {"expires_at_ms": int(time.time() * 1000) - 1}
+    broken, other = accept(**expired), accept(**expired)
     redis_client.delete(keys.events(broken.id))
     redis_client.set(keys.events(broken.id), "no stream")
 

@@ -8,7 +8,7 @@ import pytest
 
 from agents.rate_limited_model import RateLimitedModel
 from core.chat import Allowance, Message, ModelRequest, RateLimits, StreamEnd, TextDelta, Usage
-from core.model_errors import ModelTimeout, RateLimited, TurnStopped
+from core.model_errors import BudgetUsedUp, ModelTimeout, RateLimited, TurnStopped
 from core.stop import StopReason, StopSignal
 
 REQUEST = ModelRequest(
@@ -120,8 +120,17 @@ def test_long_wait_is_raised_and_the_model_is_not_called():
     assert throttle.settled == []
 
 
+def test_call_waits_in_line_where_others_come_first():
+    throttle = FakeThrottle(-0.001)
+
+    model, _, error = run(throttle, END)
+
+    assert isinstance(error, BudgetUsedUp)
+    assert (model.calls, error.retry_after_s, throttle.settled) == (0, 0.0, [])
+
+
 def test_wait_ends_when_the_job_is_cancelled():
-    throttle, stop = FakeThrottle(2.0, 2.0), RecordedStop(StopReason.CANCELLED)
+    throttle, stop = FakeThrottle(0.9, 0.9), RecordedStop(StopReason.CANCELLED)
 
     model, _, error = run(throttle, END, stop=stop)
 

@@ -34,7 +34,9 @@ def fingerprint_of(spec=SPEC, message=QUESTION.message, history=()):
     "fields",
     [
         {"id": "job_" + "0" * 32},
-        {"created_ms": 1, "deadline_ms": 2},
+        {"created_ms": 1, "allowed_ms": 2},
+        {"plan": "pro", "priority": 9, "run_at_ms": 1, "expires_at_ms": 2, "is_batch": True},
+        {"concurrency_key": "a", "concurrency_limit": 2},
         {"metadata": {"ticket": "42"}},
         {"request_id": "another"},
         {"cache": CacheControl(ttl_s=5)},
@@ -74,8 +76,9 @@ def test_every_part_of_a_job_counts_or_is_known_not_to():
     counts = {"user_id", "mode", "max_tokens", "temperature", "agent", "team"}
     counts |= {"route"}
     by_history = {"conversation_id"}
-    does_not = {"id", "created_ms", "deadline_ms", "cache", "metadata", "reserved_micros"}
-    does_not |= {"request_id"}
+    does_not = {"id", "created_ms", "allowed_ms", "cache", "metadata", "reserved_micros"}
+    does_not |= {"request_id", "plan", "is_batch", "priority", "run_at_ms", "expires_at_ms"}
+    does_not |= {"concurrency_key", "concurrency_limit"}
 
     assert set(JobSpec.__struct_fields__) == counts | by_history | does_not
 

@@ -10,11 +10,11 @@ from msgspec import Struct, field
 import storage
 
 FOLDER = Path(storage.__file__).parent / "lua"
-#: Scripts of jobs, which work on the hash KEYS[1]; the others have no job.
-NO_JOB = {"breaker", "budget", "budget_book", "budget_correct", "prelude"}
-NO_JOB |= {"single_flight_end", "single_flight_keep"}
+#: Scripts of jobs work on the hash KEYS[1], of which some change what it is; these have no job.
+NO_JOB = {"breaker", "budget", "budget_book", "budget_correct", "count_ready"}
+NO_JOB |= {"lines", "prelude", "single_flight_keep"}
 #: Where `field(slot, …)` never means the job itself.
-SLOTS_ONLY = {"claim_slot", "report", "start_round"}
+SLOTS_ONLY = {"report", "start_round", "take_slot"}
 #: Where it never means a slot.
 JOB_ONLY = {"single_flight_enter"}
 
@@ -46,14 +46,17 @@ def text_of(name: str) -> str:
     return re.sub(r"--[^\n]*", "", (FOLDER / f"{name}.lua").read_text())
 
 
+_SHARED = text_of("prelude") + text_of("lines")
+
+
 def scripts() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.lua"))
 
 
 def use_of(script: str, *, only_writes: bool = False) -> Use:
-    """Return the fields a script names, those of the prelude's functions it calls included."""
+    """Return the fields a script names, those of the shared functions it calls included."""
     found = _use(text_of(script), only_writes=only_writes)
-    functions = {match[1]: match[0] for match in _FUNCTION.finditer(text_of("prelude"))}
+    functions = {match[1]: match[0] for match in _FUNCTION.finditer(_SHARED)}
     called, new = set(), _called(text_of(script), functions)
     while new:
         called |= new

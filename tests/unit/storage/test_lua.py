@@ -11,7 +11,7 @@ import storage
 from tests.unit.storage import lua
 
 #: Loaded in front of other scripts, so they have no contract of their own.
-SHARED = {"prelude", "budget"}
+SHARED = {"prelude", "lines", "budget"}
 SCRIPTS = [script for script in lua.scripts() if script not in SHARED]
 
 

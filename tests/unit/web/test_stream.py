@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import CoordinatorUnavailable
 from core.events import Event
-from core.jobs import Job, JobStatus
+from core.jobs import NO_PLACE, Job, JobStatus, Place
 from tests.jobs import make_spec
 from web.jobs.stream import JobStream
 
@@ -128,7 +128,7 @@ def test_reader_is_told_to_resume_when_the_log_has_begun_anew(monkeypatch):
 
     found = frames(Log(last=3, then=[HEARTBEAT, HEARTBEAT]), running, stored=restored)
 
-    assert found.count(": alive\n\n") == 1
+    assert found.count(": alive\n\n") == 0
     assert found[-1].startswith("retry: 200\n")
 
 
@@ -144,3 +144,17 @@ def test_stream_ends_when_its_session_is_over(item, monkeypatch):
 
     assert names(found) == [(2, TYPES[1])] * (2 if item else 1)
     assert found[-1].startswith("retry: 200\n")
+
+
+def test_stream_says_where_a_waiting_job_stands_whenever_that_changes():
+    waiting, log = job(cursor=1, status=JobStatus.QUEUED), Log(last=1, then=[HEARTBEAT] * 4)
+    places = iter([Place(3, 1.5), Place(3, 1.5), Place(2, None), NO_PLACE])
+
+    stream = JobStream(log, log, Store(waiting), waiting, place_of=lambda _: next(places))
+    said = [frame.decode() for frame in stream.frames(1) if b"job.position" in frame]
+
+    assert [json.loads(frame.partition("data: ")[2])["data"] for frame in said] == [
+        {"position": 3, "estimated_start_s": 1.5},
+        {"position": 2, "estimated_start_s": None},
+    ]
+    assert all(frame.startswith("event: job.position\n") for frame in said)

@@ -19,7 +19,7 @@ def begin():
     spec = jobs.add(make_spec(), "question")
     writer = EventWriter(jobs)
     stop = StopSignal()
-    return jobs, writer, writer.open(jobs.claim(spec.id), stop), stop
+    return jobs, writer, writer.open(jobs.waiting.pop(spec.id), stop), stop
 
 
 def texts(jobs):

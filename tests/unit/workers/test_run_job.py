@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
-import workers.attempt
+import workers.patience
 from agents.answer import AnswerRunner
 from agents.plan import Planner
 from cache.fingerprint import Fingerprints
 from cache.response_cache import ResponseCache
 from core.chat import StreamEnd, TextDelta, Usage
-from core.events import answer_text
+from core.events import answer_text, job_retrying, job_started
 from core.jobs import CacheControl, JobStatus, RouteRequest, TeamRequest
-from core.model_errors import ModelTimeout, PermanentModelError, RateLimited, TurnStopped
+from core.model_errors import (
+    BudgetUsedUp,
+    ModelTimeout,
+    PermanentModelError,
+    RateLimited,
+    TurnStopped,
+)
 from core.models import read_catalogue
 from core.personas import load_personas, load_synthesis
 from core.routing_rules import read_rules
@@ -27,7 +31,7 @@ from tests.fakes import (
     InMemoryFlights,
     InMemoryJobs,
     ScriptedModel,
-    SentJobs,
+    SentWakeUps,
 )
 from tests.jobs import make_spec
 from workers.answer_cache import AnswerCache
@@ -57,7 +61,7 @@ class Road:
     """A JobRunner and what it stands on; `calls` is what the model answers, call by call."""
 
     def __init__(self, *calls):
-        self.jobs, self.flights, self.queue = InMemoryJobs(), InMemoryFlights(), SentJobs()
+        self.jobs, self.flights, self.wake_ups = InMemoryJobs(), InMemoryFlights(), SentWakeUps()
         self.model, self.teams = ScriptedModel(*calls), StartedTeams()
         self.keeper = LeaseKeeper(self.jobs, renew_every_s=5)
         self.writer = EventWriter(self.jobs)
@@ -71,14 +75,14 @@ class Road:
             Planner(CATALOGUE, read_rules(), load_personas(), load_synthesis()),
             AnswerRunner(self.model, CATALOGUE, Circuits()),
             cache,
-            SingleFlight(self.flights, self.queue),
+            SingleFlight(self.flights, self.wake_ups),
             self.teams,
         )
 
-    def run(self, message="What is a queue?", *, parked=False, **changes):
+    def run(self, message="What is a queue?", *, parked=False, attempt=1, **changes):
         """Run a new job and return its id."""
-        spec = self.jobs.add(make_spec(**changes), message, was_parked=parked)
-        self.runner.run(spec.id, queued_ms=None)
+        spec = self.jobs.add(make_spec(**changes), message, was_parked=parked, attempt=attempt)
+        self.runner.run(self.jobs.waiting.pop(spec.id))
         return spec.id
 
     def types(self, job_id):
@@ -96,14 +100,6 @@ class AnyLeader(dict):
         return "job_other"
 
 
-def test_nothing_happens_when_the_job_cannot_be_claimed():
-    road = Road()
-
-    road.runner.run("job_unknown", queued_ms=None)
-
-    assert (road.jobs.ends, road.model.requests) == ({}, [])
-
-
 def test_the_answer_ends_the_job_with_its_usage_cost_and_time():
     road = Road(ANSWER)
 
@@ -119,6 +115,7 @@ def test_the_answer_ends_the_job_with_its_usage_cost_and_time():
     assert sum(timing.values()) == total
     assert answer_text(road.jobs.logs[job_id]) == "an answer"
     assert road.types(job_id) == [
+        "job.started",
         "route.selected",
         "agent.started",
         "answer.delta",
@@ -136,7 +133,7 @@ def test_a_repeated_question_is_answered_from_the_cache_without_a_call():
     status, outcome = road.jobs.ends[job_id]
     assert (status, outcome.cache.status) == (JobStatus.COMPLETED, "hit")
     assert (outcome.cost_micros, outcome.answer.text) == (0, "an answer")
-    assert road.types(job_id) == ["cache.hit", "answer.delta"]
+    assert road.types(job_id) == ["job.started", "cache.hit", "answer.delta"]
     assert len(road.model.requests) == 1
 
 
@@ -173,6 +170,26 @@ def test_the_job_is_deferred_with_what_it_used_when_the_provider_says_later():
     assert list(road.flights.kept.values()) == [30]
 
 
+def test_the_job_goes_back_into_line_unbegun_when_the_budget_lets_nobody_call():
+    road = Road([BudgetUsedUp(retry_after_s=7.5)])
+
+    job_id = road.run()
+
+    assert road.jobs.back_in_line == {job_id: (CATALOGUE.tiers["quick"], 7.5, True)}
+    assert (road.types(job_id), road.jobs.ends) == ([], {})
+    assert list(road.flights.kept.values()) == [7.5]
+
+
+def test_a_later_attempt_says_what_became_of_the_one_before():
+    road = Road(ANSWER)
+
+    job_id = road.run(attempt=2)
+
+    assert road.jobs.logs[job_id][:2] == [
+        (event.type, event.data) for event in (job_retrying("worker_lost", 2), job_started(2))
+    ]
+
+
 def test_the_job_ends_with_what_there_is_when_its_user_cancels():
     road = Road()
 
@@ -196,7 +213,7 @@ def test_the_job_is_incomplete_when_its_deadline_passes():
         raise TurnStopped
 
     road.model.calls.append([TextDelta("half"), pass_deadline])
-    job_id = road.run(deadline_ms=int(time.time() * 1000) - 1)
+    job_id = road.run(allowed_ms=-1)
 
     status, outcome = road.jobs.ends[job_id]
     assert (status, outcome.error.code) == (JobStatus.INCOMPLETE, "deadline_exceeded")
@@ -237,7 +254,7 @@ def test_the_job_fails_with_the_models_error_when_no_model_answers():
 
 
 def test_the_end_waits_when_redis_is_away(monkeypatch):
-    monkeypatch.setattr(workers.attempt, "_RETRY_S", 0.001)
+    monkeypatch.setattr(workers.patience, "_RETRY_S", 0.001)
     road = Road()
 
     def leave():
@@ -293,10 +310,10 @@ def test_the_job_is_parked_without_a_call_when_another_one_asks_the_same():
 
     assert job_id not in road.jobs.ends
     assert [job_id] in road.flights.parked.values()
-    assert road.model.requests == []
+    assert (road.model.requests, road.types(job_id)) == ([], [])
 
 
-def test_parked_jobs_are_published_with_the_kept_answer_when_the_leader_ends():
+def test_parked_jobs_are_released_with_the_kept_answer_when_the_leader_ends():
     road = Road()
 
     def park():
@@ -305,7 +322,7 @@ def test_parked_jobs_are_published_with_the_kept_answer_when_the_leader_ends():
     road.model.calls.append([park, *ANSWER])
     road.run()
 
-    assert road.queue.jobs == ["job_parked"]
+    assert road.wake_ups.sent == {"run": 1}
     assert [type(note) for note in road.flights.notes.values()] == [Kept]
 
 

@@ -1,0 +1,131 @@
+"""How a thread of a worker comes to its next unit of work: a job, or a slot of a team's job."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+
+from core.errors import ServiceUnavailable, SlotUnavailable
+from storage.jobs.attempts import Claim
+from storage.jobs.lines import Lines, NobodyNext, Waiter
+from storage.jobs.teams import SlotClaim
+from workers.run_job import JobRunner
+from workers.team.finish import RoundEnds
+from workers.team.turn import AgentTurns
+
+logger = structlog.get_logger(__name__)
+
+#: A thread goes back to Celery after this, so that its message is acknowledged in time, in seconds.
+_LONGEST_S: Final = 30.0
+#: How long a thread without work waits for the bell before it goes back to Celery, in seconds.
+_WAIT_S: Final = 1.0
+#: How many threads of a process wait so: each holds a connection to Redis meanwhile.
+_MOST_WAITING: Final = 16
+_KEPT_SHARE, _LEAST_KEPT = 0.1, 2
+
+
+class Intake:
+    """Serves one unit after another in the thread that Celery's message woke.
+
+    Args:
+        serve: does the work that was claimed; raises nothing that it expects.
+        name: of the process, of all workers.
+        threads: of the process; a tenth of them, two at least, are kept for quick jobs and for
+            users for whom nothing runs, though never more than half.
+    """
+
+    def __init__(
+        self,
+        lines: Lines,
+        serve: Callable[[Claim | SlotClaim], None],
+        *,
+        name: str,
+        threads: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lines = lines
+        self._serve = serve
+        self._name = name
+        self._threads = threads
+        self._kept = min(max(_LEAST_KEPT, int(threads * _KEPT_SHARE)), threads // 2)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._serving = self._waiting = 0
+        self._is_over = False
+
+    def stop(self) -> None:
+        """Begin nothing more: the process is about to end."""
+        self._is_over = True
+
+    def run(self) -> None:
+        """Serve whatever is next until nothing is, or the thread has to go back to Celery.
+
+        Raises:
+            CoordinatorUnavailable: Redis is away.
+        """
+        leave_at = self._clock() + _LONGEST_S
+        has_waited = False
+        while not self._is_over and self._clock() < leave_at:
+            with self._may_wait(has_waited) as wait_s:
+                found = self._lines.claim_next(self._waiter(wait_s, has_waited=has_waited))
+                if isinstance(found, NobodyNext):
+                    if wait_s == 0:
+                        return
+                    self._lines.wait_for_bell(min(wait_s, found.opens_in_s or wait_s))
+                    # A model that opens soon is worth another wait.
+                    has_waited = found.opens_in_s is None
+                    continue
+            has_waited = False
+            with self._counted():
+                self._serve(found)
+
+    def _waiter(self, wait_s: float, *, has_waited: bool) -> Waiter:
+        free = self._threads - self._serving
+        name = f"{self._name}/{threading.get_ident()}"
+        return Waiter(name=name, wait_s=wait_s, has_waited=has_waited, is_kept=free <= self._kept)
+
+    @contextmanager
+    def _may_wait(self, has_waited: bool) -> Iterator[float]:
+        """Yield how long the thread may wait if there is nothing: once, and not with too many."""
+        with self._lock:
+            may_wait = not has_waited and self._waiting < _MOST_WAITING
+            self._waiting += may_wait
+        try:
+            yield _WAIT_S if may_wait else 0.0
+        finally:
+            with self._lock:
+                self._waiting -= may_wait
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._serving += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._serving -= 1
+
+
+def serve(found: Claim | SlotClaim, jobs: JobRunner, turns: AgentTurns, ends: RoundEnds) -> None:
+    """Do the work that was claimed; what cannot be done now is left to another attempt."""
+    claim = found.claim if isinstance(found, SlotClaim) else found
+    spec = claim.spec
+    names = {"job_id": spec.id, "request_id": spec.request_id, "slot": claim.slot or None}
+    with structlog.contextvars.bound_contextvars(**names):
+        try:
+            if isinstance(found, Claim):
+                jobs.run(found)
+            elif found.slot.is_end:
+                ends.run(found)
+            else:
+                turns.run(found)
+        except (SlotUnavailable, ServiceUnavailable) as error:
+            # Its lease runs out, and it is in line again.
+            cause = repr(error.__cause__)
+            logger.warning("work left to another attempt", code=error.code, cause=cause)
