@@ -34,6 +34,8 @@ OUT_OF_TIME: Final = JobError(
     "deadline_exceeded", "The job's deadline passed before its answer was complete."
 )
 EXPIRED: Final = JobError("expired", "The job waited for its start until it expired.")
+#: The error code of an answer that its token limit cut.
+CUT_BY_TOKENS: Final = "token_limit"
 #: The error code of a job whose workers died on it too often: a dead letter.
 WORKER_LOST: Final = "worker_lost"
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from core.chat import Usage
 from core.jobs import TeamRequest
 from core.models import Tier
-from core.outcome import AgentReport, JobError, Outcome
+from core.outcome import CUT_BY_TOKENS, AgentReport, JobError, Outcome
 
 #: The name under which the synthesis reports; no agent has it.
 SYNTHESIS: Final = "synthesis"
@@ -19,7 +19,6 @@ SYNTHESIS: Final = "synthesis"
 MOST_CHOSEN: Final = 4
 #: What of a job's remaining time the agents leave to the synthesis.
 _SYNTHESIS_SHARE: Final = 0.25
-_CUT_BY_TOKENS: Final = "token_limit"
 _END: Final = "end"
 
 
@@ -98,7 +97,7 @@ class MemberReply(Struct, frozen=True, kw_only=True):
     def is_usable(self) -> bool:
         """Say whether others may build on it: it is whole, or only its token limit cut it."""
         report = self.report
-        is_cut = report.error is not None and report.error.code == _CUT_BY_TOKENS
+        is_cut = report.error is not None and report.error.code == CUT_BY_TOKENS
         return bool(self.text) and (report.status == "completed" or is_cut)
 
 

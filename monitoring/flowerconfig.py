@@ -5,8 +5,15 @@ Flower runs this file and takes over every name that is one of its options.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import sys
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+from flower.utils.broker import RedisBase
 from flower.views.monitor import Metrics
 from tornado.web import authenticated
 
@@ -17,6 +24,27 @@ _password = _settings.flower_password.get_secret_value()
 if not _password:
     raise ValueError("AETHER_FLOWER_PASSWORD is missing; Flower's pages are open without it")
 
+# Celery has taken the working directory off the path again.
+sys.path.append(str(Path(__file__).parents[1]))
+
+
+@cache
+def _read_waiting() -> Callable[[], dict[str, int]]:
+    from storage.connections import redis_probe
+    from storage.jobs.overview import Overview
+
+    return Overview(redis_probe(_settings)).waiting
+
+
+async def _jobs_that_wait(_: RedisBase, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return for each queue how many jobs or slots wait; its messages only wake workers."""
+    waiting = await asyncio.to_thread(_read_waiting())
+    return [
+        {"name": name, "messages": waiting.get(name.removeprefix("chat."), 0)} for name in names
+    ]
+
+
+RedisBase.queues = _jobs_that_wait
 # Flower asks for the password on every page but this one, which names workers and tasks.
 Metrics.get = authenticated(Metrics.get)
 

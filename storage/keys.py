@@ -26,11 +26,13 @@ read in parts.
 | aether:format | string, the number of storage/format.py | always | start, `aether db migrate` | start |
 | aether:drain | string, since when (Unix seconds) | while the stack drains | `aether drain`, `resume`, `up` | accept, accept_answered, claim_next, count_ready |
 | aether:sweep | string, a lock | one sweep at most | sweeper | sweeper |
-| aether:watch | sorted set, unit (job id or <job id>/<slot>) by the ms when it is due for a look: a lease's end, the deadline of what has begun and waits, an accept without a record | members until their job ends, or waits unbegun | every script of jobs but append, accept_answered and enter_due | sweeper, drain |
-| aether:deferred | sorted set, unit by the ms when it enters its line: `run_at`, a deferral, a parked job's lease | until then | defer, enter, restore, single_flight_enter | enter_due, single_flight_end |
-| aether:expiring | sorted set, job id by the ms when it is given up unless it has begun | until it begins or ends | accept, restore, put_back | sweeper |
+| aether:watch | sorted set, unit (job id or <job id>/<slot>) by the ms when it is due for a look: a lease's end, the deadline of what has begun and waits, an accept without a record | members until their job ends, or waits unbegun | accept, cancel, claim_next, defer, enter, finish, put_back, release, renew, report, single_flight_enter, start_round, take_over, take_slot, withdraw, sweeper | sweeper, drain |
+| aether:deferred | sorted set, unit by the ms when it enters its line: `run_at`, a deferral, a parked job's lease | until then | defer, enter, enter_due, finish, restore, single_flight_end, single_flight_enter, take_over, take_slot, withdraw | enter, enter_due, place, release, single_flight_end |
+| aether:expiring | sorted set, job id by the ms when it is given up unless it has begun | until it begins or ends | accept, claim_next, finish, put_back, restore, take_over, withdraw, sweeper | sweeper |
 | aether:epoch | string, the run of Redis for which no unfinished job is missing | until Redis loses everything | restoration | restoration |
-| aether:lines:… | who is next; listed in storage/lua/lines.lua | while somebody waits or runs; shares until others have overtaken them | the scripts behind lines.lua | claim_next, count_ready, enter |
+| aether:lines:starts:<n> | string, units that started in the nth 10 s since 1970 | 60 s after the last of them | claim_next | enter, place |
+| aether:lines:turn:<unit> | string, the model whose budget the unit may ask before others | until it asks, 5 s at most | claim_next, budget_book | budget_book |
+| aether:lines:… | who is next; the others are listed in storage/lua/lines.lua | while somebody waits or runs; shares until others have overtaken them | the scripts behind lines.lua | the same, workers that wait |
 
 Pub/sub channels: the name of a job's events key carries its events, a line `<sequence> <type> <body>` for each;
 `aether:cancels` carries ids of jobs to cancel.

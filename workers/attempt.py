@@ -18,15 +18,15 @@ from core.events import NewEvent
 from core.jobs import JobSpec, JobStatus, Question
 from core.models import Catalogue, Model, Tier
 from core.money import with_savings
-from core.outcome import WORKER_LOST, JobError, Outcome, Route, Spent
+from core.outcome import CUT_BY_TOKENS, JobError, Outcome, Route, Spent
 from core.stop import StopReason, StopSignal
 from core.timing import TimeAccount, now_ms
 from monitoring.counters import Counters
 from storage.jobs.attempts import Attempts, Batch, Claim
-from storage.jobs.teams import SlotClaim
 from workers.event_writer import EventWriter
 from workers.leases import LeaseKeeper
 from workers.patience import retry_while_redis_is_away
+from workers.task_events import TaskEvents
 
 logger = structlog.get_logger(__name__)
 
@@ -51,6 +51,7 @@ class JobAttempt:
         writer: EventWriter,
         catalogue: Catalogue,
         counters: Counters,
+        task_events: TaskEvents,
         *,
         time_account: TimeAccount,
     ) -> None:
@@ -62,6 +63,8 @@ class JobAttempt:
         self._keeper = keeper
         self._catalogue = catalogue
         self._counters = counters
+        self._task_events = task_events
+        self._began = time.monotonic()
         self._events = writer.open(claim, self.stop)
 
     @property
@@ -89,6 +92,7 @@ class JobAttempt:
         workers down with it. What others will do again (Redis away, slot taken) passes through.
         """
         with self._keeper.hold(self.claim, self.stop, deadline=self.deadline):
+            self._task_events.began(self.claim)
             try:
                 yield
             except (CoordinatorUnavailable, SlotUnavailable):
@@ -184,9 +188,21 @@ class JobAttempt:
         )
         if is_ended:
             self._counters.count_cache_use(outcome)
+            self.report_end(outcome.error)
             logger.info("job ended", status=status.value, **outcome.timing_ms)
         else:
             logger.warning("another attempt has the job; this end does not count")
+
+    def report_end(self, error: JobError | None) -> None:
+        """Say to those who watch tasks that this attempt did its work, or what kept it from it."""
+        if error is None or error.code == CUT_BY_TOKENS:
+            self._task_events.succeeded(self.claim, time.monotonic() - self._began)
+        else:
+            self._task_events.failed(self.claim, error.code)
+
+    def report_given_back(self, why: str) -> None:
+        """Say to those who watch tasks that another attempt follows."""
+        self._task_events.came_back(self.claim, why)
 
     def finish_with_hit(self, hit: Hit, *, coalesced: bool = False) -> None:
         """End the job with a kept answer.
@@ -234,64 +250,9 @@ class JobAttempt:
             )
 
         retry_while_redis_is_away(give_back, until=self.deadline)
+        self.report_given_back(reason)
         return wait_s
 
     def drain(self) -> tuple[Batch, list[NewEvent]]:
         """Return the events that are not surely in the log; see `JobEvents.drain`."""
         return self._events.drain()
-
-
-class AttemptFactory:
-    """Makes the attempts of one worker process."""
-
-    def __init__(
-        self,
-        store: Attempts,
-        keeper: LeaseKeeper,
-        writer: EventWriter,
-        catalogue: Catalogue,
-        counters: Counters,
-    ) -> None:
-        self._store = store
-        self._keeper = keeper
-        self._writer = writer
-        self._catalogue = catalogue
-        self._counters = counters
-
-    def of_job(self, claim: Claim) -> JobAttempt:
-        """Begin an attempt at a whole job; its start is shown with whatever is shown first."""
-        created_ms = claim.spec.created_ms
-        is_first = claim.attempt == 1 and not claim.was_parked and claim.spec.run_at_ms is None
-        in_line_ms = claim.queued_ms if is_first else claim.accepted_ms
-        account = TimeAccount(created_ms)
-        account.record("accept", in_line_ms - created_ms)
-        account.record("queue", now_ms() - in_line_ms)
-        attempt = self.of(claim, account)
-        if claim.attempt > 1:
-            attempt.hold(events.job_retrying(WORKER_LOST, claim.attempt))
-        attempt.hold(events.job_started(claim.attempt))
-        return attempt
-
-    def of_slot(self, held: SlotClaim, account: TimeAccount) -> JobAttempt:
-        """Begin an attempt at a slot."""
-        claim, slot = held.claim, held.slot
-        attempt = self.of(claim, account)
-        if claim.attempt > 1:
-            attempt.hold(
-                events.job_retrying(
-                    WORKER_LOST, claim.attempt, agent=slot.speaker, round_number=slot.round
-                )
-            )
-        return attempt
-
-    def of(self, claim: Claim, time_account: TimeAccount) -> JobAttempt:
-        """Begin an attempt of which nothing is shown yet."""
-        return JobAttempt(
-            claim,
-            self._store,
-            self._keeper,
-            self._writer,
-            self._catalogue,
-            self._counters,
-            time_account=time_account,
-        )

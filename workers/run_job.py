@@ -15,7 +15,7 @@ from core.outcome import Answer, CacheUse, Outcome, Route
 from core.timing import TimeAccount
 from storage.jobs.attempts import Claim
 from workers.answer_cache import AnswerCache
-from workers.attempt import AttemptFactory
+from workers.attempt_factory import AttemptFactory
 from workers.single_flight import SingleFlight, note_of
 from workers.team.start import TeamStarter
 

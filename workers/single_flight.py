@@ -100,6 +100,7 @@ class SingleFlight:
         entered = self._shared.enter(fingerprint, attempt.claim)
         if entered.role in (Role.PARKED, Role.LOST):
             logger.info("job left this worker unanswered", why=entered.role.value)
+            attempt.report_given_back(entered.role.value)
             yield None
             return
         if entered.role is Role.NOTE:

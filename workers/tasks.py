@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -41,6 +42,15 @@ def _warm_up(sender: Any, **_: Any) -> None:
     else:
         own.watch.take_up(own.upkeep)
     own.watch.start(sender.hostname)
+    own.task_events.start(sender.hostname, partial(_sends_task_events, sender))
+
+
+def _sends_task_events(consumer: Any) -> bool:
+    """Say whether somebody asks for the events of this worker's tasks."""
+    dispatcher = consumer.event_dispatcher
+    if not dispatcher or not dispatcher.enabled:
+        return False
+    return not dispatcher.groups or "task" in dispatcher.groups
 
 
 def _is_for_chat(app: Celery) -> bool:
@@ -53,19 +63,19 @@ def _begin_nothing_more(**_: Any) -> None:
     worker().intake.stop()
 
 
-@celery_app.task(name=names.RUN_CHAT)
+@celery_app.task(name=names.RUN_CHAT, send_events=False)
 def run_chat(*_: Any) -> None:
     """Serve whatever is next; the message only says that something may be."""
     _serve_next()
 
 
-@celery_app.task(name=names.RUN_AGENT)
+@celery_app.task(name=names.RUN_AGENT, send_events=False)
 def run_agent(*_: Any) -> None:
     """Serve whatever is next: most likely an agent's turn, for which a team's start sent this."""
     _serve_next()
 
 
-@celery_app.task(name=names.FINISH_ROUND)
+@celery_app.task(name=names.FINISH_ROUND, send_events=False)
 def finish_round(*_: Any) -> None:
     """Serve whatever is next: most likely a round's end, as the body of its chord."""
     _serve_next()
@@ -76,7 +86,7 @@ def _serve_next() -> None:
         worker().intake.run()
 
 
-@celery_app.task(name=names.SWEEP)
+@celery_app.task(name=names.SWEEP, send_events=False)
 def sweep() -> None:
     """Look after jobs that nobody works on; see `workers.upkeep.sweeper`."""
     with _left_to_upkeep():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -44,7 +44,7 @@ from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
 from workers.answer_cache import AnswerCache
 from workers.app import celery_app
-from workers.attempt import AttemptFactory
+from workers.attempt_factory import AttemptFactory
 from workers.event_writer import EventWriter
 from workers.intake import Intake, serve
 from workers.leases import CancelListener, LeaseKeeper
@@ -53,6 +53,7 @@ from workers.model_check import warn_of_missing_models
 from workers.queue import JobQueue, WakeUps
 from workers.run_job import JobRunner
 from workers.single_flight import SingleFlight
+from workers.task_events import TaskEvents
 from workers.team.finish import RoundEnds
 from workers.team.start import TeamStarter
 from workers.team.turn import AgentTurns
@@ -82,6 +83,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     watch: LoopWatch
     format_watch: FormatWatch
+    task_events: TaskEvents
 
     def check_models_in_background(self) -> None:
         """Log a warning if the provider lacks models of the catalogue."""
@@ -106,16 +108,15 @@ def _build(settings: Settings) -> Worker:
     redis = redis_client(settings)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     planner, provider = _planner(settings, catalogue), _provider(settings)
-    budgeted = RateLimitedModel(provider, _budget(settings, redis))
-    answers = AnswerRunner(budgeted, catalogue, SharedBreaker(redis))
-    store, claims = JobStore(redis), Attempts(redis, lease_s=settings.lease_s)
-    slots, lines = Teams(redis, lease_s=settings.lease_s), Lines(redis, lease_s=settings.lease_s)
-    sweep, wake_ups = Sweep(redis, lease_s=settings.lease_s), WakeUps(celery_app)
-    keeper, writer = LeaseKeeper(claims, renew_every_s=settings.lease_s / 3), EventWriter(claims)
-    counters = Counters(redis)
+    answers = _answers(settings, redis, catalogue, provider)
+    store, wake_ups, lease_s = JobStore(redis), WakeUps(celery_app), settings.lease_s
+    claims, slots = Attempts(redis, lease_s=lease_s), Teams(redis, lease_s=lease_s)
+    sweep, lines = Sweep(redis, lease_s=lease_s), Lines(redis, lease_s=lease_s)
+    keeper, writer = LeaseKeeper(claims, renew_every_s=lease_s / 3), EventWriter(claims)
+    counters, task_events = Counters(redis), TaskEvents(celery_app)
     cache = _cache(settings, counters)
-    attempts = AttemptFactory(claims, keeper, writer, catalogue, counters)
-    single_flight = SingleFlight(SharedSingleFlight(redis, lease_s=settings.lease_s), wake_ups)
+    attempts = AttemptFactory(claims, keeper, writer, catalogue, counters, task_events)
+    single_flight = SingleFlight(SharedSingleFlight(redis, lease_s=lease_s), wake_ups)
     starter = TeamStarter(slots, wake_ups, store, Cancellation(store, sweep, claims, slots))
     turns = AgentTurns(slots, attempts, planner, answers, wake_ups, starter)
     ends = RoundEnds(slots, attempts, planner, answers, cache, starter)
@@ -128,8 +129,7 @@ def _build(settings: Settings) -> Worker:
         interval_s=settings.sweep_interval_s,
     )
     listener = CancelListener(partial(listen_for_cancels, redis), keeper)
-    watch = LoopWatch(LoopReports(redis), (*keeper.loops, writer.loop, listener.loop))
-    watch.start_loops()
+    watch = _watch(redis, (*keeper.loops, writer.loop, listener.loop, task_events.loop))
     return Worker(
         intake=_intake(settings, lines, partial(serve, jobs=jobs, turns=turns, ends=ends)),
         sweeper=sweeper,
@@ -142,7 +142,14 @@ def _build(settings: Settings) -> Worker:
         catalogue=catalogue,
         watch=watch,
         format_watch=FormatWatch(redis, database, end_this_process),
+        task_events=task_events,
     )
+
+
+def _watch(redis: Redis, loops: Sequence[Loop]) -> LoopWatch:
+    watch = LoopWatch(LoopReports(redis), loops)
+    watch.start_loops()
+    return watch
 
 
 def _intake(
@@ -160,6 +167,13 @@ def _records_loop(writer: RecordWriter) -> Loop:
 def _planner(settings: Settings, catalogue: Catalogue) -> Planner:
     rules = read_rules(settings.routing_file)
     return Planner(catalogue, rules, load_personas(), load_synthesis())
+
+
+def _answers(
+    settings: Settings, redis: Redis, catalogue: Catalogue, provider: GroqModel
+) -> AnswerRunner:
+    budgeted = RateLimitedModel(provider, _budget(settings, redis))
+    return AnswerRunner(budgeted, catalogue, SharedBreaker(redis))
 
 
 def _provider(settings: Settings) -> GroqModel:

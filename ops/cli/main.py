@@ -22,6 +22,7 @@ from ops.cli.doctor import doctor_command
 from ops.cli.drills import drills
 from ops.cli.loops import loop_notes
 from ops.cli.models import model_app
+from ops.cli.queues import queues_command
 from ops.cli.routing import routing_app
 from ops.cli.upgrade import db_app, drain_command, is_draining, resume_command
 from ops.stack import up
@@ -46,6 +47,7 @@ app.add_typer(model_app, name="model")
 app.command("ask")(ask_command)
 app.command("doctor")(doctor_command)
 app.command("drain")(drain_command)
+app.command("queues")(queues_command)
 app.command("resume")(resume_command)
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 _STOPPED_WITHIN_S: Final = DRAIN_S + 120.0

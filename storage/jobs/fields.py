@@ -45,12 +45,12 @@ is the job's own.
 | Slot field | Type | Written by | Meaning |
 |---|---|---|---|
 | state | text | claim_next, defer, finish, put_back, release, report, start_round, take_over, take_slot | queued, running or done |
-| lane | text | enter, enter_due, put_back, release, report, restore, single_flight_end, start_round | the lane in which it stands; missing when it stands in none |
+| lane | text | enter_due, put_back, release, report, start_round | the lane in which it stands; missing when it stands in none |
 | attempt | number | claim_next, defer, put_back, release, start_round, take_slot | as of the job |
 | fence | text | claim_next, take_slot | as of the job |
 | lease | ms | claim_next, renew, take_slot | as of the job |
 | batch | number | append, claim_next, take_slot | as of the job |
-| queued | ms | enter, enter_due, put_back, release, report, restore, single_flight_end, start_round | since when it stands in its line |
+| queued | ms | enter_due, put_back, release, report, start_round | since when it stands in its line |
 | deadline | ms | start_round | when the agent is cut; a round's end has none |
 | next | text | start_round | the round's last slot, which follows when all agents have reported |
 | left | number | report, start_round | of a round's end: agents that are still to report |

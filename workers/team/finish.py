@@ -27,7 +27,8 @@ from core.team import (
 from core.timing import TimeAccount
 from storage.jobs.teams import SlotClaim, Teams
 from workers.answer_cache import AnswerCache
-from workers.attempt import AttemptFactory, JobAttempt
+from workers.attempt import JobAttempt
+from workers.attempt_factory import AttemptFactory
 from workers.team.start import TeamStarter
 
 logger = structlog.get_logger(__name__)

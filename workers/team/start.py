@@ -78,6 +78,7 @@ class TeamStarter:
         )
         match hold:
             case Hold.HELD:
+                attempt.report_end(None)
                 self._wake_ups.start_round(len(slots))
             case Hold.CANCELLED:
                 self.end_cancelled(spec.id)

@@ -13,7 +13,8 @@ from core.outcome import AgentReport, JobError
 from core.team import MemberReply
 from core.timing import TimeAccount, now_ms
 from storage.jobs.teams import SlotClaim, Teams
-from workers.attempt import AttemptFactory, JobAttempt
+from workers.attempt import JobAttempt
+from workers.attempt_factory import AttemptFactory
 from workers.patience import retry_while_redis_is_away
 from workers.queue import WakeUps
 from workers.team.start import TeamStarter
@@ -115,6 +116,7 @@ class AgentTurns:
         if state is None:
             logger.warning("another attempt has the slot; this reply does not count")
             raise SlotUnavailable
+        attempt.report_end(reply.report.error)
         logger.info("agent replied", agent=reply.report.name, status=reply.report.status)
         if state.is_cancelled and not state.running:
             self._starter.end_cancelled(held.claim.job_id)

@@ -14,7 +14,7 @@ from core.team import Slot, best_reply, early_outcome, gather
 from core.timing import TimeAccount
 from storage.jobs.attempts import MAX_ATTEMPTS
 from storage.jobs.teams import Teams, TeamState
-from workers.attempt import AttemptFactory
+from workers.attempt_factory import AttemptFactory
 from workers.team.finish import RoundEnds
 from workers.team.turn import AgentTurns, failed_reply
 

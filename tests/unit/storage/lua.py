@@ -16,9 +16,10 @@ NO_JOB |= {"lines", "prelude", "single_flight_keep"}
 #: Where `field(slot, …)` never means the job itself.
 SLOTS_ONLY = {"report", "start_round", "take_slot"}
 #: Where it never means a slot.
-JOB_ONLY = {"single_flight_enter"}
+JOB_ONLY = {"enter", "restore", "single_flight_end", "single_flight_enter"}
 
 _FUNCTION = re.compile(r"^local function (\w+)\(.*?^end$", re.MULTILINE | re.DOTALL)
+_CONSTANTS = re.compile(r"^local ([A-Z_]+(?:, [A-Z_]+)*) =", re.MULTILINE)
 _NAMES_OF = {
     "HSET": lambda arguments: arguments[::2],
     "HSETNX": lambda arguments: arguments[:1],
@@ -64,6 +65,14 @@ def use_of(script: str, *, only_writes: bool = False) -> Use:
     for name in called:
         found |= _use(functions[name], only_writes=only_writes)
     return found
+
+
+def uses(script: str, part: str) -> bool:
+    """Say whether a script names a function or a constant of a part that is loaded in front."""
+    text, shared = text_of(script), text_of(part)
+    functions = {match[1]: match[0] for match in _FUNCTION.finditer(shared)}
+    constants = ", ".join(_CONSTANTS.findall(shared)).split(", ")
+    return bool(_called(text, functions) or set(constants) & set(re.findall(r"\w+", text)))
 
 
 def writers_of(name: str, *, is_slots: bool) -> list[str]:

@@ -33,9 +33,23 @@ def test_a_script_gives_each_argument_a_name_before_it_uses_it(script):
 
 
 def test_every_script_is_loaded_by_somebody():
-    sources = Path(storage.__file__).parent.rglob("*.py")
-    loaded = {
-        name for path in sources for name in re.findall(r'Script\(\w+, "(\w+)"', path.read_text())
-    }
+    assert set(loaded_behind()) == set(SCRIPTS)
 
-    assert loaded == set(SCRIPTS)
+
+@pytest.mark.parametrize("part", sorted(SHARED - {"prelude"}))
+def test_a_script_is_loaded_behind_a_shared_part_when_it_uses_it_and_only_then(part):
+    behind = loaded_behind()
+
+    users = {script for script in SCRIPTS if lua.uses(script, part)}
+    assert {script for script, parts in behind.items() if part in parts} == users
+
+
+def loaded_behind():
+    """Return by each script that is loaded what is loaded in front of it beside the prelude."""
+    call = re.compile(r'Script\(\w+, "(\w+)"(?:, behind=(.+))?\)')
+    sources = Path(storage.__file__).parent.rglob("*.py")
+    found = (match for path in sources for match in call.findall(path.read_text()))
+    parts = {"lines": "WITH_LINES", "budget": '"budget"'}
+    return {
+        script: {part for part, name in parts.items() if name in behind} for script, behind in found
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from celery import Celery
 
 import workers.patience
 from agents.answer import AnswerRunner
@@ -35,11 +36,12 @@ from tests.fakes import (
 )
 from tests.jobs import make_spec
 from workers.answer_cache import AnswerCache
-from workers.attempt import AttemptFactory
+from workers.attempt_factory import AttemptFactory
 from workers.event_writer import EventWriter
 from workers.leases import LeaseKeeper
 from workers.run_job import JobRunner
 from workers.single_flight import SingleFlight
+from workers.task_events import TaskEvents
 
 CATALOGUE = read_catalogue("groq")
 USAGE = Usage(input_tokens=100, output_tokens=10)
@@ -66,7 +68,9 @@ class Road:
         self.keeper = LeaseKeeper(self.jobs, renew_every_s=5)
         self.writer = EventWriter(self.jobs)
         self.counted = CountedUses()
-        attempts = AttemptFactory(self.jobs, self.keeper, self.writer, CATALOGUE, self.counted)
+        attempts = AttemptFactory(
+            self.jobs, self.keeper, self.writer, CATALOGUE, self.counted, TaskEvents(Celery("x"))
+        )
         cache = AnswerCache(
             ResponseCache(AbsentRedis(), ttl_s=60), Fingerprints("secret", "1", is_shared=True), "1"
         )
