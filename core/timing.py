@@ -76,7 +76,8 @@ class TimeAccount:
             rest: the part that gets the time which no part was recorded for.
             at_ms: when the job ended, Unix milliseconds; now where None.
         """
-        total = max(0, (now_ms() if at_ms is None else at_ms) - self._created_ms)
         parts = {part: self._spent_ms.get(part, 0) for part in self.PARTS}
-        parts[rest] += max(0, total - sum(parts.values()))
+        # Parts are rounded by themselves, so they may be a millisecond more than the whole.
+        total = max(sum(parts.values()), (now_ms() if at_ms is None else at_ms) - self._created_ms)
+        parts[rest] += total - sum(parts.values())
         return {**parts, "first_token": first_token_ms, "total": total}

@@ -69,47 +69,57 @@ class Intake:
             CoordinatorUnavailable: Redis is away.
         """
         leave_at = self._clock() + _LONGEST_S
-        has_waited = False
-        while not self._is_over and self._clock() < leave_at:
-            with self._may_wait(has_waited) as wait_s:
-                found = self._lines.claim_next(self._waiter(wait_s, has_waited=has_waited))
-                if isinstance(found, NobodyNext):
-                    if wait_s == 0:
-                        return
+        may_wait, has_waited = True, False
+        # Whoever the bell may have woken asks in any case, or the unit would wait for another.
+        while not self._is_over and (has_waited or self._clock() < leave_at):
+            with self._place_to_wait(may_wait) as wait_s:
+                found = self._claim_next(wait_s, has_waited=has_waited)
+                has_waited = isinstance(found, NobodyNext) and wait_s > 0
+                if isinstance(found, NobodyNext) and has_waited:
                     self._lines.wait_for_bell(min(wait_s, found.opens_in_s or wait_s))
                     # A model that opens soon is worth another wait.
-                    has_waited = found.opens_in_s is None
+                    may_wait = found.opens_in_s is not None
                     continue
-            has_waited = False
-            with self._counted():
+            if isinstance(found, NobodyNext):
+                return
+            try:
                 self._serve(found)
+            finally:
+                self._count(-1)
+            may_wait = True
 
-    def _waiter(self, wait_s: float, *, has_waited: bool) -> Waiter:
-        free = self._threads - self._serving
+    def _claim_next(self, wait_s: float, *, has_waited: bool) -> Claim | SlotClaim | NobodyNext:
+        """Claim a unit; the thread counts as serving from here on, unless there is nothing."""
+        # Threads that ask at the same time leave the kept ones free together.
+        is_kept = self._threads - self._count(1) < self._kept
+        found: Claim | SlotClaim | NobodyNext = NobodyNext()
         name = f"{self._name}/{threading.get_ident()}"
-        return Waiter(name=name, wait_s=wait_s, has_waited=has_waited, is_kept=free <= self._kept)
+        try:
+            found = self._lines.claim_next(
+                Waiter(name=name, wait_s=wait_s, has_waited=has_waited, is_kept=is_kept)
+            )
+        finally:
+            if isinstance(found, NobodyNext):
+                self._count(-1)
+        return found
+
+    def _count(self, change: int) -> int:
+        """Change how many threads serve, and return how many do."""
+        with self._lock:
+            self._serving += change
+            return self._serving
 
     @contextmanager
-    def _may_wait(self, has_waited: bool) -> Iterator[float]:
-        """Yield how long the thread may wait if there is nothing: once, and not with too many."""
+    def _place_to_wait(self, may_wait: bool) -> Iterator[float]:
+        """Yield how long the thread may wait if there is nothing; not at all with too many."""
         with self._lock:
-            may_wait = not has_waited and self._waiting < _MOST_WAITING
+            may_wait = may_wait and self._waiting < _MOST_WAITING
             self._waiting += may_wait
         try:
             yield _WAIT_S if may_wait else 0.0
         finally:
             with self._lock:
                 self._waiting -= may_wait
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        with self._lock:
-            self._serving += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._serving -= 1
 
 
 def serve(found: Claim | SlotClaim, jobs: JobRunner, turns: AgentTurns, ends: RoundEnds) -> None:

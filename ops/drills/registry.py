@@ -12,6 +12,7 @@ from ops.drills.actions import Found
 from ops.drills.hostile import face_hostile_upstream
 from ops.drills.load import Load
 from ops.drills.target import Target
+from ops.drills.turns import share_fairly
 from ops.stack.state import CannotRun
 
 #: How the stub upstream fails in the storm; each only at a message's first call.
@@ -89,6 +90,12 @@ DRILLS: Final = (
     Drill(
         *("hostile-upstream", face_hostile_upstream, mixed),
         answering=0.1,
+        needs_stub=True,
+    ),
+    Drill(
+        *("fair-share", share_fairly),
+        answering=0.0,
+        is_disruptive=False,
         needs_stub=True,
     ),
     Drill("rolling-restart", actions.rolling_restart, mixed, 20.0, answering=0.1),

@@ -70,8 +70,10 @@ local function choose()
   if not first.b or not first.i then
     return first.b or first.i
   end
-  local since = redis.call('HINCRBY', CLOCK, 'since_batch', 1)
-  return since >= STARTS_A_BATCH and first.b or first.i
+  local since = tonumber(redis.call('HGET', CLOCK, 'since_batch') or 0) + 1
+  local chosen = since >= STARTS_A_BATCH and first.b or first.i
+  chosen.has_batch_waited = true
+  return chosen
 end
 
 -- Take the first unit out of a user's line in a lane.
@@ -139,6 +141,8 @@ local function count_start(found, line)
   redis.call('ZREMRANGEBYSCORE', LINES .. 'shares:' .. found.class, '-inf', '(' .. redis.call('HGET', CLOCK, found.class))
   if found.class == 'b' then
     redis.call('HDEL', CLOCK, 'since_batch')
+  elseif found.has_batch_waited then
+    redis.call('HINCRBY', CLOCK, 'since_batch', 1)
   end
   local bucket = LINES .. 'starts:' .. math.floor(now / 10000)
   redis.call('INCR', bucket)

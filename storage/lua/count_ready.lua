@@ -10,6 +10,9 @@ for _, lane in ipairs(redis.call('HKEYS', WAITING)) do
   local is_begun_team = kind == 'agent' or kind == 'finish'
   if not is_closed and (is_begun_team or not is_draining()) then
     for _, user in ipairs(redis.call('ZRANGE', LINES .. 'ready:' .. lane, 0, left - 1)) do
+      if left <= 0 then
+        break
+      end
       for _, key in ipairs(redis.call('ZRANGE', keys_key(lane, user), 0, left - 1)) do
         local count = math.min(left, redis.call('ZCARD', units_key(lane, user, key)))
         counts[kind], left = (counts[kind] or 0) + count, left - count

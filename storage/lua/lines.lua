@@ -16,6 +16,8 @@
 --   aether:lines:clock                 hash: share of the latest start by class, starts since the last one of a batch,
 --                                      the last number
 --   aether:lines:closed                hash, model -> ms (Unix) until which no unit that waits for it may start
+--   aether:lines:starts:<n>            starts in ten seconds, for a minute
+--   aether:lines:turn:<unit>           the model that a unit may ask the budget for next
 --   aether:lines:waiters, :bell        threads that wait for work, by how long they do; what wakes one of them
 
 local LINES = 'aether:lines:'

@@ -350,6 +350,16 @@ def test_a_job_that_waits_for_its_time_knows_when_it_starts(put, lines):
     assert 0 < place.estimated_start_s <= 60
 
 
+def test_a_job_that_is_withdrawn_gives_its_key_free(put, start, store, attempts):
+    first, second = put(concurrency_key="a"), put(concurrency_key="a")
+    put_back = {"is_unbegun": True, "used": Spent()}
+    assert attempts.put_back(start(), "m", 0.0, **put_back)
+
+    assert store.withdraw(first)
+
+    assert start().job_id == second.id
+
+
 # The provider's budget
 
 

@@ -115,7 +115,7 @@ def test_a_thread_goes_back_to_celery_after_thirty_seconds():
     assert served == found[:3]
 
 
-def test_a_thread_goes_back_to_celery_when_its_time_passes_while_it_waits():
+def test_a_thread_whose_time_passes_while_it_waits_asks_once_more():
     clock = Clock()
 
     def pass_time(timeout_s):
@@ -125,7 +125,7 @@ def test_a_thread_goes_back_to_celery_when_its_time_passes_while_it_waits():
 
     intake_of(lines, clock=clock).run()
 
-    assert len(lines.waiters) == 1
+    assert [waiter.has_waited for waiter in lines.waiters] == [False, True]
 
 
 def test_nothing_more_is_begun_when_the_process_is_about_to_end():
