@@ -25,7 +25,7 @@ _LONGEST_S: Final = 30.0
 #: How long a thread without work waits for the bell before it goes back to Celery, in seconds.
 _WAIT_S: Final = 1.0
 #: How many threads of a process wait so: each holds a connection to Redis meanwhile.
-_MOST_WAITING: Final = 16
+_MOST_WAITING: Final = 32
 _KEPT_SHARE, _LEAST_KEPT = 0.1, 2
 
 
@@ -76,9 +76,10 @@ class Intake:
                 found = self._claim_next(wait_s, has_waited=has_waited)
                 has_waited = isinstance(found, NobodyNext) and wait_s > 0
                 if isinstance(found, NobodyNext) and has_waited:
-                    self._lines.wait_for_bell(min(wait_s, found.opens_in_s or wait_s))
-                    # A model that opens soon is worth another wait.
-                    may_wait = found.opens_in_s is not None
+                    is_rung = self._lines.wait_for_bell(min(wait_s, found.opens_in_s or wait_s))
+                    # Another thread may be faster at what the bell rang for: where there is work,
+                    # there will be more. A model that opens soon is worth another wait, too.
+                    may_wait = is_rung or found.opens_in_s is not None
                     continue
             if isinstance(found, NobodyNext):
                 return

@@ -123,10 +123,10 @@ class Lines:
         opens_in_ms = found[0]
         return NobodyNext(None if opens_in_ms < 0 else opens_in_ms / 1000)
 
-    def wait_for_bell(self, timeout_s: float) -> None:
-        """Return when a unit may have become ready, or after `timeout_s` (above 0)."""
+    def wait_for_bell(self, timeout_s: float) -> bool:
+        """Return True when a unit may have become ready, False after `timeout_s` (above 0)."""
         with coordinator_errors():
-            self._redis.blpop([_BELL], timeout_s)
+            return self._redis.blpop([_BELL], timeout_s) is not None
 
     def count_ready(self, *, most: int) -> dict[str, int]:
         """Return how many units may start now by the kind of their wake-up, `most` in all."""

@@ -148,10 +148,10 @@ def test_sixteen_threads_wait_at_most_and_a_place_is_free_again_when_one_leaves(
     lines = GivenLines(bell=lambda timeout_s: may_leave.wait(30))
     intake = intake_of(lines, threads=40)
 
-    with ThreadPoolExecutor(16) as pool:
-        runs = [pool.submit(intake.run) for _ in range(16)]
+    with ThreadPoolExecutor(32) as pool:
+        runs = [pool.submit(intake.run) for _ in range(32)]
         try:
-            wait_until(lambda: len(lines.waits) == 16, 10, "sixteen threads to wait")
+            wait_until(lambda: len(lines.waits) == 32, 10, "all threads to wait")
             intake.run()
             last = lines.waiters[-1]
         finally:
