@@ -13,6 +13,7 @@ from bench.client import Measured
 from bench.figures import Figure, Report
 from bench.proxy import running_proxy
 from bench.stack import Bench, floor_worker
+from bench.turns import queue_times
 from ops.stack.state import CannotRun
 
 CONCURRENCY = 50
@@ -112,11 +113,27 @@ def team(bench: Bench, plan: Plan, report: Report) -> None:
     ]
 
 
+def fairness(bench: Bench, plan: Plan, report: Report) -> None:
+    """Time how long a user's quick jobs wait for a worker, alone and behind 160 jobs of others."""
+    requests = plan.requests_in_turn // 5
+    pairs = [asyncio.run(queue_times(bench, requests=requests)) for _ in range(plan.runs)]
+    alone = _percentiles_ms([pair[0] for pair in pairs], 0.95)
+    behind = _percentiles_ms([pair[1] for pair in pairs], 0.95)
+    more = [later - first for first, later in zip(alone, behind, strict=True)]
+    name = "a quick job's wait for a worker"
+    report.figures += [
+        Figure(f"{name}, alone, p95", "ms", alone),
+        Figure(f"{name}, behind 160 jobs of 16 users, p95", "ms", behind),
+        Figure(f"{name}, behind them and not alone", "ms", more, at_most=100),
+    ]
+
+
 MEASUREMENTS: dict[str, Callable[[Bench, Plan, Report], None]] = {
     "latency": latency,
     "throughput": throughput,
     "first_token": first_token,
     "team": team,
+    "fairness": fairness,
 }
 
 

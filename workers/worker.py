@@ -65,7 +65,7 @@ from workers.upkeep.waker import Waker
 
 #: The record writer waits so long for an ended job, and gathers others for so long after a batch.
 _RECORDS_WAIT_S: Final = 1.0
-_RECORDS_PAUSE_S: Final = 0.1
+_RECORDS_PAUSE_S: Final = 0.5
 _WAKE_EVERY_S: Final = 1.0
 
 

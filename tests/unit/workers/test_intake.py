@@ -143,7 +143,7 @@ def test_nothing_more_is_begun_when_the_process_is_about_to_end():
     assert (served, lines.found) == (found[:1], found[1:])
 
 
-def test_sixteen_threads_wait_at_most_and_a_place_is_free_again_when_one_leaves():
+def test_thirty_two_threads_wait_at_most_and_a_place_is_free_again_when_one_leaves():
     may_leave = threading.Event()
     lines = GivenLines(bell=lambda timeout_s: may_leave.wait(30))
     intake = intake_of(lines, threads=40)
@@ -161,8 +161,8 @@ def test_sixteen_threads_wait_at_most_and_a_place_is_free_again_when_one_leaves(
     intake.run()
 
     assert (last.wait_s, last.has_waited) == (0.0, False)
-    assert len(lines.waits) == 17
-    assert len({waiter.name for waiter in lines.waiters}) == 17
+    assert len(lines.waits) == 33
+    assert len({waiter.name for waiter in lines.waiters}) == 33
 
 
 @pytest.mark.parametrize(
