@@ -295,7 +295,12 @@ local function place_of(job_id)
   for _, lane in ipairs(redis.call('HKEYS', WAITING)) do
     if string.sub(lane, 1, 1) == class then
       users = users + redis.call('ZCARD', LINES .. 'ready:' .. lane)
-      local keys = redis.call('ZRANGE', keys_key(lane, line.user), 0, 99)
+      -- A key at its limit is not among those with a turn.
+      local keys, is_own_there = redis.call('ZRANGE', keys_key(lane, line.user), 0, 99), false
+      for _, key in ipairs(keys) do
+        is_own_there = is_own_there or key == line.key
+      end
+      keys[#keys + 1] = not is_own_there and line.key or nil
       for _, key in ipairs(keys) do
         position = position + redis.call('ZCOUNT', units_key(lane, line.user, key), '-inf', '(' .. (score or 0))
       end

@@ -341,6 +341,13 @@ def test_a_job_knows_how_many_of_its_user_are_before_it(put, lines, start, store
     )
 
 
+def test_a_job_whose_key_is_at_its_limit_knows_how_many_are_before_it(put, lines, start):
+    specs = [put(concurrency_key="talk") for _ in range(4)]
+    start()
+
+    assert [lines.place_of(spec.id).position for spec in specs] == [None, 1, 2, 3]
+
+
 def test_a_job_that_waits_for_its_time_knows_when_it_starts(put, lines):
     spec = put(run_at_ms=now_ms() + 60_000)
 
