@@ -30,6 +30,21 @@ class ApiClient(client.ApiClient):
         assert answer.status_code == 200, answer.text
         return client.checked(answer)
 
+    def job(self, job_id: str, **query: Any) -> dict[str, Any]:
+        """Return the job; asks again while the API cannot answer."""
+        found: list[dict[str, Any]] = []
+
+        def has_answered() -> bool:
+            try:
+                found.append(super(ApiClient, self).job(job_id, **query))
+            except client.ClientError as error:
+                if not error.is_transient:
+                    raise
+            return bool(found)
+
+        wait_until(has_answered, 30, f"the API's answer about {job_id}")
+        return found[0]
+
     def end_of(self, job_id: str, timeout_s: float = 60) -> dict[str, Any]:
         """Poll until the job has ended."""
         wait_until(

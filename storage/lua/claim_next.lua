@@ -45,34 +45,48 @@ local function is_before(one, other)
   return first_score(one.lane, one.user) < first_score(other.lane, other.user)
 end
 
--- Return the user and the lane that are next, of each class.
+-- Return the user who was given least of those in a set of a lane; nil where there is none.
+local function first_of(set, lane, kind, class, model)
+  local user = redis.call('ZRANGE', LINES .. set .. lane, 0, 0, 'WITHSCORES')
+  if not user[1] then
+    return nil
+  end
+  local share = math.max(tonumber(user[2]), share_of(class, ''))
+  return { lane = lane, kind = kind, class = class, model = model, user = user[1], share = share }
+end
+
+-- Return the user and the lane that are next, of each class, and the least share of all who may start, with or without
+-- this thread.
 local function find_first()
-  local first = {}
+  local first, least = {}, {}
   for _, lane in ipairs(redis.call('HKEYS', WAITING)) do
     local class, kind, model = string.match(lane, '^(%a):(%a+):(.*)$')
     local is_begun_team = kind == 'agent' or kind == 'finish'
     if is_open(model) and (is_begun_team or not draining) then
-      local set = (is_kept == '1' and kind ~= 'quick') and 'idle:' or 'ready:'
-      local found = redis.call('ZRANGE', LINES .. set .. lane, 0, 0, 'WITHSCORES')
-      if found[1] then
-        local candidate = { lane = lane, kind = kind, class = class, model = model, user = found[1], share = tonumber(found[2]) }
-        if is_before(candidate, first[class]) then
-          first[class] = candidate
-        end
+      local candidate = first_of('ready:', lane, kind, class, model)
+      least[class] = math.min(least[class] or math.huge, candidate and candidate.share or math.huge)
+      if is_kept == '1' and kind ~= 'quick' then
+        candidate = first_of('idle:', lane, kind, class, model)
+      end
+      if candidate and is_before(candidate, first[class]) then
+        first[class] = candidate
       end
     end
   end
-  return first
+  return first, least
 end
 
 local function choose()
-  local first = find_first()
-  if not first.b or not first.i then
-    return first.b or first.i
+  local first, least = find_first()
+  local chosen = first.b or first.i
+  if first.b and first.i then
+    local since = tonumber(redis.call('HGET', CLOCK, 'since_batch') or 0) + 1
+    chosen = since >= STARTS_A_BATCH and first.b or first.i
+    chosen.has_batch_waited = true
   end
-  local since = tonumber(redis.call('HGET', CLOCK, 'since_batch') or 0) + 1
-  local chosen = since >= STARTS_A_BATCH and first.b or first.i
-  chosen.has_batch_waited = true
+  if chosen then
+    chosen.least = least[chosen.class]
+  end
   return chosen
 end
 
@@ -82,12 +96,7 @@ local function pop(found)
   local key = redis.call('ZRANGE', keys, 0, 0)[1]
   local units = units_key(found.lane, found.user, key)
   local unit = redis.call('ZPOPMIN', units)[1]
-  if redis.call('HINCRBY', WAITING, found.lane, -1) <= 0 then
-    redis.call('HDEL', WAITING, found.lane)
-  end
-  if redis.call('EXISTS', units) == 0 then
-    redis.call('SREM', ALL, found.lane .. ' ' .. found.user .. ' ' .. key)
-  end
+  count_out(found.lane, found.user, key)
   return unit, key
 end
 
@@ -134,10 +143,11 @@ local function begin(job_id, slot)
     tonumber(job.deadline), job.parked or '' }, line
 end
 
--- Put a start on the account of its user.
+-- Put a start on the account of its user. The clock goes by who was given least, not by who could use this thread:
+-- whoever has to wait for another thread keeps what he is owed.
 local function count_start(found, line)
-  redis.call('HSET', CLOCK, found.class, string.format('%.9f', math.max(found.share, share_of(found.class, ''))))
-  set_share(found.class, found.user, share_of(found.class, found.user) + 1 / line.weight)
+  redis.call('HSET', CLOCK, found.class, string.format('%.9f', found.least))
+  set_share(found.class, found.user, found.share + 1 / line.weight)
   redis.call('ZREMRANGEBYSCORE', LINES .. 'shares:' .. found.class, '-inf', '(' .. redis.call('HGET', CLOCK, found.class))
   if found.class == 'b' then
     redis.call('HDEL', CLOCK, 'since_batch')
@@ -158,12 +168,11 @@ for _ = 1, MOST_LOOKS do
     break
   end
   local unit, key = pop(found)
-  local slash = unit and string.find(unit, '/', 1, true)
-  local job_id = unit and string.sub(unit, 1, (slash or 0) - 1)
   local claimed, line
   if unit then
+    local job_id, slot = split_unit(unit)
     turn_to(job_id)
-    claimed, line = begin(job_id, slash and string.sub(unit, slash + 1) or '')
+    claimed, line = begin(job_id, slot)
   end
   if claimed then
     if found.model ~= '' then

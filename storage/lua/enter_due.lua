@@ -5,8 +5,7 @@
 local due = redis.call('ZRANGEBYSCORE', DEFERRED, '-inf', now_ms(), 'LIMIT', 0, ARGV[1])
 
 for _, unit in ipairs(due) do
-  local slash = string.find(unit, '/', 1, true)
-  local job_id, slot = string.sub(unit, 1, (slash or 0) - 1), slash and string.sub(unit, slash + 1) or ''
+  local job_id, slot = split_unit(unit)
   turn_to(job_id)
   redis.call('ZREM', DEFERRED, unit)
   local state = redis.call('HMGET', KEYS[1], 'status', field(slot, 'state'), 'started')

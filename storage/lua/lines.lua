@@ -13,7 +13,7 @@
 --   aether:lines:running:<user>        units that workers hold, by the ends of their leases
 --   aether:lines:holding:<user>:<key>  jobs that were begun under the key and have not ended
 --   aether:lines:shares:<class>        what each user was given lately, in starts over weight
---   aether:lines:clock                 hash: share of the latest start by class, starts since the last one of a batch,
+--   aether:lines:clock                 hash: least share at the latest start by class, starts since the last one of a batch,
 --                                      the last number
 --   aether:lines:closed                hash, model -> ms (Unix) until which no unit that waits for it may start
 --   aether:lines:starts:<n>            starts in ten seconds, for a minute
@@ -139,6 +139,16 @@ local function enter_line(job_id, slot, rank, kind, model)
   place(lane, line, count_units(line.user))
 end
 
+-- Count a unit that was taken out of a line.
+local function count_out(lane, user, key)
+  if redis.call('HINCRBY', WAITING, lane, -1) <= 0 then
+    redis.call('HDEL', WAITING, lane)
+  end
+  if redis.call('EXISTS', units_key(lane, user, key)) == 0 then
+    redis.call('SREM', ALL, lane .. ' ' .. user .. ' ' .. key)
+  end
+end
+
 -- Take a unit out of its line, if it stands in one, or from those that wait for a time.
 local function leave_line(job_id, slot)
   local unit, lane = unit_of(job_id, slot), redis.call('HGET', KEYS[1], field(slot, 'lane'))
@@ -149,14 +159,8 @@ local function leave_line(job_id, slot)
   redis.call('HDEL', KEYS[1], field(slot, 'lane'))
   local line = line_of_job()
   for _, key in ipairs(line.key == '' and { '' } or { '', line.key }) do
-    local units = units_key(lane, line.user, key)
-    if redis.call('ZREM', units, unit) == 1 then
-      if redis.call('HINCRBY', WAITING, lane, -1) <= 0 then
-        redis.call('HDEL', WAITING, lane)
-      end
-      if redis.call('EXISTS', units) == 0 then
-        redis.call('SREM', ALL, lane .. ' ' .. line.user .. ' ' .. key)
-      end
+    if redis.call('ZREM', units_key(lane, line.user, key), unit) == 1 then
+      count_out(lane, line.user, key)
       place_key(lane, line, key, false)
     end
   end

@@ -45,6 +45,11 @@ local function unit_of(job_id, slot)
   return slot == '' and job_id or job_id .. '/' .. slot
 end
 
+local function split_unit(unit)
+  local job_id, slot = string.match(unit, '^([^/]+)/?(.*)$')
+  return job_id, slot
+end
+
 local function slots_of_job()
   local names = {}
   for name in string.gmatch(redis.call('HGET', KEYS[1], 'slots') or '', '%S+') do

@@ -1,6 +1,6 @@
 -- Put a job, or one slot of it, back into its user's line, for the provider's budget lets nobody call the model now. The
--- attempt does not count, and nothing is taken from its user's share. With `is_unbegun` nothing of it was published:
--- the job's time has not begun.
+-- attempt does not count, and nothing is taken from its user's share. With `is_unbegun` nothing of it was published; the
+-- time of a job of which nothing ever was has not begun.
 -- KEYS  1 job, 2 events
 -- ARGV  1 job id, 2 slot, 3 fence, 4 at (ISO), 5 model, 6 ms until it may be called, 7 '1' if it is unbegun, 8 data of
 --       job.retrying, then what this attempt used: 9 input, 10 cached input and 11 output tokens, 12 micros, 13 number
@@ -23,7 +23,8 @@ set_share(line.class, line.user, share_of(line.class, line.user) - 1 / line.weig
 redis.call('HSET', CLOSED, model, math.max(now_ms() + wait_ms, tonumber(redis.call('HGET', CLOSED, model) or 0)))
 give_back(job_id, slot, true)
 enter_begun(job_id, slot, model)
-if slot == '' and is_unbegun == '1' and tonumber(redis.call('HGET', KEYS[1], 'attempt')) == 0 then
+local shown = redis.call('HMGET', KEYS[1], 'attempt', 'seq')
+if slot == '' and tonumber(shown[1]) == 0 and tonumber(shown[2]) == 1 then
   undo_start(job_id)
 else
   watch_waiting(job_id, slot)

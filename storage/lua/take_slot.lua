@@ -23,5 +23,5 @@ stop_running(job_id, slot, false)
 redis.call('HSET', KEYS[1], field(slot, 'state'), 'running', field(slot, 'attempt'), attempt,
   field(slot, 'fence'), fence, field(slot, 'lease'), now + lease_ms, field(slot, 'batch'), 0)
 redis.call('ZADD', WATCH, now + lease_ms, unit_of(job_id, slot))
-return {'claimed', job[3], job[4], job[5], attempt, tonumber(own[5] or 0), tonumber(own[6] or job[8]),
-  tonumber(job[6]), tonumber(job[7])}
+return {'claimed', job[3], job[4], job[5], attempt, tonumber(own[5] or 0), tonumber(own[6] or job[8] or 0),
+  tonumber(job[6]), tonumber(job[7] or 0)}

@@ -8,7 +8,7 @@ from storage.jobs.lines import Lines
 from workers.queue import BrokerAway, WakeUps
 
 #: Units that are looked at in one turn.
-_MOST_DUE: Final = 1_000
+_MOST_DUE: Final = 500
 _MOST_WOKEN: Final = 64
 
 

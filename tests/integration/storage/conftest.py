@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from storage.events.log import EventLog
+from storage.jobs.lines import Lines
 from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
 from tests.claims import ClaimingAttempts, ClaimingTeams
@@ -23,6 +24,11 @@ def attempts(redis_client):
 @pytest.fixture
 def teams(redis_client):
     return ClaimingTeams(redis_client)
+
+
+@pytest.fixture
+def lines(redis_client):
+    return Lines(redis_client, lease_s=15)
 
 
 @pytest.fixture

@@ -38,6 +38,8 @@ class Model:
         self.waiting, self.running, self.held = [], {}, {}
         self.shares, self.clock = {}, {"i": 0.0, "b": 0.0}
         self.turns, self.count, self.since_batch = {}, 0, 0
+        #: The least share of all who could start when somebody did.
+        self.least = 0.0
 
     def enter(self, spec, rank, number):
         lane = ("b" if spec.is_batch else "i", "quick" if spec.mode == "quick" else "run")
@@ -73,6 +75,8 @@ class Model:
         if not able:
             return None
         kind = kinds[0]
+        open_to_all = [unit for unit in self.waiting if self.may_start(unit, is_kept=False)]
+        self.least = min(self.share(kind, unit[1]) for unit in open_to_all if unit[0][0] == kind)
         user = min({unit[1] for unit in able}, key=lambda one: (self.share(kind, one), one))
         mine = [unit for unit in able if unit[1] == user]
         return min((self.first(lane, mine) for lane in {unit[0] for unit in mine}), key=by_rank)
@@ -93,9 +97,9 @@ class Model:
         self.running[spec.id] = spec
         if spec.concurrency_key:
             self.held[spec.id] = user, spec.concurrency_key
-        self.clock[kind] = max(self.clock[kind], self.share(kind, user))
-        weight = PLANS[PLAN_OF[user]].weight
-        self.shares[kind, user] = self.share(kind, user) + 1 / weight
+        share = self.share(kind, user)
+        self.clock[kind] = self.least
+        self.shares[kind, user] = share + 1 / PLANS[PLAN_OF[user]].weight
         self.since_batch = 0 if kind == "b" else self.since_batch
         self.settle(unit[0], user, key, is_last=True)
         self.settle_key(spec)

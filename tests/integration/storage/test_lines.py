@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from core.events import ANSWER_DELTA, NewEvent
 from core.ids import new_user_id
 from core.jobs import NO_PLACE, JobStatus, TeamRequest
 from core.outcome import Outcome, Spent
@@ -13,7 +14,8 @@ from core.plans import PLANS
 from core.team import Member, Slot, TeamPlan
 from core.timing import now_ms
 from storage import keys
-from storage.jobs.lines import Lines, NobodyNext, Waiter
+from storage.jobs.attempts import Batch
+from storage.jobs.lines import NobodyNext, Waiter
 from storage.jobs.teams import SlotClaim
 from storage.limits.upstream_budget import UpstreamBudget
 from tests.integration.storage.test_team_scripts import reply_of
@@ -23,11 +25,6 @@ THREAD = Waiter(name="thread")
 KEPT = Waiter(name="thread", is_kept=True)
 #: In this order where nothing else decides.
 ANN, BOB = sorted(new_user_id() for _ in range(2))
-
-
-@pytest.fixture
-def lines(redis_client):
-    return Lines(redis_client, lease_s=15)
 
 
 @pytest.fixture
@@ -214,6 +211,18 @@ def test_kept_threads_take_quick_jobs_and_whoever_has_nothing_running(put, start
     assert start() is not None
 
 
+def test_who_cannot_use_a_kept_thread_keeps_what_he_is_owed(put, start, starts, attempts):
+    for user_id in [ANN] * 6 + [BOB] * 6:
+        put(user_id)
+    assert start().spec.user_id == ANN
+    for _ in range(4):
+        claim = start(KEPT)
+        assert claim.spec.user_id == BOB
+        end(attempts, claim)
+
+    assert starts(5) == [ANN, ANN, ANN, ANN, BOB]
+
+
 def test_a_job_waits_outside_the_lines_until_its_time(put, start, lines, redis_client):
     later = put(run_at_ms=now_ms() + 60_000)
     assert start() is None
@@ -365,6 +374,19 @@ def test_a_job_that_is_withdrawn_gives_its_key_free(put, start, store, attempts)
     assert store.withdraw(first)
 
     assert start().job_id == second.id
+
+
+def test_a_job_of_which_something_was_shown_keeps_its_time(put, start, store, attempts, lines):
+    put(expires_at_ms=now_ms() + 60_000)
+    claim = start()
+    attempts.append([(claim, Batch([NewEvent(ANSWER_DELTA, {"text": "word"})], 1))])
+    assert attempts.defer(claim, 0.0, reason="busy", used=Spent())
+    lines.enter_due(most=1)
+    put_back = {"is_unbegun": True, "used": Spent()}
+
+    assert attempts.put_back(start(), "m", 0.0, **put_back)
+
+    assert store.get(claim.job_id).started_ms is not None
 
 
 # The provider's budget

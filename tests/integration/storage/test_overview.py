@@ -6,16 +6,11 @@ import pytest
 
 from core.ids import new_user_id
 from core.timing import now_ms
-from storage.jobs.lines import Lines, Waiter
+from storage.jobs.lines import Waiter
 from storage.jobs.overview import Line, Overview
 from tests.jobs import QUESTION, ROOMY, make_spec
 
 ANN, BOB = sorted(new_user_id() for _ in range(2))
-
-
-@pytest.fixture
-def lines(redis_client):
-    return Lines(redis_client, lease_s=15)
 
 
 @pytest.fixture

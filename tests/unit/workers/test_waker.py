@@ -94,7 +94,7 @@ def test_the_broker_is_not_asked_when_nothing_may_start():
 
 @pytest.mark.parametrize(
     ("due", "entered"),
-    [(0, [0]), (999, [999]), (1_000, [1_000, 0]), (2_500, [1_000, 1_000, 500])],
+    [(0, [0]), (499, [499]), (500, [500, 0]), (1_250, [500, 500, 250])],
 )
 def test_all_that_is_due_enters_its_lines_however_much_it_is(due, entered):
     lines = DueLines(due=due, ready=READY)
