@@ -8,13 +8,11 @@ AetherError
     IdempotencyConflict          422
   Unauthenticated                401
   Forbidden                      403
-    DemoDisabled                 403
     TierNotInPlan                403
   NotFound                       404
     JobNotFound                  404  also for another owner's job
   MethodNotAllowed               405
   RequestTimeout                 408
-  AccountExists                  409
   JobAlreadyFinished             409
   PayloadTooLarge                413
   UnsupportedMediaType           415
@@ -31,6 +29,8 @@ AetherError
   JobUnreadable                  500  another version wrote it, or its fields are broken
   SlotUnavailable                internal: an agent's turn is another worker's, or has not come
   ModelError                     a tree of its own: core/model_errors.py
+
+Those about accounts and plans are in core/account_errors.py.
 
 A class's docstring is its default message; `code` is stable and part of the API.
 """
@@ -131,12 +131,6 @@ class Forbidden(AetherError):
     status = 403
 
 
-class DemoDisabled(Forbidden):
-    """This deployment has no demo accounts."""
-
-    code = "demo_disabled"
-
-
 class TierNotInPlan(Forbidden):
     """Your plan does not include this tier."""
 
@@ -161,13 +155,6 @@ class MethodNotAllowed(AetherError):
 
     code = "method_not_allowed"
     status = 405
-
-
-class AccountExists(AetherError):
-    """An account with this e-mail address exists already; log in instead."""
-
-    code = "account_exists"
-    status = 409
 
 
 class JobAlreadyFinished(AetherError):

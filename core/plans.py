@@ -9,6 +9,8 @@ from msgspec import Struct
 from core.models import Tier
 
 PlanName = Literal["trial", "basic", "pro", "enterprise"]
+Role = Literal["user", "admin"]
+ROLES: Final[tuple[Role, ...]] = ("user", "admin")
 
 
 class Plan(Struct, frozen=True, kw_only=True):

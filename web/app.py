@@ -14,8 +14,10 @@ from cache.response_cache import ResponseCache
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
 from monitoring.counters import Counters
+from storage.accounts.audit import AuditLog
 from storage.accounts.revoked_tokens import RevokedTokens
 from storage.accounts.sessions import RefreshFamilies
+from storage.accounts.usage import PlanUses
 from storage.accounts.users import Accounts
 from storage.connections import (
     cache_redis_client,
@@ -38,7 +40,9 @@ from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
 from web.accounts.auth import auth_api
 from web.accounts.passwords import Passwords
+from web.accounts.subscription import subscription_api
 from web.accounts.tokens import Tokens
+from web.admin.users import admin_api
 from web.admission import CoordinatorMemory, OpenRequests
 from web.docs.page import register_page
 from web.health import health_api
@@ -56,7 +60,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 #: Every route of the API.
-BLUEPRINTS: Final = (auth_api, chat_api, jobs_api, health_api)
+BLUEPRINTS: Final = (auth_api, subscription_api, chat_api, jobs_api, admin_api, health_api)
 #: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
 #: How long a request waits for a Redis that hangs; one that is down refuses at once.
@@ -111,6 +115,12 @@ def _dependencies(probe: Any, database: Any) -> dict[str, Callable[[], bool]]:
     return {"redis": partial(is_redis_up, probe), "mongodb": partial(is_mongo_up, database)}
 
 
+def _close(hub: EventHub, counters: Counters, *clients: Any) -> None:
+    hub.close()
+    counters.flush()
+    close_all(*clients)
+
+
 def _build_services(app: Flask, settings: Settings) -> WebServices:
     tokens = Tokens(app, settings)
     database = mongo_database(settings, selection_timeout_s=_MONGO_SELECTION_TIMEOUT_S)
@@ -119,11 +129,6 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
     cache_redis = cache_redis_client(settings)
     counters = Counters(redis)
     store, log, hub = JobStore(redis), EventLog(redis), EventHub(redis)
-
-    def close() -> None:
-        hub.close()
-        counters.flush()
-        close_all(database, redis, probe, cache_redis)
 
     return WebServices(
         settings=settings,
@@ -138,6 +143,8 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         cancellation=cancellation_of(redis, lease_s=settings.lease_s),
         queue=JobQueue(Lines(redis, lease_s=settings.lease_s), WakeUps(celery_app)),
         accounts=Accounts(database),
+        audit=AuditLog(database),
+        plan_uses=PlanUses(redis),
         refresh_families=RefreshFamilies(database, life_s=settings.refresh_token_s),
         revoked_tokens=RevokedTokens(redis),
         passwords=Passwords(),
@@ -150,5 +157,5 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         format_watch=FormatWatch(redis, database, _end_this_process),
         drain_mark=Drain(probe),
         drain=hub.drain,
-        close=close,
+        close=partial(_close, hub, counters, database, redis, probe, cache_redis),
     )

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from core.models import Catalogue
     from core.settings import Settings
     from monitoring.counters import Counters
+    from storage.accounts.audit import AuditLog
     from storage.accounts.revoked_tokens import RevokedTokens
     from storage.accounts.sessions import RefreshFamilies
+    from storage.accounts.usage import PlanUses
     from storage.accounts.users import Accounts
     from storage.events.feed import EventFeed
     from storage.events.log import EventLog
@@ -60,6 +62,8 @@ class WebServices:
     cancellation: Cancellation
     queue: JobQueue
     accounts: Accounts
+    audit: AuditLog
+    plan_uses: PlanUses
     refresh_families: RefreshFamilies
     revoked_tokens: RevokedTokens
     passwords: Passwords

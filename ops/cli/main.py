@@ -25,6 +25,7 @@ from ops.cli.models import model_app
 from ops.cli.queues import queues_command
 from ops.cli.routing import routing_app
 from ops.cli.upgrade import db_app, drain_command, is_draining, resume_command
+from ops.cli.users import users_app
 from ops.stack import up
 from ops.stack.config import program_file, write_program
 from ops.stack.leftovers import end_leftovers, stack_processes
@@ -44,6 +45,7 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(routing_app, name="routing")
 app.add_typer(db_app, name="db")
 app.add_typer(model_app, name="model")
+app.add_typer(users_app, name="users")
 app.command("ask")(ask_command)
 app.command("doctor")(doctor_command)
 app.command("drain")(drain_command)

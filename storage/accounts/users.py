@@ -12,9 +12,11 @@ from msgspec import Struct
 from pymongo import ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
-from core.errors import AccountExists, StoreUnavailable
+from core.account_errors import AccountExists, TrialEnded, TrialUsed, UserNotFound
+from core.errors import AetherError, StoreUnavailable
 from core.ids import new_user_id
-from core.plans import PLANS, Plan
+from core.plans import PLANS, Plan, PlanName, Role
+from core.timing import now_ms
 from storage.failures import store_errors
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ class User(Struct, frozen=True, kw_only=True):
 
     Attributes:
         email: None for a demo account, which has no password either.
+        role: an `admin` changes others' plans.
         token_version: tokens of an earlier version are void.
+        trial_ends_ms: when the account's one trial ends or ended; None if it had none.
         expires_ms: when the account is deleted, None if it stays.
     """
 
@@ -45,9 +49,25 @@ class User(Struct, frozen=True, kw_only=True):
     name: str
     created_ms: int
     email: str | None = None
+    role: Role = "user"
     token_version: int = 0
     trial_ends_ms: int | None = None
     expires_ms: int | None = None
+
+    def has_trial_ended(self) -> bool:
+        """Say whether the account is on trial no more and has no other plan."""
+        is_on_trial = self.plan.name == "trial" and self.trial_ends_ms is not None
+        return is_on_trial and (self.trial_ends_ms or 0) <= now_ms()
+
+    def plan_in_force(self) -> Plan:
+        """Return what the account may use now.
+
+        Raises:
+            TrialEnded: nothing; it can only be read.
+        """
+        if self.has_trial_ended():
+            raise TrialEnded
+        return self.plan
 
 
 class Credentials(Struct, frozen=True):
@@ -131,6 +151,50 @@ class Accounts:
         self._remember(user)
         return user
 
+    def set_plan(self, user_id: str, plan: PlanName) -> User:
+        """Give the account a plan and return it; a trial begins anew, a demo account stays.
+
+        Raises:
+            UserNotFound: there is no such account.
+        """
+        changes: dict[str, Any] = {"plan": plan}
+        if plan == "trial":
+            changes["trial_ends_at"] = _now() + timedelta(days=TRIAL_DAYS)
+        return self._change(
+            {"_id": user_id}, {"$set": changes, "$unset": {"expires_at": ""}}, UserNotFound
+        )
+
+    def start_trial(self, user_id: str) -> User:
+        """Begin the account's one trial and return the account.
+
+        Raises:
+            TrialUsed: it began before.
+        """
+        changes = {"plan": "trial", "trial_ends_at": _now() + timedelta(days=TRIAL_DAYS)}
+        untried = {"_id": user_id, "trial_ends_at": {"$exists": False}}
+        return self._change(untried, {"$set": changes}, TrialUsed)
+
+    def set_role(self, user_id: str, role: Role) -> User:
+        """Give the account a role and return it.
+
+        Raises:
+            UserNotFound: there is no such account.
+        """
+        return self._change({"_id": user_id}, {"$set": {"role": role}}, UserNotFound)
+
+    def _change(
+        self, chosen: dict[str, Any], changes: dict[str, Any], missing: type[AetherError]
+    ) -> User:
+        with store_errors():
+            document = self._users.find_one_and_update(
+                chosen, changes, return_document=ReturnDocument.AFTER
+            )
+        if document is None:
+            raise missing
+        user = _to_user(document)
+        self._remember(user)
+        return user
+
     def set_password_hash(self, user_id: str, password_hash: str) -> None:
         with store_errors():
             self._users.update_one({"_id": user_id}, {"$set": {"password_hash": password_hash}})
@@ -174,6 +238,7 @@ def _to_user(document: dict[str, Any]) -> User:
         name=document["name"],
         created_ms=_to_ms(document["created_at"]),
         email=document.get("email"),
+        role=document.get("role", "user"),
         token_version=document["token_version"],
         trial_ends_ms=_optional_ms(document.get("trial_ends_at")),
         expires_ms=_optional_ms(document.get("expires_at")),

@@ -11,7 +11,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 from core.comparisons import Verdict
 from core.jobs import JobStatus
 from core.outcome import WORKER_LOST
-from core.plans import PLANS
+from core.plans import PLANS, ROLES
 from storage.failures import store_errors
 
 if TYPE_CHECKING:
@@ -48,10 +48,31 @@ _USERS: Final = CollectionPlan(
             "email": _TEXT,
             "password_hash": _TEXT,
             "plan": {"enum": list(PLANS)},
+            "role": {"enum": list(ROLES)},
             "token_version": {"bsonType": ["int", "long"], "minimum": 0},
             "created_at": _TIME,
             "trial_ends_at": _TIME,
             "expires_at": _TIME,
+        },
+    },
+)
+
+_AUDIT: Final = CollectionPlan(
+    name="audit",
+    # Read whole by _id, which begins with the time.
+    indexes=(IndexModel([("user_id", ASCENDING), ("_id", DESCENDING)], name="user"),),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "at", "actor", "act", "user_id", "before", "after"],
+        "properties": {
+            "_id": {"bsonType": "string", "pattern": "^aud_[0-9a-f]{32}$"},
+            "at": _TIME,
+            "actor": _TEXT,
+            "act": _TEXT,
+            "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
+            "before": _TEXT,
+            "after": _TEXT,
+            "request_id": _TEXT,
         },
     },
 )
@@ -160,7 +181,7 @@ _ALERTS: Final = CollectionPlan(
 
 #: Every collection of the database.
 COLLECTIONS: Final = (
-    *(_USERS, _REFRESH_FAMILIES, _JOBS, _LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS),
+    *(_USERS, _AUDIT, _REFRESH_FAMILIES, _JOBS, _LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS),
 )
 
 

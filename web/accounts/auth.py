@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from flask import g, request
 from msgspec import Struct
 
+from core.account_errors import AccountExists, DemoDisabled
 from core.errors import (
-    AccountExists,
     CoordinatorUnavailable,
-    DemoDisabled,
     ServiceUnavailable,
     StoreUnavailable,
     Unauthenticated,
@@ -211,7 +210,7 @@ def logout(body: schemas.LogoutRequest) -> Any:
 @auth_api.get("/me", **returns({200: (schemas.User, "The account.")}))
 def me() -> Any:
     """Return the account of the token."""
-    return _to_public(current_user())
+    return to_public(current_user())
 
 
 def _void_family(user_id: str, family_id: str) -> None:
@@ -237,16 +236,18 @@ def _to_tokens(user: User, grant: RefreshGrant) -> dict[str, Any]:
         "refresh_token": services.tokens.issue_refresh(grant, user.token_version),
         "token_type": "Bearer",
         "expires_in": services.settings.access_token_s,
-        "user": _to_public(user),
+        "user": to_public(user),
     }
 
 
-def _to_public(user: User) -> dict[str, Any]:
+def to_public(user: User) -> dict[str, Any]:
+    """Return the account as its owner and administrators see it."""
     return {
         "id": user.id,
         "email": user.email,
         "name": user.name,
         "plan": user.plan.name,
+        "role": user.role,
         "created_at": iso_time(user.created_ms),
         "trial_ends_at": iso_time(user.trial_ends_ms),
     }

@@ -6,7 +6,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationInfo, field_validator
 
-from core.plans import PlanName
+from core.models import Tier
+from core.plans import PlanName, Role
 from web.accounts.passwords import is_easy_to_guess, normalised
 from web.http.schemas import Fits, OptionalBody, RequestBody, ResponseBody, Time
 
@@ -87,9 +88,50 @@ class User(ResponseBody):
     """Null for a demo account."""
     name: str | None
     plan: PlanName
+    role: Role
+    """An `admin` changes the plans of others."""
     created_at: Time
     trial_ends_at: Time | None
     """When the trial ends; null without one."""
+
+
+class TrialRequest(OptionalBody):
+    """Nothing; a trial needs no input."""
+
+
+class PlanLimits(ResponseBody):
+    """What a plan allows."""
+
+    running: int
+    """Model calls at a time; of a team each agent counts."""
+    unfinished: int
+    """Accepted jobs that have not ended, at a time."""
+    max_tier: Tier
+    """The strongest tier that may answer."""
+    monthly_budget_usd: float
+    """Per calendar month (UTC)."""
+
+
+class PlanUsage(ResponseBody):
+    """What is used of a plan."""
+
+    unfinished: int
+    month_spent_usd: float
+    """In this calendar month (UTC)."""
+    month_reserved_usd: float
+    """Held for unfinished jobs."""
+
+
+class Subscription(ResponseBody):
+    """An account's plan."""
+
+    plan: PlanName
+    status: Literal["trialing", "trial_ended", "active"]
+    """After the end of its trial an account can only be read."""
+    trial_ends_at: Time | None
+    """When the account's one trial ends or ended; null if it had none."""
+    limits: PlanLimits
+    usage: PlanUsage
 
 
 class Session(ResponseBody):

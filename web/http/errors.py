@@ -11,6 +11,7 @@ import structlog
 from flask import Response, g
 from werkzeug.exceptions import HTTPException
 
+from core.account_errors import UnknownPlan
 from core.errors import (
     AetherError,
     InvalidConcurrency,
@@ -42,6 +43,7 @@ _HTTP_ERRORS: Final[dict[int | None, type[AetherError]]] = {
 }
 #: Fields whose errors have a code of their own.
 _KINDS: Final[dict[str, type[InvalidRequest]]] = {
+    "plan": UnknownPlan,
     "priority": InvalidPriority,
     "concurrency_key": InvalidConcurrency,
     "concurrency_limit": InvalidConcurrency,
@@ -116,7 +118,9 @@ def to_invalid_request(error: ValidationError) -> InvalidRequest:
     first = error.errors(include_url=False, include_input=False)[0]
     field, reason = _path(first)[:_MAX_FIELD_CHARS], _reason(first)
     if field:
-        return _KINDS.get(field, InvalidRequest)(f"`{field}` {reason}.", field=field)
+        is_no_field = first["type"] == "extra_forbidden"
+        kind = InvalidRequest if is_no_field else _KINDS.get(field, InvalidRequest)
+        return kind(f"`{field}` {reason}.", field=field)
     is_sentence = first["type"] == "value_error"
     return InvalidRequest(f"{reason}." if is_sentence else "A JSON body is required.")
 

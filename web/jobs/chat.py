@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from flask import Response, g, jsonify
 
+from core.account_errors import TrialEnded
 from core.errors import (
     BudgetExhausted,
     CoordinatorFull,
@@ -58,6 +59,7 @@ _ERRORS: Final = (
     ExpiryInPast,
     ExpiresBeforeRun,
     IdempotencyConflict,
+    TrialEnded,
     TooManyJobs,
     BudgetExhausted,
     ServiceUnavailable,

@@ -64,15 +64,17 @@ def submit(
     """Accept the job, make it durable and publish it.
 
     Raises:
+        TrialEnded: the account can only be read.
         UnknownAgent, UnknownModel, TierNotInPlan, CostLimitTooLow: the request cannot be met.
         ExpiryInPast, ExpiresBeforeRun, InvalidTime: its times cannot be met.
         TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
         StoreUnavailable, CoordinatorUnavailable: the job is not accepted, or withdrawn.
     """
+    plan = user.plan_in_force()
     idempotency = _to_claim(request, mode, idempotency_key)
     # Before any work on what the request says: whoever is at a limit costs one look.
     services.memory.require_room()
-    services.job_store.require_room(user.id, user.plan, idempotency)
+    services.job_store.require_room(user.id, plan, idempotency)
     _refuse_unknown_agents(request)
     spec = _to_spec(services, user, request, mode, request_id)
     question = Question(request.message)
@@ -82,7 +84,7 @@ def submit(
         if accepted_id == spec.id:
             return Submitted(answered, is_repeat=False)
     else:
-        accepted_id = services.job_store.accept(spec, question, user.plan, idempotency)
+        accepted_id = services.job_store.accept(spec, question, plan, idempotency)
     if accepted_id != spec.id:
         return Submitted(_repeat(services, accepted_id, user.id, question), is_repeat=True)
     job = Job(spec=spec, status=JobStatus.QUEUED, cursor=1, question=question)

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pymongo.errors import WriteError
 
-from core.errors import AccountExists, StoreUnavailable
+from core.account_errors import AccountExists
+from core.errors import StoreUnavailable
 from core.ids import new_user_id
 from core.plans import PLANS
 from core.settings import Settings

@@ -1,0 +1,1 @@
+"""The routes of administrators: accounts and their plans, and who changed them."""
