@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from core.errors import StoreUnavailable
 from core.ids import new_user_id
 from core.jobs import Job, JobStatus
 from core.plans import PLANS
@@ -46,9 +47,21 @@ class Pile:
                 for spec in specs
             ]
             with ThreadPoolExecutor(32) as pool:
-                list(pool.map(self.records.insert, jobs))
+                list(pool.map(self.keep, jobs))
             self.store.restore_many([(spec, QUESTION) for spec in specs])
             self.specs += specs
+
+    def keep(self, job):
+        """Write the job's record, however long a busy database takes."""
+
+        def is_kept():
+            try:
+                self.records.insert(job)
+            except StoreUnavailable:
+                return False
+            return True
+
+        wait_until(is_kept, 60, f"the record of {job.id}")
 
     def waiting(self):
         return Overview(self.redis).waiting()["run"]
