@@ -6,13 +6,14 @@ A model's failure is part of the reply; nothing here raises for it.
 from __future__ import annotations
 
 import time
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from agents.answer_checks import fault_of
+from agents.endings import ENDED_EARLY, Ending, ended, failed, out_of_money, stopped
 from agents.plan import Turn
 from agents.reply import SILENT, Listener, Reply, as_first_text, behind_draft
 from agents.retry_policy import (
@@ -24,25 +25,25 @@ from agents.retry_policy import (
     TryAgain,
     next_step,
 )
-from core.chat import ChatModel, Message, ModelRequest, StreamEnd, Usage
-from core.model_errors import ModelError, NoAnswer, RateLimited, TransientModelError, TurnStopped
+from agents.spending import Spending
+from core.chat import ChatModel, ModelRequest, StreamEnd, Usage
+from core.model_errors import (
+    BudgetGone,
+    CostLimitReached,
+    ModelError,
+    NoAnswer,
+    RateLimited,
+    TransientModelError,
+    TurnStopped,
+)
 from core.models import Catalogue, Model, estimate_tokens
-from core.outcome import CANCELLED, OUT_OF_TIME, AgentReport, JobError
-from core.stop import StopReason, StopSignal
+from core.outcome import AgentReport
+from core.stop import StopSignal
 
 logger = structlog.get_logger(__name__)
 
-Status = Literal["completed", "failed", "cancelled", "incomplete"]
 #: How long a job waits in the queue when every model's circuit is open, in seconds.
 _OPEN_CIRCUIT_WAIT_S: Final = 10.0
-
-
-class _Ending(Struct, frozen=True):
-    status: Status
-    finish_reason: str
-    error: JobError | None = None
-    retry_in_s: float | None = None
-    awaited_model: str | None = None
 
 
 class _Run(Struct):
@@ -53,6 +54,7 @@ class _Run(Struct):
     deadline: float
     stop: StopSignal
     listener: Listener
+    spending: Spending
     started: float = field(default_factory=time.monotonic)
     text: list[str] = field(default_factory=list)
     first_token_s: float | None = None
@@ -71,6 +73,7 @@ class _Run(Struct):
         if self.first_token_s is None:
             self.first_token_s = self.elapsed_s
         self.text.append(text)
+        self.spending.take(text)
         self.listener.on_text(text)
 
     def restart(self, reason: str) -> None:
@@ -89,7 +92,14 @@ class AnswerRunner:
         self._breaker = breaker
 
     def run(
-        self, turn: Turn, *, booking: str, deadline: float, stop: StopSignal, listener: Listener
+        self,
+        turn: Turn,
+        *,
+        booking: str,
+        deadline: float,
+        stop: StopSignal,
+        listener: Listener,
+        spending: Spending,
     ) -> Reply:
         """Return the agent's reply; a failure of the models is part of it and raises nothing.
 
@@ -99,11 +109,12 @@ class AnswerRunner:
         Args:
             booking: names the call in the provider's budget, the same in every attempt.
             deadline: `time.monotonic()` value at which the reply ends as it is.
+            spending: what the turn may cost; each call is covered before it is made.
         """
         if turn.stronger is None:
-            return self._run(_Run(turn, booking, deadline, stop, listener))
-        draft = self._run(_Run(turn, booking, deadline, stop, SILENT))
-        if draft.retry_in_s is not None or draft.finish_reason in ("cancelled", "deadline"):
+            return self._run(_Run(turn, booking, deadline, stop, listener, spending))
+        draft = self._run(_Run(turn, booking, deadline, stop, SILENT, spending))
+        if draft.retry_in_s is not None or draft.finish_reason in ENDED_EARLY:
             # No other model can help. The text was never published, so it is not the answer.
             return replace(draft, text="")
         fault = _fault_of_draft(turn, draft)
@@ -112,7 +123,7 @@ class AnswerRunner:
             return as_first_text(draft)
         model = turn.stronger.models[0]
         listener.on_route(turn.stronger.tier, model, f"cascade: {fault}", draft.report.model)
-        reply = self._run(_Run(turn.stronger, booking, deadline, stop, listener))
+        reply = self._run(_Run(turn.stronger, booking, deadline, stop, listener, spending))
         return behind_draft(reply, draft.report, fault)
 
     def _run(self, run: _Run) -> Reply:
@@ -144,7 +155,7 @@ class AnswerRunner:
             awaited_model=ending.awaited_model,
         )
 
-    def _ask_in_turn(self, run: _Run) -> tuple[Model, _Ending]:
+    def _ask_in_turn(self, run: _Run) -> tuple[Model, Ending]:
         """Ask one model after the other until one has the last word."""
         failure: ModelError = TransientModelError("Every model that could answer is failing.")
         models = run.turn.models
@@ -158,14 +169,14 @@ class AnswerRunner:
                 )
             was_asked = True
             result = self._ask(run, model)
-            if isinstance(result, _Ending):
+            if isinstance(result, Ending):
                 return model, result
             failure = result
         if not was_asked and run.left_s > _OPEN_CIRCUIT_WAIT_S:
-            return models[0], _failed(failure, retry_in_s=_OPEN_CIRCUIT_WAIT_S)
-        return models[-1], _failed(failure)
+            return models[0], failed(failure, retry_in_s=_OPEN_CIRCUIT_WAIT_S)
+        return models[-1], failed(failure)
 
-    def _ask(self, run: _Run, model: Model) -> _Ending | ModelError:
+    def _ask(self, run: _Run, model: Model) -> Ending | ModelError:
         """Ask one model, again if that may help; an error means that another is to be asked."""
         tries = 0
         while True:
@@ -173,7 +184,9 @@ class AnswerRunner:
             try:
                 return self._call(run, model)
             except TurnStopped:
-                return _stopped(run.stop.reason)
+                return stopped(run.stop.reason)
+            except (BudgetGone, CostLimitReached) as error:
+                return out_of_money(error)
             except ModelError as error:
                 result = self._after_failure(run, model, error, tries)
                 if not isinstance(result, TryAgain):
@@ -182,7 +195,7 @@ class AnswerRunner:
 
     def _after_failure(
         self, run: _Run, model: Model, error: ModelError, tries: int
-    ) -> TryAgain | _Ending | ModelError:
+    ) -> TryAgain | Ending | ModelError:
         logger.warning("model failed", model=model.id, code=error.code, why=error.message)
         # A limit is not a failure of the model, nor is a request that it refuses or cannot answer:
         # one user's bad requests must not take the model from the others.
@@ -190,42 +203,46 @@ class AnswerRunner:
             self._breaker.record(model.id, is_success=False)
         step = next_step(error, tries=tries, left_s=run.left_s)
         if isinstance(step, ComeBack):
-            return _failed(error, retry_in_s=step.wait_s)
+            return failed(error, retry_in_s=step.wait_s)
         if isinstance(step, BackIntoLine):
-            return _failed(error, retry_in_s=step.wait_s, awaited_model=model.id)
+            return failed(error, retry_in_s=step.wait_s, awaited_model=model.id)
         if isinstance(step, GiveUp) or (
             isinstance(step, AskAnother) and model is run.turn.models[-1]
         ):
-            return _failed(error)
+            return failed(error)
         run.restart(error.code)
         return step if isinstance(step, TryAgain) else error
 
-    def _call(self, run: _Run, model: Model) -> _Ending:
+    def _call(self, run: _Run, model: Model) -> Ending:
         """Ask once and put the call on the account, however it ends."""
-        turn = run.turn
+        turn, spending = run.turn, run.spending
+        most = min(turn.max_tokens, model.max_output_tokens)
         request = ModelRequest(
             model=model.id,
             messages=turn.messages,
-            max_tokens=min(turn.max_tokens, model.max_output_tokens),
+            max_tokens=spending.begin_call(model, turn.messages, most),
             temperature=_temperature(turn, model),
             sampling={n: value for n, value in model.sampling.items() if n != "temperature"},
             booking=run.booking,
         )
         usage: Usage | None = None
+        counted: StreamEnd | None = None
         try:
             for item in self._chat_model.stream(request, deadline=run.deadline, stop=run.stop):
                 if isinstance(item, StreamEnd):
-                    usage = item.usage
+                    usage, counted = item.usage, item
                     self._breaker.record(model.id, is_success=True)
-                    return _ended(item)
+                    return ended(item, is_narrowed=spending.is_narrowed)
                 run.take(item.text)
         except NoAnswer as error:
             usage = error.usage
             raise
         finally:
-            usage = usage or _estimate(turn.messages, "".join(run.text))
+            usage = usage or _estimate(request, "".join(run.text))
+            cost_micros = self._catalogue.cost_micros(model, usage)
             run.usage += usage
-            run.cost_micros += self._catalogue.cost_micros(model, usage)
+            run.cost_micros += cost_micros
+            spending.end_call(model, cost_micros, counted)
         raise AssertionError("a stream ends with StreamEnd or raises")
 
 
@@ -235,32 +252,12 @@ def _fault_of_draft(turn: Turn, draft: Reply) -> str | None:
     return fault_of(turn.messages[-1].content, draft.text, draft.finish_reason)
 
 
-def _ended(end: StreamEnd) -> _Ending:
-    if end.finish_reason == "length":
-        error = JobError("token_limit", "The answer reached its token limit.")
-        return _Ending("incomplete", "length", error)
-    return _Ending("completed", end.finish_reason)
-
-
-def _failed(
-    error: ModelError, *, retry_in_s: float | None = None, awaited_model: str | None = None
-) -> _Ending:
-    job_error = JobError(error.code, error.message)
-    return _Ending("failed", "error", job_error, retry_in_s, awaited_model)
-
-
-def _stopped(reason: StopReason | None) -> _Ending:
-    if reason is StopReason.CANCELLED:
-        return _Ending("cancelled", "cancelled", CANCELLED)
-    return _Ending("incomplete", "deadline", OUT_OF_TIME)
-
-
-def _estimate(messages: tuple[Message, ...], text: str) -> Usage:
+def _estimate(request: ModelRequest, text: str) -> Usage:
     if not text:
         return Usage()
     return Usage(
-        input_tokens=sum(estimate_tokens(message.content) for message in messages),
-        output_tokens=estimate_tokens(text),
+        input_tokens=sum(estimate_tokens(message.content) for message in request.messages),
+        output_tokens=min(estimate_tokens(text), request.max_tokens),
     )
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from core.chat import RateLimits
 from core.model_errors import (
+    BudgetHeld,
     BudgetUsedUp,
     ModelError,
     ModelMissing,
@@ -32,6 +33,8 @@ _SHORTEST_RATE_LIMIT_WAIT_S: Final = 0.25
 _BELIEVED_WAIT_S: Final = 1.0
 #: Calls to a model that ended without an answer; the same prompt rarely gives one later.
 _TRIES_WITHOUT_ANSWER: Final = 2
+#: How long a job waits for other jobs that hold what is left of its budget to end.
+_BUSY_WAIT_S: Final = 2.0
 #: A try with less time to the deadline than this is not worth its cost.
 SHORTEST_TRY_S: Final = 1.0
 
@@ -124,6 +127,8 @@ def next_step(error: ModelError, *, tries: int, left_s: float) -> Step:
     """
     if isinstance(error, BudgetUsedUp):
         return BackIntoLine(error.retry_after_s or 0.0)
+    if isinstance(error, BudgetHeld):
+        return ComeBack(_BUSY_WAIT_S) if left_s > _BUSY_WAIT_S + SHORTEST_TRY_S else GiveUp()
     if isinstance(error, ModelMissing):
         return AskAnother()
     if not isinstance(error, TransientModelError):

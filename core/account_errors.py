@@ -4,6 +4,7 @@ InvalidRequest
   UnknownPlan                    400
 Forbidden
   DemoDisabled                   403
+  TooManyAgents                  403
   TrialEnded                     403
 NotFound
   UserNotFound                   404
@@ -27,6 +28,12 @@ class DemoDisabled(Forbidden):
     """This deployment has no demo accounts."""
 
     code = "demo_disabled"
+
+
+class TooManyAgents(Forbidden):
+    """Your plan does not allow so many agents on one job."""
+
+    code = "too_many_agents"
 
 
 class TrialEnded(Forbidden):

@@ -80,10 +80,14 @@ class StreamEnd(Struct, frozen=True, kw_only=True):
     """The last item of a stream that did not fail.
 
     `usage` is None when the provider sent none; the caller then estimates it.
+
+    Attributes:
+        hidden_tokens: of the output, those that no text came of: the model's thoughts.
     """
 
     finish_reason: str
     usage: Usage | None = None
+    hidden_tokens: int = 0
     limits: RateLimits = RateLimits()
 
 

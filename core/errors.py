@@ -16,10 +16,6 @@ AetherError
   JobAlreadyFinished             409
   PayloadTooLarge                413
   UnsupportedMediaType           415
-  LimitExceeded                  429  retry_after_s
-    TooManyJobs                  429
-    TooManyStreams               429
-    BudgetExhausted              429
   ServiceUnavailable             503  retry_after_s
     StoreUnavailable             503  MongoDB
     CoordinatorUnavailable       503  Redis
@@ -27,10 +23,11 @@ AetherError
     CoordinatorFull              503  new jobs only
     TooManyWaiting               503  streams and waits only
   JobUnreadable                  500  another version wrote it, or its fields are broken
+  SumsUnknown                    internal: Redis does not know what a budget has paid
   SlotUnavailable                internal: an agent's turn is another worker's, or has not come
   ModelError                     a tree of its own: core/model_errors.py
 
-Those about accounts and plans are in core/account_errors.py.
+Those about accounts and plans are in core/account_errors.py, about limits in core/limit_errors.py.
 
 A class's docstring is its default message; `code` is stable and part of the API.
 """
@@ -189,33 +186,8 @@ class UnsupportedMediaType(AetherError):
     status = 415
 
 
-class LimitExceeded(AetherError):
-    """A limit of your plan is reached; try again later."""
-
-    code = "limit_exceeded"
-    status = 429
-
-    def __init__(self, message: str | None = None, *, retry_after_s: int = 1) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class TooManyJobs(LimitExceeded):
-    """Too many of your jobs are unfinished; wait for one to end."""
-
-    code = "too_many_jobs"
-
-
-class TooManyStreams(LimitExceeded):
-    """Too many streams and waiting requests of yours are open; close one."""
-
-    code = "too_many_streams"
-
-
-class BudgetExhausted(LimitExceeded):
-    """What is left of this month's budget does not cover this job."""
-
-    code = "budget_exhausted"
+class SumsUnknown(AetherError):
+    """What a budget has paid is read from the ledger first."""
 
 
 class ServiceUnavailable(AetherError):

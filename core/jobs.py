@@ -12,9 +12,10 @@ from typing import Final, Literal
 from msgspec import Struct, field
 
 from core import events
+from core.budgets import Budget
 from core.models import TIERS, Tier
 from core.outcome import Outcome
-from core.plans import PlanName
+from core.plans import PLANS, PlanName
 
 #: Of a job whose caller names none; between the least and the greatest.
 LEAST_PRIORITY, DEFAULT_PRIORITY, GREATEST_PRIORITY = 0, 5, 10
@@ -126,7 +127,11 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         expires_at_ms: when it is given up unless it has begun; None for never.
         concurrency_key: jobs of the user with the same one run `concurrency_limit` at a time, in
             order.
-        reserved_micros: what its user's budget holds for it until it is settled.
+        reserved_micros: what it most likely costs; its budgets hold that until it is settled.
+        least_micros: what it costs at least, if a model is called at all.
+        budgets: what pays for it; empty for its user's month alone.
+        api_key_id: of the key with which it was submitted.
+        units: how many model calls it makes at a time; a team's agents, else 1.
         request_id: of the HTTP request that submitted it, for the logs of every process.
     """
 
@@ -144,6 +149,10 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cache: CacheControl = CacheControl()
     metadata: dict[str, str] = field(default_factory=dict)
     reserved_micros: int = 0
+    least_micros: int = 0
+    budgets: tuple[Budget, ...] = ()
+    api_key_id: str | None = None
+    units: int = 1
     request_id: str | None = None
     plan: PlanName = "trial"
     is_batch: bool = False
@@ -152,6 +161,11 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at_ms: int | None = None
     concurrency_key: str | None = None
     concurrency_limit: int = 1
+
+    @property
+    def budgets_in_force(self) -> tuple[Budget, ...]:
+        """What pays for the job; where it was not said, its user's month by his plan."""
+        return self.budgets or (Budget("user", PLANS[self.plan].monthly_budget_micros),)
 
 
 def default_expiry_ms(from_ms: int, *, is_batch: bool) -> int | None:

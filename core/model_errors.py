@@ -5,10 +5,13 @@ ModelError                     ends in the job's error, never in an HTTP status
                                retry_after_s as the provider gave it
     RateLimited
       BudgetUsedUp             by our own count: nothing was sent
+      BudgetHeld               nothing was sent: other jobs of the user hold his money
     ModelTimeout
     NoAnswer                   the model ended without any text, or with output it cannot use
   PermanentModelError          will not pass on a repeat: bad request, bad key, refused content
     ModelMissing               the provider does not serve this model (any more)
+    BudgetGone                 nothing was sent; what exists of the answer is its end
+    CostLimitReached           the same, by the job's own limit
 TurnStopped                    internal: a stop signal or the deadline ended a model call
 """
 
@@ -71,6 +74,12 @@ class NoAnswer(TransientModelError):
         self.usage = usage
 
 
+class BudgetHeld(RateLimited):
+    """Other unfinished jobs hold what is left of the budget."""
+
+    code = "budget_busy"
+
+
 class PermanentModelError(ModelError):
     """The model refused the request."""
 
@@ -81,6 +90,18 @@ class ModelMissing(PermanentModelError):
     """The provider does not serve this model."""
 
     code = "model_missing"
+
+
+class BudgetGone(PermanentModelError):
+    """What is left of the budget does not cover the answer, or the rest of it."""
+
+    code = "budget_exhausted"
+
+
+class CostLimitReached(PermanentModelError):
+    """The job's `max_cost_usd` does not cover the answer, or the rest of it."""
+
+    code = "cost_limit_reached"
 
 
 class TurnStopped(AetherError):

@@ -29,7 +29,8 @@ from core.forms.addresses import (
     read_mongo_url,
     read_redis_url,
 )
-from core.forms.numbers import read_bytes, read_count, read_port, read_seconds
+from core.forms.networks import read_networks
+from core.forms.numbers import read_bytes, read_count, read_port, read_seconds, read_usd
 from core.forms.origins import read_origins
 from core.forms.text import clean, is_service_link, read_key
 from core.problems import SettingsError, sentences_of
@@ -71,6 +72,7 @@ Host = Annotated[str, AfterValidator(read_host)]
 RedisUrl = Annotated[SecretStr, _secret(read_redis_url)]
 _count = BeforeValidator(read_count)
 _seconds = BeforeValidator(read_seconds)
+_usd = BeforeValidator(read_usd)
 _bytes = BeforeValidator(read_bytes)
 _lower = BeforeValidator(lambda given: given.lower() if isinstance(given, str) else given)
 
@@ -135,6 +137,8 @@ class Settings(BaseSettings):
     routing_file: FilePath | None = None
     jwt_secret: SecretStr = SecretStr("")
     demo_login: bool = True
+    #: New accounts, demo accounts among them, that one address may make in a minute.
+    sign_ups_per_minute: Annotated[int, _count, Field(ge=1)] = 200
     access_token_s: Annotated[int, _seconds, Field(ge=60)] = 15 * 60
     refresh_token_s: Annotated[int, _seconds, Field(ge=3600)] = 14 * 24 * 3600
     job_deadline_s: Annotated[int, _seconds, Field(ge=5, le=140)] = 120
@@ -143,6 +147,11 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, _bytes, Field(ge=1024, le=64 << 20)] = 256 * 1024
     max_message_chars: Annotated[int, _count, Field(ge=1, le=16_000_000)] = 32_000
     max_output_tokens: Annotated[int, _count, Field(ge=1, le=1_000_000)] = 4_096
+    #: What all jobs of a calendar month or day (UTC) may cost together, in dollars; None: anything.
+    monthly_budget_usd: Annotated[float, _usd, Field(gt=0, le=1e9)] | None = None
+    daily_budget_usd: Annotated[float, _usd, Field(gt=0, le=1e9)] | None = None
+    #: Networks whose proxies name the client in `X-Forwarded-For`; others' header is not believed.
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_networks)] = ()
     worker_threads: Annotated[int, _count, Field(ge=1, le=100)] = 64
     #: The response cache's Redis, which may evict at any time; `redis_url` where None.
     cache_redis_url: RedisUrl | None = None

@@ -13,6 +13,8 @@ class StopReason(StrEnum):
 
     CANCELLED = "cancelled"
     DEADLINE = "deadline"
+    #: No budget covers more of the answer.
+    BUDGET = "budget"
     #: Another attempt has claimed the job; Redis refuses whatever this one still writes.
     LOST = "lost"
 

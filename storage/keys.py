@@ -8,8 +8,15 @@ read in parts.
 |---|---|---|---|---|
 | aether:{s}:job:<id> | hash, see storage/jobs/fields.py | until its record is written, then 1 h; 1 d once withdrawn | every script of jobs, single_flight_enter | scripts, web, sweeper, upkeep |
 | aether:{s}:events:<id> | stream, ids <sequence>-0 | as the job | accept, accept_answered, append, defer, finish, put_back, report, restore, start_round | web, sweeper |
-| aether:{s}:active:<user> | sorted set, job id by time | members until their job ends | accept, restore, finish, withdraw | accept |
-| aether:{s}:spend:<user>:<yyyymm> | hash: reserved, spent (micro-dollars) | 62 d | accept, restore, finish, withdraw | accept |
+| aether:{s}:active:<user> | sorted set, by time: a job's id, and of a team <id>#2, <id>#3 and so on, one for each agent | members until their job ends | accept, restore, finish, withdraw | accept, admit |
+| aether:{s}:spend:<user>:<yyyymm> | hash, see storage/lua/money.lua: reserved, spent (micro-dollars), known | 62 d | accept, append, extend, restore, finish, know_spent, withdraw | accept, admit, append, extend |
+| aether:spend:key:<key>:<yyyymm> | the same of an API key | likewise | likewise | likewise |
+| aether:spend:all:<yyyymm>, :<yyyymmdd> | the same of the deployment's month and day | likewise | likewise | likewise |
+| aether:{s}:rates:<user> | hash, moving windows: see storage/lua/limits.lua | 26 h after the last count | accept, accept_answered, finish | admit, accept, accept_answered |
+| aether:rates:<key> | the same of an API key | likewise | accept, accept_answered | likewise |
+| aether:tries:<digest> | the same of an address, an account, or both | likewise | count | count |
+| aether:{s}:learned:<user> | hash: what the user's calls of each model came to, see storage/lua/learn.lua | 30 d after the last call | learn | admit |
+| aether:learned | the same of all users | likewise | learn | web, workers |
 | aether:{s}:idempotency:<user>:<digest> | string, <body hash>:<job id> | 24 h | accept, accept_answered, withdraw | accept, accept_answered |
 | aether:{s}:conversation:<user>:<id> | list of exchanges, JSON | 7 d | finish | workers |
 | aether:{s}:records | stream of ended job ids | entries until written to MongoDB | accept_answered, finish | upkeep |
@@ -43,6 +50,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from core.budgets import Scope
 from core.ids import shard_of
 
 CANCEL_CHANNEL: Final = "aether:cancels"
@@ -54,6 +62,8 @@ WATCH: Final = "aether:watch"
 DEFERRED: Final = "aether:deferred"
 EXPIRING: Final = "aether:expiring"
 EPOCH: Final = "aether:epoch"
+#: What was learned of the answers of all users.
+LEARNED: Final = "aether:learned"
 #: What every key of the waiting lines begins with.
 LINES: Final = "aether:lines:"
 
@@ -76,6 +86,34 @@ def spend(user_id: str, unix_ms: int) -> str:
     return f"aether:{{{shard_of(user_id)}}}:spend:{user_id}:{month}"
 
 
+def budget_of(scope: Scope, user_id: str, key_id: str | None, unix_ms: int) -> str:
+    """Name the sums of the month or day (UTC) of a budget that `unix_ms` lies in."""
+    moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
+    match scope:
+        case "user":
+            return spend(user_id, unix_ms)
+        case "key":
+            return f"aether:spend:key:{key_id}:{moment:%Y%m}"
+        case "month":
+            return f"aether:spend:all:{moment:%Y%m}"
+        case "day":
+            return f"aether:spend:all:{moment:%Y%m%d}"
+
+
+def rates(user_id: str, key_id: str | None = None) -> str:
+    """Name the moving windows of a user, or of an API key."""
+    return f"aether:rates:{key_id}" if key_id else f"aether:{{{shard_of(user_id)}}}:rates:{user_id}"
+
+
+def tries(owner_digest: str) -> str:
+    """Name the moving windows of an address, an account, or both together."""
+    return f"aether:tries:{owner_digest}"
+
+
+def learned_of_user(user_id: str) -> str:
+    return f"aether:{{{shard_of(user_id)}}}:learned:{user_id}"
+
+
 def idempotency(user_id: str, digest: str) -> str:
     return f"aether:{{{shard_of(user_id)}}}:idempotency:{user_id}:{digest}"
 
@@ -87,6 +125,11 @@ def conversation(user_id: str, conversation_id: str) -> str:
 def of_script(job_id: str) -> list[str]:
     """Return the two keys that every job script takes: job, events."""
     return [job(job_id), events(job_id)]
+
+
+def of_live_job(job_id: str, user_id: str) -> list[str]:
+    """Return the keys that scripts take which let a job live or forget it: job, events, active."""
+    return [*of_script(job_id), active(user_id)]
 
 
 def records(shard: str) -> str:

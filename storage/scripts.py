@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _FOLDER: Final = Path(__file__).parent / "lua"
 #: What stands in front of the scripts that move work into lines or out of them.
 WITH_LINES: Final = ("prelude", "lines")
+#: In front of those that move money, that count what a user submits, and that do all of it.
+WITH_MONEY: Final = ("prelude", "money")
+WITH_LIMITS: Final = ("prelude", "limits")
+WITH_ALL: Final = ("prelude", "lines", "limits", "money")
 
 
 class Script:

@@ -10,8 +10,8 @@ from redis import Redis
 from core.jobs import Job, JobSpec, JobStatus
 from ops.stack.own import Child
 from storage.jobs.lines import Lines
-from storage.jobs.store import JobStore
 from storage.records.jobs import JobRecords
+from tests.acceptance import AcceptingStore
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import wait_until
 
@@ -59,7 +59,7 @@ class Jobs:
     """Accepts jobs as the API does, and reads how they end."""
 
     def __init__(self, redis: Redis, database: Database[dict[str, Any]]) -> None:
-        self._store, self._lines = JobStore(redis), Lines(redis, lease_s=15)
+        self._store, self._lines = AcceptingStore(redis), Lines(redis, lease_s=15)
         self._records = JobRecords(database)
 
     def accept(self) -> JobSpec:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from core.team import Slot, parse_slot
 from storage import keys
-from storage.jobs.attempts import Attempts, Claim
+from storage.jobs.attempts import Attempts
+from storage.jobs.claims import Claim
 from storage.jobs.lines import Lines, NobodyNext, Waiter
 from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep

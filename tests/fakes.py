@@ -8,11 +8,15 @@ from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from agents.spending import Funding, Spending
 from core.errors import CoordinatorUnavailable
+from core.ids import new_user_id
 from core.jobs import NO_PLACE, Job, JobSpec, JobStatus, Place, Question
+from core.lessons import NOTHING_LEARNED, CallSample, Lesson
+from core.models import Catalogue
 from core.outcome import Outcome, Spent
 from core.timing import now_ms
-from storage.jobs.attempts import Claim, Hold
+from storage.jobs.claims import Claim, Hold
 from storage.limits.single_flight import Entered, Note, Released, Role
 
 
@@ -60,6 +64,9 @@ class InMemoryJobs:
         self._refuse_poison(claim.job_id for claim in claims)
         self.renewals += 1
         return [self.hold for _ in claims]
+
+    def extend(self, claim: Claim, wanted_micros: int) -> str:
+        return "held"
 
     def append(self, batches: Any) -> list[Hold]:
         self._fail_while_away()
@@ -227,3 +234,28 @@ class CountedUses:
 
     def count_cache_use(self, outcome: Outcome) -> None:
         self.uses.append(outcome.cache.status)
+
+
+def unbounded_spending(catalogue: Catalogue) -> Spending:
+    """Return the account of a turn for which more is always held."""
+    return Spending(
+        catalogue,
+        user_id=new_user_id(),
+        held=0,
+        extend=lambda _: Funding.HELD,
+        lesson_of=lambda _: NOTHING_LEARNED,
+        learn=lambda _: None,
+    )
+
+
+class GatheredLessons:
+    """The lessons of `storage.limits.lessons.Lessons`; what is gathered teaches nothing."""
+
+    def __init__(self) -> None:
+        self.samples: list[CallSample] = []
+
+    def add(self, sample: CallSample) -> None:
+        self.samples.append(sample)
+
+    def of_all(self, model: str) -> Lesson:
+        return NOTHING_LEARNED

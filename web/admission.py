@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from core.errors import CoordinatorFull, CoordinatorUnavailable, TooManyStreams, TooManyWaiting
+from core.errors import CoordinatorFull, CoordinatorUnavailable, TooManyWaiting
+from core.limit_errors import TooManyStreams
 from storage.failures import coordinator_errors
 
 if TYPE_CHECKING:

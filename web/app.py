@@ -31,13 +31,19 @@ from storage.connections import (
 from storage.events.feed import EventFeed
 from storage.events.hub import EventHub
 from storage.events.log import EventLog
+from storage.jobs.acceptance import Acceptance
 from storage.jobs.cancellation import cancellation_of
 from storage.jobs.drain import Drain
 from storage.jobs.lines import Lines
+from storage.jobs.recovery import Recovery
 from storage.jobs.store import JobStore
+from storage.limits.lessons import Lessons
+from storage.limits.throttle import Throttle
 from storage.loop_reports import LoopReports
 from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
+from storage.records.ledger import Ledger
+from storage.records.lost_jobs import LostJobs
 from web.accounts.auth import auth_api
 from web.accounts.passwords import Passwords
 from web.accounts.subscription import subscription_api
@@ -50,6 +56,7 @@ from web.http.context import wrap_requests
 from web.http.cors import allow_origins
 from web.http.errors import Problem, refuse_invalid, register_errors
 from web.http.openapi import INFO, SECURITY_SCHEMES, register_document
+from web.http.proxies import ClientAddress
 from web.jobs.chat import chat_api
 from web.jobs.jobs import jobs_api
 from web.services import APP_LOAD_ERROR, EXTENSION, WebServices
@@ -58,6 +65,7 @@ from workers.queue import JobQueue, WakeUps
 
 if TYPE_CHECKING:
     from flask import Flask
+    from redis import Redis
 
 #: Every route of the API.
 BLUEPRINTS: Final = (auth_api, subscription_api, chat_api, jobs_api, admin_api, health_api)
@@ -85,6 +93,8 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         doc_ui=False,
         static_folder=None,
     )
+    if settings.trusted_proxies:
+        app.wsgi_app = ClientAddress(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     wrap_requests(app)
     allow_origins(app, settings.cors_origins)
@@ -121,34 +131,47 @@ def _close(hub: EventHub, counters: Counters, *clients: Any) -> None:
     close_all(*clients)
 
 
+def _account_services(
+    app: Flask, settings: Settings, redis: Redis, database: Any
+) -> dict[str, Any]:
+    return {
+        "accounts": Accounts(database),
+        "audit": AuditLog(database),
+        "passwords": Passwords(),
+        "plan_uses": PlanUses(redis),
+        "refresh_families": RefreshFamilies(database, life_s=settings.refresh_token_s),
+        "revoked_tokens": RevokedTokens(redis),
+        "throttle": Throttle(redis),
+        "tokens": Tokens(app, settings),
+    }
+
+
 def _build_services(app: Flask, settings: Settings) -> WebServices:
-    tokens = Tokens(app, settings)
     database = mongo_database(settings, selection_timeout_s=_MONGO_SELECTION_TIMEOUT_S)
     redis = redis_client(settings, name="aether-api", answer_timeout_s=_REDIS_ANSWER_TIMEOUT_S)
     probe = redis_probe(settings)
     cache_redis = cache_redis_client(settings)
     counters = Counters(redis)
+    catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     store, log, hub = JobStore(redis), EventLog(redis), EventHub(redis)
+    records = JobRecords(database)
 
     return WebServices(
         settings=settings,
-        catalogue=read_catalogue(settings.llm_provider, settings.models_file),
+        catalogue=catalogue,
         cache=ResponseCache(cache_redis, ttl_s=settings.cache_ttl_s, count=counters.count),
         counters=counters,
         fingerprints=fingerprints_of(settings),
         job_store=store,
-        job_records=JobRecords(database),
+        acceptance=Acceptance(redis),
+        lost_jobs=LostJobs(store, Recovery(redis), records, Ledger(database)),
+        lessons=Lessons(redis, catalogue.models),
+        job_records=records,
         event_log=log,
         feed=EventFeed(hub, log),
         cancellation=cancellation_of(redis, lease_s=settings.lease_s),
         queue=JobQueue(Lines(redis, lease_s=settings.lease_s), WakeUps(celery_app)),
-        accounts=Accounts(database),
-        audit=AuditLog(database),
-        plan_uses=PlanUses(redis),
-        refresh_families=RefreshFamilies(database, life_s=settings.refresh_token_s),
-        revoked_tokens=RevokedTokens(redis),
-        passwords=Passwords(),
-        tokens=tokens,
+        **_account_services(app, settings, redis, database),
         dependencies=_dependencies(probe, database),
         open_requests=OpenRequests(),
         memory=CoordinatorMemory(probe),

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from storage.accounts.users import Accounts
     from storage.events.feed import EventFeed
     from storage.events.log import EventLog
+    from storage.jobs.acceptance import Acceptance
     from storage.jobs.cancellation import Cancellation
     from storage.jobs.drain import Drain
     from storage.jobs.store import JobStore
+    from storage.limits.lessons import Lessons
+    from storage.limits.throttle import Throttle
     from storage.loop_reports import LoopReports
     from storage.records.format_watch import FormatWatch
     from storage.records.jobs import JobRecords
+    from storage.records.lost_jobs import LostJobs
     from web.accounts.passwords import Passwords
     from web.accounts.tokens import Tokens
     from web.admission import CoordinatorMemory, OpenRequests
@@ -56,6 +60,10 @@ class WebServices:
     counters: Counters
     fingerprints: Fingerprints
     job_store: JobStore
+    acceptance: Acceptance
+    lost_jobs: LostJobs
+    lessons: Lessons
+    throttle: Throttle
     job_records: JobRecords
     event_log: EventLog
     feed: EventFeed

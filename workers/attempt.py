@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from agents.reply import Listener, Reply
+from agents.spending import Funding, Spending
 from cache.entry import Hit
 from core import events
 from core.chat import Message
@@ -22,7 +23,9 @@ from core.outcome import CUT_BY_TOKENS, JobError, Outcome, Route, Spent
 from core.stop import StopReason, StopSignal
 from core.timing import TimeAccount, now_ms
 from monitoring.counters import Counters
-from storage.jobs.attempts import Attempts, Batch, Claim
+from storage.jobs.attempts import Attempts
+from storage.jobs.claims import Batch, Claim
+from storage.limits.lessons import Lessons
 from workers.event_writer import EventWriter
 from workers.leases import LeaseKeeper
 from workers.patience import retry_while_redis_is_away
@@ -41,6 +44,7 @@ class JobAttempt:
         stop: set when the attempt has to end early: cancelled, late, or lost to another attempt.
         deadline: `time.monotonic()` value at which `stop` is set.
         time: the account of where the job's time goes.
+        spending: what its turn may cost.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class JobAttempt:
         task_events: TaskEvents,
         *,
         time_account: TimeAccount,
+        lessons: Lessons,
     ) -> None:
         self.claim = claim
         self.stop = StopSignal()
@@ -65,7 +70,9 @@ class JobAttempt:
         self._counters = counters
         self._task_events = task_events
         self._began = time.monotonic()
-        self._events = writer.open(claim, self.stop)
+        self._lessons = lessons
+        self.spending = self._open_account()
+        self._events = writer.open(claim, self.stop, self.spending)
 
     @property
     def spec(self) -> JobSpec:
@@ -121,6 +128,29 @@ class JobAttempt:
                 Message("assistant", exchange.answer),
             )
         ]
+
+    def _open_account(self) -> Spending:
+        return Spending(
+            self._catalogue,
+            user_id=self.spec.user_id,
+            held=self.claim.granted_micros,
+            paid=self.claim.paid_micros,
+            most=self.spec.route.max_cost_micros,
+            extend=self._extend,
+            lesson_of=self._lessons.of_all,
+            learn=self._lessons.add,
+        )
+
+    def _extend(self, wanted_micros: int) -> Funding:
+        """Ask that so much in all is held for the turn.
+
+        An attempt that was lost is told so by its next write, and its end does not count.
+
+        Raises:
+            CoordinatorUnavailable: Redis is away.
+        """
+        answer = self._store.extend(self.claim, wanted_micros)
+        return Funding.GONE if answer == "lost" else Funding(answer)
 
     def emit(self, event: NewEvent) -> None:
         """Have an event appended to the job's log, in order and under the fence."""

@@ -7,8 +7,10 @@ from core.models import Catalogue
 from core.outcome import WORKER_LOST
 from core.timing import TimeAccount, now_ms
 from monitoring.counters import Counters
-from storage.jobs.attempts import Attempts, Claim
+from storage.jobs.attempts import Attempts
+from storage.jobs.claims import Claim
 from storage.jobs.teams import SlotClaim
+from storage.limits.lessons import Lessons
 from workers.attempt import JobAttempt
 from workers.event_writer import EventWriter
 from workers.leases import LeaseKeeper
@@ -26,6 +28,7 @@ class AttemptFactory:
         catalogue: Catalogue,
         counters: Counters,
         task_events: TaskEvents,
+        lessons: Lessons,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -33,6 +36,7 @@ class AttemptFactory:
         self._catalogue = catalogue
         self._counters = counters
         self._task_events = task_events
+        self._lessons = lessons
 
     def of_job(self, claim: Claim) -> JobAttempt:
         """Begin an attempt at a whole job; its start is shown with whatever is shown first."""
@@ -71,4 +75,5 @@ class AttemptFactory:
             self._counters,
             self._task_events,
             time_account=time_account,
+            lessons=self._lessons,
         )

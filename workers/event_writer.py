@@ -10,10 +10,12 @@ from typing import Final
 
 import structlog
 
+from agents.spending import Spending
 from core.events import AGENT_DELTA, ANSWER_DELTA, NewEvent
 from core.loops import Loop
-from core.stop import StopSignal
-from storage.jobs.attempts import NO_EVENTS, Attempts, Batch, Claim
+from core.stop import StopReason, StopSignal
+from storage.jobs.attempts import Attempts
+from storage.jobs.claims import NO_EVENTS, Batch, Claim, Hold
 from workers.leases import all_or_each, obey
 
 logger = structlog.get_logger(__name__)
@@ -38,9 +40,13 @@ class EventWriter:
         self._wake = threading.Event()
         self.loop = Loop("event-writer", self._write_next)
 
-    def open(self, claim: Claim, stop: StopSignal) -> JobEvents:
-        """Return an attempt's event queue; `stop` is set when the log says the attempt is over."""
-        return JobEvents(self, claim, stop)
+    def open(self, claim: Claim, stop: StopSignal, spending: Spending) -> JobEvents:
+        """Return an attempt's event queue; `stop` is set when the log says the attempt is over.
+
+        Args:
+            spending: told what more is held for text before it is written, or that nothing is.
+        """
+        return JobEvents(self, claim, stop, spending)
 
     def mark_dirty(self, events: JobEvents) -> None:
         """Have the job's pending events written with the next shared batch."""
@@ -63,7 +69,7 @@ class EventWriter:
                 self.mark_dirty(events)
             raise
         for events, answer in zip(jobs, answers, strict=True):
-            events.batch_arrived()
+            events.batch_arrived(answer)
             if events.has_pending:
                 self.mark_dirty(events)
             obey(answer, events.stop)
@@ -93,9 +99,12 @@ class EventWriter:
 class JobEvents:
     """One attempt's events on their way to the log; order is kept, neighbouring text is merged."""
 
-    def __init__(self, writer: EventWriter, claim: Claim, stop: StopSignal) -> None:
+    def __init__(
+        self, writer: EventWriter, claim: Claim, stop: StopSignal, spending: Spending
+    ) -> None:
         self.claim = claim
         self.stop = stop
+        self._spending = spending
         self.lock = threading.Lock()
         self._writer = writer
         self._in_flight = NO_EVENTS
@@ -159,12 +168,19 @@ class JobEvents:
         if not self._in_flight.events:
             self._fold_text()
             self._batches += 1
-            self._in_flight, self._events = Batch(self._events, self._batches), []
+            wanted = self._spending.wanted()
+            self._in_flight, self._events = Batch(self._events, self._batches, wanted), []
         return self._in_flight
 
-    def batch_arrived(self) -> None:
-        """Forget the batch that was sent."""
-        self._in_flight = NO_EVENTS
+    def batch_arrived(self, answer: Hold) -> None:
+        """Forget the batch that was sent, and stop a turn of which no more is covered."""
+        wanted, self._in_flight = self._in_flight.wanted_micros, NO_EVENTS
+        if answer is Hold.UNFUNDED:
+            self._spending.was_refused()
+        elif wanted is not None and answer is Hold.HELD:
+            self._spending.was_held(wanted)
+        if self._spending.is_out:
+            self.stop.stop(StopReason.BUDGET)
 
     def _add_text(self, event: NewEvent) -> bool:
         """Gather a piece of text; True if it is to be written at once."""

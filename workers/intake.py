@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from core.errors import ServiceUnavailable, SlotUnavailable
-from storage.jobs.attempts import Claim
+from storage.jobs.claims import Claim
 from storage.jobs.lines import Lines, NobodyNext, Waiter
 from storage.jobs.teams import SlotClaim
 from workers.run_job import JobRunner

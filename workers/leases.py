@@ -13,7 +13,8 @@ from msgspec import Struct
 from core.errors import CoordinatorUnavailable
 from core.loops import Loop
 from core.stop import StopReason, StopSignal
-from storage.jobs.attempts import Attempts, Claim, Hold
+from storage.jobs.attempts import Attempts
+from storage.jobs.claims import Claim, Hold
 
 T = TypeVar("T")
 

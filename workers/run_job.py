@@ -13,7 +13,7 @@ from core import events
 from core.jobs import JobStatus
 from core.outcome import Answer, CacheUse, Outcome, Route
 from core.timing import TimeAccount
-from storage.jobs.attempts import Claim
+from storage.jobs.claims import Claim
 from workers.answer_cache import AnswerCache
 from workers.attempt_factory import AttemptFactory
 from workers.single_flight import SingleFlight, note_of
@@ -80,6 +80,7 @@ class JobRunner:
                     deadline=attempt.deadline,
                     stop=attempt.stop,
                     listener=attempt.answer_listener(turn.agent),
+                    spending=attempt.spending,
                 )
                 if attempt.is_lost:
                     # The attempt that has the job now leads under the same job id: release nobody.

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import structlog
 
 from cache.entry import Hit
 from core.jobs import JobStatus
-from core.outcome import CacheUse, JobError, Outcome
+from core.model_errors import BudgetGone, CostLimitReached
+from core.outcome import OUT_OF_TIME, CacheUse, JobError, Outcome
 from storage.limits.single_flight import Alone, Failed, Kept, Note, Role
 from storage.limits.single_flight import SingleFlight as SharedSingleFlight
 from workers.attempt import JobAttempt
@@ -22,6 +24,8 @@ from workers.patience import retry_while_redis_is_away
 from workers.queue import WakeUps
 
 logger = structlog.get_logger(__name__)
+#: Error codes of ends that say nothing of the question.
+_OWN_ENDS: Final = frozenset({OUT_OF_TIME.code, BudgetGone.code, CostLimitReached.code})
 
 
 class Lead:
@@ -141,6 +145,6 @@ def note_of(status: JobStatus, outcome: Outcome, kept: bytes) -> Note | None:
     error = outcome.error
     if status is JobStatus.FAILED and error is not None:
         return Failed(error.code, error.message)
-    is_own = status is JobStatus.CANCELLED or (error and error.code == "deadline_exceeded")
-    # The user's cancel and the job's deadline say nothing of the question: another one leads.
+    # A cancel, a deadline and a budget say nothing of the question: another job leads.
+    is_own = status is JobStatus.CANCELLED or (error is not None and error.code in _OWN_ENDS)
     return None if is_own else Alone()

@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 
 from core.loops import Loop
-from storage.jobs.attempts import Claim
+from storage.jobs.claims import Claim
 from workers import names
 
 _EVERY_S: Final = 1.0

@@ -28,19 +28,25 @@ from monitoring.counters import Counters
 from storage.connections import cache_redis_client, mongo_database, redis_client
 from storage.events.hub import listen_for_cancels
 from storage.events.log import EventLog
-from storage.jobs.attempts import Attempts, Claim
+from storage.jobs.acceptance import Acceptance
+from storage.jobs.attempts import Attempts
 from storage.jobs.cancellation import Cancellation
+from storage.jobs.claims import Claim
 from storage.jobs.epoch import Epoch
 from storage.jobs.lines import Lines
+from storage.jobs.recovery import Recovery
 from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
 from storage.jobs.teams import SlotClaim, Teams
 from storage.limits.breaker import SharedBreaker
+from storage.limits.lessons import Lessons
 from storage.limits.single_flight import SingleFlight as SharedSingleFlight
 from storage.limits.upstream_budget import UpstreamBudget
 from storage.loop_reports import LoopReports
 from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
+from storage.records.ledger import Ledger
+from storage.records.lost_jobs import LostJobs
 from storage.records.stream import RecordStream
 from workers.answer_cache import AnswerCache
 from workers.app import celery_app
@@ -114,8 +120,8 @@ def _build(settings: Settings) -> Worker:
     sweep, lines = Sweep(redis, lease_s=lease_s), Lines(redis, lease_s=lease_s)
     keeper, writer = LeaseKeeper(claims, renew_every_s=lease_s / 3), EventWriter(claims)
     counters, task_events = Counters(redis), TaskEvents(celery_app)
-    cache = _cache(settings, counters)
-    attempts = AttemptFactory(claims, keeper, writer, catalogue, counters, task_events)
+    cache, lessons = _cache(settings, counters), Lessons(redis, catalogue.models)
+    attempts = AttemptFactory(claims, keeper, writer, catalogue, counters, task_events, lessons)
     single_flight = SingleFlight(SharedSingleFlight(redis, lease_s=lease_s), wake_ups)
     starter = TeamStarter(slots, wake_ups, store, Cancellation(store, sweep, claims, slots))
     turns = AgentTurns(slots, attempts, planner, answers, wake_ups, starter)
@@ -123,20 +129,21 @@ def _build(settings: Settings) -> Worker:
     jobs = JobRunner(attempts, planner, answers, cache, single_flight, starter)
     database = mongo_database(settings)
     records, teams = JobRecords(database), TeamSweeper(slots, attempts, turns, ends)
+    restoration = _restoration(redis, store, records, Ledger(database))
     sweeper = Sweeper(
-        *(sweep, store, claims, EventLog(redis), records, JobQueue(lines, wake_ups), wake_ups),
-        *(Restoration(Epoch(redis), store, records), teams, catalogue),
+        *(sweep, Acceptance(redis), claims, EventLog(redis), records, JobQueue(lines, wake_ups)),
+        *(wake_ups, restoration, teams, catalogue),
         interval_s=settings.sweep_interval_s,
     )
     listener = CancelListener(partial(listen_for_cancels, redis), keeper)
-    watch = _watch(redis, (*keeper.loops, writer.loop, listener.loop, task_events.loop))
+    loops = (*keeper.loops, writer.loop, listener.loop, task_events.loop, lessons.loop)
+    watch = _watch(redis, loops)
     return Worker(
         intake=_intake(settings, lines, partial(serve, jobs=jobs, turns=turns, ends=ends)),
         sweeper=sweeper,
         upkeep=(
-            _records_loop(RecordWriter(RecordStream(redis, store), records)),
-            Loop("sweeper", sweeper.run, every_s=settings.sweep_interval_s),
-            Loop("waker", Waker(lines, wake_ups).run, every_s=_WAKE_EVERY_S),
+            _records_loop(RecordStream(redis, store), records),
+            *_timed_loops(settings, sweeper, Waker(lines, wake_ups)),
         ),
         provider=provider,
         catalogue=catalogue,
@@ -144,6 +151,11 @@ def _build(settings: Settings) -> Worker:
         format_watch=FormatWatch(redis, database, end_this_process),
         task_events=task_events,
     )
+
+
+def _restoration(redis: Redis, store: JobStore, records: JobRecords, ledger: Ledger) -> Restoration:
+    lost_jobs = LostJobs(store, Recovery(redis), records, ledger)
+    return Restoration(Epoch(redis), lost_jobs, records)
 
 
 def _watch(redis: Redis, loops: Sequence[Loop]) -> LoopWatch:
@@ -159,8 +171,15 @@ def _intake(
     return Intake(lines, serve_one, name=name, threads=settings.worker_threads)
 
 
-def _records_loop(writer: RecordWriter) -> Loop:
-    step = partial(writer.run, wait_s=_RECORDS_WAIT_S)
+def _timed_loops(settings: Settings, sweeper: Sweeper, waker: Waker) -> tuple[Loop, ...]:
+    return (
+        Loop("sweeper", sweeper.run, every_s=settings.sweep_interval_s),
+        Loop("waker", waker.run, every_s=_WAKE_EVERY_S),
+    )
+
+
+def _records_loop(stream: RecordStream, records: JobRecords) -> Loop:
+    step = partial(RecordWriter(stream, records).run, wait_s=_RECORDS_WAIT_S)
     return Loop("record-writer", step, every_s=_RECORDS_PAUSE_S)
 
 

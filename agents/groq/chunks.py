@@ -33,6 +33,7 @@ class Chunk(Struct, frozen=True):
         reasoning_chars: of the model's thoughts, which are no part of the answer.
         others: what came beside text: "reasoning", "tool calls", "a refusal".
         usage: None where the provider told none that can be true.
+        reasoning_tokens: of its output, where the provider told.
     """
 
     text: str = ""
@@ -41,6 +42,7 @@ class Chunk(Struct, frozen=True):
     others: tuple[str, ...] = ()
     finish_reason: str | None = None
     usage: Usage | None = None
+    reasoning_tokens: int | None = None
     failure: Failure | None = None
 
 
@@ -87,6 +89,7 @@ def to_chunk(body: object) -> Chunk:
         others=tuple(name for name, is_there in found.items() if is_there),
         finish_reason=reason[:_REASON_CHARS] if reason else None,
         usage=_usage_of(body),
+        reasoning_tokens=_reasoning_tokens(body),
         failure=failure_in(body),
     )
 
@@ -137,6 +140,14 @@ def _usage_of(body: dict[str, Any]) -> Usage | None:
     extra = _object(body.get("x_groq"))
     found = (to_usage(part) for part in (body.get("usage"), extra.get("usage")))
     return next((usage for usage in found if usage is not None), None)
+
+
+def _reasoning_tokens(body: dict[str, Any]) -> int | None:
+    for part in (body.get("usage"), _object(body.get("x_groq")).get("usage")):
+        details = _object(_object(part).get("completion_tokens_details"))
+        if details.get("reasoning_tokens") is not None:
+            return _count(details["reasoning_tokens"])
+    return None
 
 
 def to_usage(value: object) -> Usage | None:

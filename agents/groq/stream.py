@@ -83,6 +83,8 @@ class AnswerReader:
         self._came: set[str] = set()
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
+        self._reasoning_tokens: int | None = None
+        self._reasoning_chars = 0
         self._is_done = False
         self._other: list[str] = []
         self._other_chars = 0
@@ -160,6 +162,9 @@ class AnswerReader:
         if chunk.failure is not None:
             raise chunk.failure.to_error()
         self._usage = chunk.usage or self._usage
+        if chunk.reasoning_tokens is not None:
+            self._reasoning_tokens = chunk.reasoning_tokens
+        self._reasoning_chars += chunk.reasoning_chars
         if chunk.finish_reason and self._finish_reason is None:
             self._on_finish()
         self._finish_reason = chunk.finish_reason or self._finish_reason
@@ -217,7 +222,18 @@ class AnswerReader:
         # Text that used no tokens is a usage that cannot be true.
         if usage is not None and self._text and usage.output_tokens == 0:
             usage = None
-        return StreamEnd(finish_reason=finish_reason, usage=usage, limits=self._limits)
+        hidden = self._hidden_of(usage.output_tokens) if usage else 0
+        return StreamEnd(
+            finish_reason=finish_reason, usage=usage, hidden_tokens=hidden, limits=self._limits
+        )
+
+    def _hidden_of(self, output_tokens: int) -> int:
+        """Return how many of the output's tokens were thoughts, by their share of characters where
+        the provider does not tell."""
+        if self._reasoning_tokens is not None:
+            return min(self._reasoning_tokens, output_tokens)
+        said = sum(map(len, self._text))
+        return output_tokens * self._reasoning_chars // max(1, said + self._reasoning_chars)
 
 
 def _failure_of(text: str) -> Failure:

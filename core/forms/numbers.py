@@ -41,6 +41,16 @@ def read_count(given: Any) -> Any:
     return _whole(given, "a whole number") if isinstance(given, str) else given
 
 
+def read_usd(given: Any) -> Any:
+    """Return dollars, from `250`, `$250` or `1_000.50`.
+
+    Raises:
+        ValueError: the text is no number.
+    """
+    text = given.removeprefix("$") if isinstance(given, str) else given
+    return _scaled(text, {"": 1, "usd": 1}, "dollars such as 250 or 99.50")
+
+
 def read_seconds(given: Any) -> Any:
     """Return a time in seconds, from `90`, `90s`, `1.5 min`, `2h`, `500ms` or `1d`.
 

@@ -10,19 +10,25 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from core.errors import AetherError, StoreUnavailable
+from core.errors import AetherError, StoreUnavailable, SumsUnknown
 from core.ids import new_job_id
 from core.jobs import Job, JobStatus, default_expiry_ms
 from ops.stack.state import CannotRun
 from storage.accounts.users import Accounts
 from storage.connections import mongo_database, redis_client
+from storage.jobs.acceptance import Acceptance, IdempotencyClaim
 from storage.jobs.lines import Lines
-from storage.jobs.store import IdempotencyClaim, JobStore
+from storage.jobs.recovery import Recovery
+from storage.jobs.store import JobStore
 from storage.records.jobs import JobRecords
+from storage.records.ledger import Ledger
+from storage.records.lost_jobs import LostJobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from core.jobs import JobSpec, Question
+    from core.plans import Plan
     from core.settings import Settings
     from storage.records.set_aside import SetAside
 
@@ -41,7 +47,10 @@ class DeadLetters:
         self._records = JobRecords(database)
         self._accounts = Accounts(database)
         redis = redis_client(settings, name="aether-ops", answer_timeout_s=5.0)
-        self._store = JobStore(redis)
+        self._acceptance = Acceptance(redis)
+        self._lost_jobs = LostJobs(
+            JobStore(redis), Recovery(redis), self._records, Ledger(database)
+        )
         self._lines = Lines(redis, lease_s=settings.lease_s)
 
     def list(self, *, limit: int) -> list[Job]:
@@ -88,7 +97,7 @@ class DeadLetters:
             metadata=dead.spec.metadata | {ORIGIN: job_id},
         )
         claim = IdempotencyClaim(digest=f"requeue-{job_id}", body_hash=job_id)
-        accepted_id = self._store.accept(spec, dead.question, user.plan, claim)
+        accepted_id = self._accept(spec, dead.question, user.plan_in_force(), claim)
         if accepted_id == spec.id:
             queued = Job(spec=spec, status=JobStatus.QUEUED, cursor=1, question=dead.question)
             self._record(queued, claim)
@@ -96,9 +105,18 @@ class DeadLetters:
             self._lines.enter([spec])
         return accepted_id
 
+    def _accept(
+        self, spec: JobSpec, question: Question, plan: Plan, claim: IdempotencyClaim
+    ) -> str:
+        try:
+            return self._acceptance.accept(spec, question, plan, claim).job_id
+        except SumsUnknown:
+            self._lost_jobs.know_sums(spec)
+            return self._acceptance.accept(spec, question, plan, claim).job_id
+
     def _record(self, job: Job, claim: IdempotencyClaim) -> None:
         try:
             self._records.insert(job)
         except StoreUnavailable:
-            self._store.withdraw(job.spec, claim)
+            self._acceptance.withdraw(job.spec, claim)
             raise

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
-
-from msgspec import Struct
 
 from core import events
 from core.events import NewEvent
 from core.ids import shard_of
-from core.jobs import TERMINAL_EVENT, JobSpec, JobStatus, Question
+from core.jobs import TERMINAL_EVENT, JobSpec, JobStatus
 from core.outcome import Outcome, Spent
 from core.team import parse_slot
 from storage import keys
 from storage.jobs.bounds import bounded
+from storage.jobs.claims import NO_EVENTS, Batch, Claim, Hold
 from storage.jobs.exchanges import (
     CONVERSATION_TTL_S,
     EXCHANGES_KEPT,
@@ -32,68 +30,13 @@ from storage.jobs.script_values import (
     to_pairs,
     to_used,
 )
-from storage.scripts import WITH_LINES, Script
+from storage.scripts import WITH_ALL, WITH_LINES, WITH_MONEY, Script
 
 if TYPE_CHECKING:
     from redis import Redis
 
 #: A job that lost its worker this often fails as `worker_lost`.
 MAX_ATTEMPTS: Final = 3
-
-
-class Hold(StrEnum):
-    """Whether a write under a fence counted."""
-
-    HELD = "held"
-    #: Held, and the user wants the job to end.
-    CANCELLED = "cancelled"
-    #: Another attempt has the job; nothing was written.
-    LOST = "lost"
-
-
-class Claim(Struct, frozen=True, kw_only=True):
-    """One attempt at a job, or at one slot of it; the fence makes its writes refusable.
-
-    Attributes:
-        slot: the name of a `core.team.Slot`; empty for the whole job.
-        queued_ms: since when it stood in line.
-        deadline_ms: when the attempt is cut.
-        was_parked: it waited for another job that asked the same, until now.
-    """
-
-    spec: JobSpec
-    question: Question
-    fence: str
-    attempt: int
-    accepted_ms: int
-    queued_ms: int = 0
-    deadline_ms: int = 0
-    slot: str = ""
-    was_parked: bool = False
-
-    @property
-    def job_id(self) -> str:
-        return self.spec.id
-
-    @property
-    def work_id(self) -> str:
-        """Name the job or slot, the same in every attempt at it."""
-        return f"{self.spec.id}/{self.slot}"
-
-
-class Batch(Struct, frozen=True):
-    """Events on their way to a job's log.
-
-    Attributes:
-        number: counts the batches of an attempt from 1, so that one whose answer was lost can be
-            sent again and is appended once; 0 for one that is never sent again.
-    """
-
-    events: Sequence[NewEvent] = ()
-    number: int = 0
-
-
-NO_EVENTS: Final = Batch()
 
 
 class Attempts:
@@ -103,8 +46,9 @@ class Attempts:
         self._redis = redis
         self._lease_ms = lease_s * 1000
         self._renew = Script(redis, "renew", behind=WITH_LINES)
-        self._append = Script(redis, "append")
-        self._finish = Script(redis, "finish", behind=WITH_LINES)
+        self._append = Script(redis, "append", behind=WITH_MONEY)
+        self._extend = Script(redis, "extend", behind=WITH_MONEY)
+        self._finish = Script(redis, "finish", behind=WITH_ALL)
         self._defer = Script(redis, "defer", behind=WITH_LINES)
         self._put_back = Script(redis, "put_back", behind=WITH_LINES)
 
@@ -137,6 +81,7 @@ class Attempts:
                         claim.fence,
                         at,
                         batch.number,
+                        *_to_money(claim, batch.wanted_micros),
                         *to_pairs(batch.events),
                     ],
                 )
@@ -144,6 +89,17 @@ class Attempts:
             ]
         )
         return [Hold(answer.decode()) for answer in answers]
+
+    def extend(self, claim: Claim, wanted_micros: int) -> str:
+        """Ask that so much in all is held for the turn; a repeat changes nothing.
+
+        Returns:
+            `held`, `busy` where other unfinished jobs hold what is left, `gone`, or `lost` where
+            another attempt has the job.
+        """
+        money = _to_money(claim, wanted_micros)
+        arguments = [claim.job_id, claim.slot, claim.fence, *money]
+        return str(self._extend.run(keys.of_script(claim.job_id), arguments).decode())
 
     def finish(
         self,
@@ -254,6 +210,18 @@ class Attempts:
         return read_exchanges(self._redis, spec)
 
 
+def _to_money(claim: Claim, wanted_micros: int | None) -> list[Any]:
+    """Return what the scripts take that hold more for a turn."""
+    spec = claim.spec
+    most = spec.route.max_cost_micros
+    return [
+        "" if wanted_micros is None else wanted_micros,
+        claim.held_micros,
+        "" if most is None else most,
+        keys.spend(spec.user_id, spec.created_ms),
+    ]
+
+
 def _finish_keys(spec: JobSpec) -> list[str]:
     return [
         keys.job(spec.id),
@@ -264,6 +232,7 @@ def _finish_keys(spec: JobSpec) -> list[str]:
         keys.conversation(spec.user_id, spec.conversation_id)
         if spec.conversation_id
         else keys.job(spec.id),
+        keys.rates(spec.user_id),
     ]
 
 

@@ -20,7 +20,10 @@ flag is 1 or missing. The writers are the scripts of `storage/lua/`.
 | expires | ms | accept, restore | when it is given up unless it has begun; missing for never |
 | started | ms | accept_answered, claim_next | when it was first claimed |
 | finished | ms | accept_answered, finish | when it ended |
-| reserved | micros | accept, accept_answered, restore | what the user's month holds for it until it ends |
+| budgets | text | accept, restore | what pays for it, a line `<limit in micros> <key>` each: see `storage/lua/money.lua` |
+| reserved | micros | accept, accept_answered, append, extend, restore | what its budgets hold for it until it ends |
+| held | micros | accept, restore | the same before more was held: equal shares for its likely calls |
+| units | number | accept, restore | how often it counts as unfinished: its model calls at a time |
 | fence | text | claim_next, take_over | random token of the current attempt at the whole job; missing when nobody has it |
 | lease | ms | claim_next, renew, take_over | until when that attempt's worker counts as alive |
 | cancel | ms | cancel | when its end was asked for; missing when it was not, or has come |
@@ -39,8 +42,8 @@ flag is 1 or missing. The writers are the scripts of `storage/lua/`.
 | slots | text | start_round | the names of its slots, separated by blanks; missing until it has a team |
 | withdrawn | flag | withdraw | it was given up before its 202; the only field then |
 
-Of a team's job each slot (`core.team.Slot`) has fields whose names begin with its own, `<slot>:<field>`. `batch`, without a name in front,
-is the job's own.
+Of a team's job each slot (`core.team.Slot`) has fields whose names begin with its own, `<slot>:<field>`. `batch`, `granted` and `paid`, without
+a name in front, are the job's own.
 
 | Slot field | Type | Written by | Meaning |
 |---|---|---|---|
@@ -52,6 +55,8 @@ is the job's own.
 | batch | number | append, claim_next, take_slot | as of the job |
 | queued | ms | enter_due, put_back, release, report, start_round | since when it stands in its line |
 | deadline | ms | start_round | when the agent is cut; a round's end has none |
+| granted | micros | append, extend | what is held for its turn, once more is than its share |
+| paid | micros | defer, put_back | what attempts at it have used that gave it back |
 | next | text | start_round | the round's last slot, which follows when all agents have reported |
 | left | number | report, start_round | of a round's end: agents that are still to report |
 | reply | JSON | report | `core.team.MemberReply` |

@@ -13,8 +13,9 @@ from core.team import parse_slot
 from storage import keys
 from storage.failures import coordinator_errors
 from storage.jobs import fields
-from storage.jobs.attempts import MAX_ATTEMPTS, Claim
-from storage.jobs.teams import SlotClaim, to_slot_claim
+from storage.jobs.attempts import MAX_ATTEMPTS
+from storage.jobs.claims import Claim
+from storage.jobs.teams import SlotClaim, to_money, to_slot_claim
 from storage.scripts import WITH_LINES, Script
 
 if TYPE_CHECKING:
@@ -145,9 +146,9 @@ def to_place(found: Sequence[int] | None) -> Place:
 
 
 def _to_claim(fence: str, found: Sequence[Any]) -> Claim:
-    _, spec, question, attempt, accepted_ms, queued_ms, deadline_ms, parked = found
+    _, spec, question, attempt, accepted_ms, queued_ms, deadline_ms, parked, *money = found
     return Claim(
-        spec=fields.to_spec(spec),
+        **to_money(fields.to_spec(spec), money),
         question=fields.to_question(question, spec),
         fence=fence,
         attempt=attempt,

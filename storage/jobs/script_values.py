@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
+from core.budgets import Budget, Window
 from core.chat import Usage
 from core.events import NewEvent
 from core.jobs import GREATEST_PRIORITY, JobSpec
 from core.plans import PLANS
 from core.timing import iso_time, now_ms
+from storage import keys
 from storage.jobs.bounds import MOST_MICROS, bounded_usage, within, without_surrogates
 
 _encode = msgspec.json.Encoder().encode
@@ -41,6 +43,28 @@ def to_line(spec: JobSpec) -> str:
             str(limit),
             spec.concurrency_key or "",
         )
+    )
+
+
+def to_wait(spec: JobSpec) -> list[Any]:
+    """Return what the scripts keep of how the job waits: its line, its time, its expiry."""
+    expires_at_ms = "" if spec.expires_at_ms is None else spec.expires_at_ms
+    return [to_line(spec), spec.allowed_ms, expires_at_ms]
+
+
+def to_budgets(budgets: Iterable[Budget], user_id: str, key_id: str | None, at_ms: int) -> str:
+    """Return the budgets as `storage/lua/money.lua` reads them."""
+    return "\n".join(
+        f"{budget.limit_micros} {keys.budget_of(budget.scope, user_id, key_id, at_ms)}"
+        for budget in budgets
+    )
+
+
+def to_windows(user_id: str, windows: Iterable[Window]) -> str:
+    """Return the windows as `storage/lua/limits.lua` reads them."""
+    return "\n".join(
+        f"{keys.rates(user_id, window.key_id)} {window.name} {window.limit} {window.amount}"
+        for window in windows
     )
 
 

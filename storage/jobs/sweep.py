@@ -17,7 +17,7 @@ from core.timing import now_ms
 from storage import keys
 from storage.failures import coordinator_errors
 from storage.jobs import fields
-from storage.jobs.attempts import Claim
+from storage.jobs.claims import Claim
 from storage.scripts import WITH_LINES, Script
 
 if TYPE_CHECKING:

@@ -16,12 +16,14 @@ from msgspec.structs import replace
 
 from core.errors import SlotUnavailable
 from core.events import NewEvent
+from core.jobs import JobSpec
+from core.reservation import shares_of
 from core.team import MemberReply, Slot, TeamPlan, end_of, parse_slot
 from storage import keys
 from storage.failures import coordinator_errors
 from storage.jobs import fields
-from storage.jobs.attempts import NO_EVENTS, Batch, Claim, Hold
 from storage.jobs.bounds import bounded_report
+from storage.jobs.claims import NO_EVENTS, Batch, Claim, Hold
 from storage.jobs.script_values import encode, now_iso, to_pairs, to_used
 from storage.scripts import WITH_LINES, Script
 
@@ -201,9 +203,9 @@ class Teams:
 
 def to_slot_claim(slot: Slot, fence: str, found: Sequence[Any]) -> SlotClaim:
     """Read what the scripts answer that give a slot to somebody."""
-    spec, question, plan, attempt, queued_ms, deadline_ms, accepted_ms, started_ms = found
+    spec, question, plan, attempt, queued_ms, deadline_ms, accepted_ms, started_ms, *money = found
     claim = Claim(
-        spec=fields.to_spec(spec),
+        **to_money(fields.to_spec(spec), money),
         question=fields.to_question(question, spec),
         fence=fence,
         attempt=attempt,
@@ -213,3 +215,19 @@ def to_slot_claim(slot: Slot, fence: str, found: Sequence[Any]) -> SlotClaim:
         slot=slot.name,
     )
     return SlotClaim(claim=claim, slot=slot, plan=_plan_decoder.decode(plan), started_ms=started_ms)
+
+
+def to_money(spec: JobSpec, found: Sequence[Any]) -> dict[str, Any]:
+    """Return a claim's spec and what is held for it and was paid, as the scripts answer it.
+
+    What the accept held is for all likely calls of the job, in equal shares. A slot that is taken
+    over calls nobody, and a job that the version before took in says nothing of it.
+    """
+    held, granted, paid = found or (b"", b"", 0)
+    share = int(held or spec.reserved_micros) // shares_of(spec.team)
+    return {
+        "spec": spec,
+        "held_micros": share,
+        "granted_micros": int(granted or share),
+        "paid_micros": paid,
+    }

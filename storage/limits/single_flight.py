@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from storage import keys
-from storage.jobs.attempts import Claim
+from storage.jobs.claims import Claim
 from storage.scripts import WITH_LINES, Script
 
 if TYPE_CHECKING:

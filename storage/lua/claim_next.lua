@@ -4,9 +4,10 @@
 -- ARGV  1 fence, 2 lease ms, 3 most attempts, 4 '1' where the thread is kept for quick jobs and for users for whom
 --       nothing runs, 5 name of the thread while it waits, 6 for how long it waits where there is nothing, ms, or 0,
 --       7 '1' if it has waited
--- Answer: {'job', job id, spec, question, attempt, accepted ms, queued ms, deadline ms, parked or ''}
---         | {'slot', job id, slot, spec, question, plan, attempt, queued ms, deadline ms, accepted ms, started ms}
---         | {'none', ms until a closed model opens, or -1}
+-- Answer: {'job', job id, spec, question, attempt, accepted ms, queued ms, deadline ms, parked or '', money…}
+--         | {'slot', job id, slot, spec, question, plan, attempt, queued ms, deadline ms, accepted ms, started ms, money…}
+--         | {'none', ms until a closed model opens, or -1}; money is: micros that the accept held for the job, or '', those
+--         that the unit holds since it was topped up, or '', and those that attempts at it paid which were given back
 local fence, lease_ms, most_attempts, is_kept, waiter, wait_ms, has_waited = unpack(ARGV)
 local now, draining = now_ms(), is_draining()
 -- A batch starts at least so often among those that start.
@@ -103,8 +104,8 @@ end
 -- Begin an attempt at a job or slot; nil when nobody may: the sweeper knows of it, or there is nothing left to do.
 local function begin(job_id, slot)
   local names = { 'status', 'cancel', 'line', 'spec', 'question', 'accepted', 'expires', 'allowed', 'deadline',
-    'parked', 'team', 'started', field(slot, 'state'), field(slot, 'attempt'), field(slot, 'queued'),
-    field(slot, 'deadline') }
+    'parked', 'team', 'started', 'held', field(slot, 'state'), field(slot, 'attempt'), field(slot, 'queued'),
+    field(slot, 'deadline'), field(slot, 'granted'), field(slot, 'paid') }
   local found = redis.call('HMGET', KEYS[1], unpack(names))
   local job = {}
   for i, name in ipairs(names) do
@@ -123,10 +124,11 @@ local function begin(job_id, slot)
     field(slot, 'attempt'), attempt, field(slot, 'fence'), fence, field(slot, 'lease'), lease, field(slot, 'batch'), 0)
   redis.call('ZADD', WATCH, lease, unit_of(job_id, slot))
   redis.call('ZADD', running_key(line.user), lease, unit_of(job_id, slot))
+  local held, granted, paid = job.held or '', job[field(slot, 'granted')] or '', job[field(slot, 'paid')] or 0
   if slot ~= '' then
     return { 'slot', job_id, slot, job.spec, job.question, job.team, attempt, tonumber(job[field(slot, 'queued')]),
-      tonumber(job[field(slot, 'deadline')] or job.deadline or 0), tonumber(job.accepted), tonumber(job.started or 0) },
-      line
+      tonumber(job[field(slot, 'deadline')] or job.deadline or 0), tonumber(job.accepted), tonumber(job.started or 0),
+      held, granted, tonumber(paid) }, line
   end
   if not job.started then
     job.deadline = now + job.allowed
@@ -140,7 +142,7 @@ local function begin(job_id, slot)
     redis.call('HDEL', KEYS[1], 'parked')
   end
   return { 'job', job_id, job.spec, job.question or false, attempt, tonumber(job.accepted), tonumber(job.queued),
-    tonumber(job.deadline), job.parked or '' }, line
+    tonumber(job.deadline), job.parked or '', held, granted, tonumber(paid) }, line
 end
 
 -- Put a start on the account of its user. The clock goes by who was given least, not by who could use this thread:

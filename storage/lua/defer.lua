@@ -12,6 +12,7 @@ if not holds(slot, fence) then
 end
 -- What can fail comes first.
 add_used(input, cached, output, micros)
+redis.call('HINCRBY', KEYS[1], field(slot, 'paid'), micros)
 append_after_unsure(job_id, slot, at, batch, batch_size, first_event)
 append_event(job_id, 'job.retrying', at, retrying)
 give_back(job_id, slot, true)

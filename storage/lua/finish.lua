@@ -1,6 +1,7 @@
 -- End a job, exactly once: last events, outcome, totals, settlement, terminal event, entry for the record. The totals
 -- are the job's account and what the caller's own calls used; nobody else adds them up.
--- KEYS  1 job, 2 events, 3 active, 4 spend, 5 records, 6 conversation (any key where there is no exchange)
+-- KEYS  1 job, 2 events, 3 active, 4 budget of its user's month, 5 records, 6 conversation (any key where there is no exchange),
+--       7 the user's windows
 -- ARGV  1 job id, 2 slot, 3 fence, 4 at (ISO), 5 status, 6 outcome, then what the caller's own calls used: 7 input,
 --       8 cached input and 9 output tokens, 10 micros, 11 terminal type, 12 terminal data without
 --       its closing brace, 13 exchange of the conversation or '', 14 exchanges kept, 15 conversation ttl s, 16 number and 17 size of the batch that may be here already,
@@ -9,7 +10,7 @@
 local job_id, slot, fence, at, status, outcome, input, cached, output, micros = unpack(ARGV, 1, 10)
 local terminal_type, terminal_data, exchange, exchanges_kept, conversation_ttl_s, batch, batch_size = unpack(ARGV, 11, 17)
 local first_event = 18
-local active, spend, records, conversation = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local active, user_budget, records, conversation, user_windows = unpack(KEYS, 3, 7)
 
 if not holds(slot, fence) then
   return 0
@@ -24,17 +25,17 @@ local totals = {
 }
 -- A script that fails keeps what it has written so far, so all that can fail comes before the first change: a key of
 -- another type, and a month's sum that has no more room.
-check_types({ stream = { KEYS[2], records }, zset = { active, WATCH } })
+check_types({ stream = { KEYS[2], records }, zset = { active, WATCH }, hash = { user_windows } })
 if exchange ~= '' then
   check_types({ list = { conversation } })
 end
-redis.call('HINCRBY', spend, 'spent', whole(totals.micros))
-redis.call('HINCRBY', spend, 'reserved', whole(0 - tonumber(account[5] or 0)))
+settle_in_budgets(budgets_of_job(user_budget), tonumber(account[5] or 0), totals.micros)
+count_in_window(user_windows, 'tokens_per_day', whole(totals.input + totals.output), now_ms())
 append_after_unsure(job_id, slot, at, batch, batch_size, first_event)
 write_end(job_id, at, status, outcome, now_ms(), terminal_type, terminal_data, totals)
 close_slots(job_id)
 redis.call('HDEL', KEYS[1], 'fence', 'lease', 'cancel')
-redis.call('ZREM', active, job_id)
+forget_active(active, job_id)
 redis.call('ZREM', WATCH, job_id)
 redis.call('ZREM', EXPIRING, job_id)
 stop_running(job_id, '', true)

@@ -157,6 +157,21 @@ local function check_repeat(key, body_hash)
   return {'conflict'}
 end
 
+-- A job counts as unfinished as often as it makes model calls at a time: as itself, and as <job>#2, <job>#3 and so on.
+local function count_as_active(active, job_id, units, now)
+  redis.call('ZADD', active, now, job_id)
+  for number = 2, tonumber(units) do
+    redis.call('ZADD', active, now, job_id .. '#' .. number)
+  end
+end
+
+local function forget_active(active, job_id)
+  redis.call('ZREM', active, job_id)
+  for number = 2, tonumber(redis.call('HGET', KEYS[1], 'units') or 1) do
+    redis.call('ZREM', active, job_id .. '#' .. number)
+  end
+end
+
 local function remember_repeat(key, body_hash, job_id, ttl_s)
   if body_hash ~= '' then
     redis.call('SET', key, body_hash .. ':' .. job_id, 'EX', ttl_s)

@@ -15,6 +15,7 @@ end
 -- What can fail comes first.
 if is_unbegun ~= '1' then
   add_used(input, cached, output, micros)
+  redis.call('HINCRBY', KEYS[1], field(slot, 'paid'), micros)
   append_after_unsure(job_id, slot, at, batch, batch_size, first_event)
   append_event(job_id, 'job.retrying', at, retrying)
 end

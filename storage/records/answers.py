@@ -13,7 +13,7 @@ from core.jobs import JobStatus
 from core.models import Model
 from core.outcome import Route
 from storage.failures import store_errors
-from storage.records.jobs import to_question, to_spec
+from storage.records.documents import to_question, to_spec
 
 if TYPE_CHECKING:
     from pymongo.database import Database

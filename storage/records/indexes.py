@@ -137,7 +137,13 @@ _JOBS: Final = CollectionPlan(
 
 _LEDGER: Final = CollectionPlan(
     name="ledger",
-    indexes=(IndexModel([("user_id", ASCENDING), ("at", DESCENDING)], name="user"),),
+    indexes=(
+        IndexModel([("user_id", ASCENDING), ("at", DESCENDING)], name="user"),
+        # What budgets have paid.
+        IndexModel([("user_id", ASCENDING), ("month", ASCENDING)], name="month_of_user"),
+        IndexModel([("month", ASCENDING)], name="month"),
+        IndexModel([("day", ASCENDING)], name="day"),
+    ),
 )
 
 #: For how long it is known what was set aside, in seconds.

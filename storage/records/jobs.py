@@ -6,7 +6,6 @@ A job is inserted before its 202 and replaced once, with its outcome, after its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,6 +19,7 @@ from core.outcome import WORKER_LOST, Outcome
 from core.timing import now_ms
 from storage.failures import store_errors
 from storage.jobs.fields import UnreadableEnd
+from storage.records.documents import from_document, to_document, to_time, to_unfinished
 from storage.records.group_commit import GroupCommit
 from storage.records.ledger import settlement, to_settlement
 from storage.records.set_aside import (
@@ -61,7 +61,7 @@ class JobRecords:
     def _insert_batch(self, jobs: Sequence[Job]) -> None:
         # The driver repeats a write whose answer was lost, and then finds its document there.
         with store_errors(within_s=_INSERT_S), document_faults():
-            _insert_missing(self._jobs, [_to_document(job) for job in jobs])
+            _insert_missing(self._jobs, [to_document(job) for job in jobs])
 
     def write_finished(self, jobs: Sequence[Job]) -> None:
         """Store ended jobs and their settlements; a repeat changes nothing.
@@ -81,10 +81,8 @@ class JobRecords:
 
     def _write_batch(self, jobs: Sequence[Job]) -> None:
         with store_errors(), document_faults():
-            unrecorded = [_to_document(job) for job in jobs if _was_accepted_answered(job)]
-            others = [
-                _replace(_to_document(job)) for job in jobs if not _was_accepted_answered(job)
-            ]
+            unrecorded = [to_document(job) for job in jobs if _was_accepted_answered(job)]
+            others = [_replace(to_document(job)) for job in jobs if not _was_accepted_answered(job)]
             _insert_missing(self._ledger, [to_settlement(job) for job in jobs])
             if unrecorded:
                 _insert_missing(self._jobs, unrecorded)
@@ -113,14 +111,15 @@ class JobRecords:
         change = {
             "status": end.status.value,
             "finished_ms": end_ms,
-            "finished_at": _to_time(end_ms),
+            "finished_at": to_time(end_ms),
             "outcome": msgspec.to_builtins(outcome),
         }
         with store_errors():
             found = self._jobs.find_one_and_update({"_id": job_id}, {"$set": change})
             if found is None:
                 return None
-            row = settlement(job_id, found["user_id"], end_ms, outcome)
+            created_ms = round(found["created_at"].timestamp() * 1000)
+            row = settlement(job_id, found["user_id"], created_ms, end_ms, outcome)
             _insert_missing(self._ledger, [row])
         return str(found["user_id"])
 
@@ -128,7 +127,7 @@ class JobRecords:
         """Return the job as it was last recorded; None also for another owner's."""
         with store_errors():
             found = self._jobs.find_one({"_id": job_id, "user_id": user_id})
-        return None if found is None else _from_document(found)
+        return None if found is None else from_document(found)
 
     def list_of_user(
         self,
@@ -146,7 +145,7 @@ class JobRecords:
             criteria["$or"] = _behind(before)
         with store_errors():
             found = self._jobs.find(criteria).sort([("created_at", -1), ("_id", -1)])
-            return list(islice(_readable(found.batch_size(limit), _from_document), limit))
+            return list(islice(_readable(found.batch_size(limit), from_document), limit))
 
     def unfinished(
         self, *, is_batch: bool, before: tuple[int, str] | None, limit: int
@@ -170,19 +169,37 @@ class JobRecords:
                 [("created_at", -1), ("_id", -1)]
             )
             # No limit in the query: unreadable ones must not take the places of others.
-            return list(islice(_readable(found, _to_unfinished), limit))
+            return list(islice(_readable(found, to_unfinished), limit))
+
+    def unfinished_ids_of(self, user_id: str) -> list[str]:
+        """Return the ids of a user's jobs whose end is not recorded, newest first."""
+        criteria = {"user_id": user_id, "status": JobStatus.QUEUED.value}
+        with store_errors():
+            found = self._jobs.find(criteria, {"_id": 1}).sort([("created_at", -1), ("_id", -1)])
+            return [document["_id"] for document in found]
+
+    def unfinished_of(self, user_id: str, job_ids: Sequence[str]) -> list[tuple[JobSpec, Question]]:
+        """Return those of a user's jobs whose end is not recorded, as `unfinished` does."""
+        criteria = {
+            "user_id": user_id,
+            "status": JobStatus.QUEUED.value,
+            "_id": {"$in": list(job_ids)},
+        }
+        with store_errors():
+            found = self._jobs.find(criteria, {"spec": 1, "question": 1})
+            return list(_readable(found, to_unfinished))
 
     def dead_letters(self, *, limit: int) -> list[Job]:
         """Return the jobs that lost their worker too often, newest first."""
         with store_errors():
             found = self._jobs.find(_DEAD).sort("created_at", -1)
-            return list(islice(_readable(found, _from_document), limit))
+            return list(islice(_readable(found, from_document), limit))
 
     def dead_letter(self, job_id: str) -> Job | None:
         """Return the dead letter, None if there is no such."""
         with store_errors():
             found = self._jobs.find_one({"_id": job_id, **_DEAD})
-        return None if found is None else _from_document(found)
+        return None if found is None else from_document(found)
 
     def existing(self, job_ids: Iterable[str]) -> set[str]:
         """Return which of the ids have a record."""
@@ -200,7 +217,7 @@ class JobRecords:
 
 def _behind(before: tuple[int, str]) -> list[dict[str, Any]]:
     """Return the alternatives that match what follows `(created_ms, id)`, newest first."""
-    created_at, job_id = _to_time(before[0]), before[1]
+    created_at, job_id = to_time(before[0]), before[1]
     return [
         {"created_at": {"$lt": created_at}},
         {"created_at": created_at, "_id": {"$lt": job_id}},
@@ -240,53 +257,3 @@ def _was_accepted_answered(job: Job) -> bool:
 
 def _replace(document: dict[str, Any]) -> ReplaceOne[dict[str, Any]]:
     return ReplaceOne({"_id": document["_id"]}, document, upsert=True)
-
-
-def _to_document(job: Job) -> dict[str, Any]:
-    return {
-        "_id": job.id,
-        "user_id": job.spec.user_id,
-        "status": job.status.value,
-        "created_at": _to_time(job.spec.created_ms),
-        "finished_at": None if job.finished_ms is None else _to_time(job.finished_ms),
-        "attempt": job.attempt,
-        "cursor": job.cursor,
-        "started_ms": job.started_ms,
-        "finished_ms": job.finished_ms,
-        "spec": msgspec.to_builtins(job.spec),
-        "question": msgspec.to_builtins(job.question),
-        "outcome": None if job.outcome is None else msgspec.to_builtins(job.outcome),
-    }
-
-
-def _from_document(document: dict[str, Any]) -> Job:
-    return Job(
-        spec=to_spec(document),
-        status=JobStatus(document["status"]),
-        attempt=document["attempt"],
-        cursor=document["cursor"],
-        started_ms=document["started_ms"],
-        finished_ms=document["finished_ms"],
-        outcome=None
-        if document["outcome"] is None
-        else msgspec.convert(document["outcome"], Outcome),
-        question=to_question(document),
-    )
-
-
-def _to_unfinished(document: dict[str, Any]) -> tuple[JobSpec, Question]:
-    return to_spec(document), to_question(document)
-
-
-def to_spec(document: dict[str, Any]) -> JobSpec:
-    """Read the spec of a job's document."""
-    return msgspec.convert(document["spec"], JobSpec)
-
-
-def to_question(document: dict[str, Any]) -> Question:
-    """Read the question of a job's document; the version before wrote it into the spec."""
-    return msgspec.convert(document.get("question") or document["spec"], Question)
-
-
-def _to_time(unix_ms: int) -> datetime:
-    return datetime.fromtimestamp(unix_ms / 1000, UTC)

@@ -52,6 +52,7 @@ MIGRATIONS: Final = (
     Migration(1, "validators that leave other versions' fields alone", ensure_validators),
     Migration(2, "no index of unfinished jobs by age, which nobody reads", _drop_unfinished_index),
     Migration(3, "roles of users, and the audit log", ensure_validators),
+    Migration(4, "indexes of what budgets have paid", ensure_indexes),
 )
 
 

@@ -39,20 +39,27 @@ def forget_unfinished(redis: Redis, database: Database[dict[str, Any]]) -> int:
     """
     count = 0
     for found in _unfinished(database):
-        values = _read(redis, found, ("status", "reserved"))
+        values = _read(redis, found, ("status", "reserved", "budgets", "units"))
         with coordinator_errors(), redis.pipeline(transaction=True) as pipe:
-            for document, (status, reserved) in zip(found, values, strict=True):
+            for document, (status, reserved, budgets, units) in zip(found, values, strict=True):
                 if status is None:
                     continue
                 count += 1
                 job_id, user_id = document["_id"], document["user_id"]
                 created_ms = int(document["spec"]["created_ms"])
-                pipe.hincrby(keys.spend(user_id, created_ms), "reserved", -int(reserved or 0))
-                pipe.zrem(keys.active(user_id), job_id)
+                for name in _budget_keys(budgets) or [keys.spend(user_id, created_ms)]:
+                    pipe.hincrby(name, "reserved", -int(reserved or 0))
+                numbers = range(2, int(units or 1) + 1)
+                pipe.zrem(keys.active(user_id), job_id, *(f"{job_id}#{n}" for n in numbers))
                 pipe.delete(keys.job(job_id), keys.events(job_id))
             pipe.execute()
     _remove_indexes(redis)
     return count
+
+
+def _budget_keys(budgets: bytes | None) -> list[str]:
+    """Return the keys of a job's budgets; the version before kept none with the job."""
+    return [line.split()[1] for line in (budgets or b"").decode().splitlines()]
 
 
 def _unfinished(database: Database[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:

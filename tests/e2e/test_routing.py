@@ -53,7 +53,8 @@ def test_what_the_caller_asks_for_answers(api, fields, tier, model):
 
     assert (job["route"]["tier"], job["route"]["model"]) == (tier, model)
     assert {name: job["request"][name] for name in fields} == fields
-    assert job["cost"]["usd"] <= job["cost"]["reserved_usd"] <= fields.get("max_cost_usd", 1)
+    assert 0 < job["cost"]["usd"] <= fields.get("max_cost_usd", 1)
+    assert job["cost"]["reserved_usd"] > 0
 
 
 @pytest.mark.parametrize(
@@ -96,5 +97,5 @@ def test_a_cascade_asks_the_stronger_tier_when_the_quick_answer_was_cut(api):
     assert (tiers, job["route"]["model"]) == (["quick", "standard"], STRONG)
     assert job["route"]["reason"] == "cascade: the quick answer was cut short"
     (draft,) = job["agents"][0]["drafts"]
-    assert 0 < draft["cost_usd"] < job["cost"]["usd"] <= job["cost"]["reserved_usd"]
+    assert 0 < draft["cost_usd"] < job["cost"]["usd"]
     assert job["cost"]["saved"]["routing_usd"] < 0

@@ -15,8 +15,8 @@ from storage import keys
 from storage.jobs.cancellation import cancellation_of
 from storage.jobs.lines import Lines
 from storage.jobs.overview import Overview
-from storage.jobs.store import JobStore
 from storage.records.jobs import JobRecords
+from tests.acceptance import AcceptingStore
 from tests.faults.queues import WORKERS
 from tests.jobs import QUESTION, make_spec
 from tests.services import wait_until
@@ -32,7 +32,7 @@ class Pile:
 
     def __init__(self, redis, mongo):
         self.redis, self.user_id = redis, new_user_id()
-        self.records, self.store = JobRecords(mongo), JobStore(redis)
+        self.records, self.store = JobRecords(mongo), AcceptingStore(redis)
         self.lines, self.specs = Lines(redis, lease_s=3), []
 
     def add(self, count):

@@ -11,7 +11,7 @@ import pytest
 from ops.client import ClientError
 from ops.drills.faults import await_others, frozen, kill, signal_trees
 from storage import keys
-from storage.jobs.store import JobStore
+from tests.acceptance import AcceptingStore
 from tests.faults.queues import WORKERS, make_due
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import wait_until
@@ -28,7 +28,7 @@ def begun(redis, crowd):
 
 def is_decided(redis, mongo, job_id):
     """Say whether a job that nobody was promised is wholly gone, or wholly there and ended."""
-    job, record = JobStore(redis).get(job_id), mongo["jobs"].find_one({"_id": job_id})
+    job, record = AcceptingStore(redis).get(job_id), mongo["jobs"].find_one({"_id": job_id})
     if job is None or record is None:
         return job is None and record is None
     return job.is_terminal and record["status"] == job.status.value
@@ -88,7 +88,7 @@ def test_every_job_finishes_when_workers_freeze_and_are_killed(
 
 def test_accept_is_undone_when_the_api_died_before_the_record(redis, mongo, settle):
     spec = make_spec()
-    store = JobStore(redis)
+    store = AcceptingStore(redis)
     store.accept(spec, QUESTION, ROOMY, None)
 
     redis.zadd(keys.WATCH, {spec.id: 1})

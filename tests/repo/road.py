@@ -126,7 +126,7 @@ def main_road(program: Program) -> list[str]:
     request = road_from(program, "web.jobs.chat", "optimized", every_call)
     job = road_of_a_job(program)
     chains = (
-        request.chain_to("storage.jobs.store", "JobStore.accept"),
+        request.chain_to("storage.jobs.acceptance", "Acceptance.accept"),
         job.chain_to("agents.answer", "AnswerRunner.run"),
         job.chain_to(*END)[:-1],
     )

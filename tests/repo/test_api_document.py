@@ -10,7 +10,7 @@ import pytest
 
 from core import errors, model_errors
 from core.events import TERMINAL_TYPES
-from core.outcome import WORKER_LOST
+from core.outcome import CUT_BY_TOKENS, WORKER_LOST
 from core.plans import PLANS
 from core.settings import Settings
 from ops.stack.state import ROOT
@@ -24,7 +24,7 @@ TEXT = (ROOT / "docs" / "api.md").read_text()
 #: What the script that ends a job adds to its last event.
 TOTALS = {"usage", "cost_usd"}
 #: They stop a worker's own work and reach nobody.
-INTERNAL = {errors.SlotUnavailable, model_errors.TurnStopped}
+INTERNAL = {errors.SlotUnavailable, errors.SumsUnknown, model_errors.TurnStopped}
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_errors_of_jobs_are_those_that_the_code_makes():
     of_models = {kind.code for kind in kinds(model_errors.ModelError)}
 
     assert {codes_in(code).pop() for code, _ in table("Job error")} == (
-        literals | of_models | {WORKER_LOST}
+        literals | of_models | {WORKER_LOST, CUT_BY_TOKENS}
     )
 
 
@@ -128,6 +128,12 @@ def test_plans_have_the_limits_that_the_code_gives_them():
             str(plan.weight),
             f"${plan.monthly_budget_micros // 1_000_000:,}",
             plan.max_tier,
+            f"{plan.requests_per_minute:,}",
+            f"{plan.requests_per_day:,}",
+            f"{plan.tokens_per_day:,}",
+            f"{plan.bytes_per_hour // 1_000_000:,}",
+            str(plan.agents),
+            f"{plan.batch_lines:,}",
         ]
         for plan in PLANS.values()
     }

@@ -17,9 +17,11 @@ from core.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
+from core.limit_errors import TooManyTries
 from core.timing import iso_time
 from web.accounts import schemas
 from web.accounts.passwords import normalised
+from web.accounts.throttles import count_failed_login, count_sign_up, require_login_tries
 from web.accounts.tokens import LEEWAY_S
 from web.http.openapi import PUBLIC, returns, routes
 from web.services import current_services
@@ -115,12 +117,15 @@ def _find_user(claims: Claims) -> User:
     **returns(
         {201: (schemas.Session, "The account exists; its session begins.")},
         AccountExists,
+        TooManyTries,
         ServiceUnavailable,
         StoreUnavailable,
+        CoordinatorUnavailable,
     ),
 )
 def register(body: schemas.RegisterRequest) -> Any:
     """Create an account, on trial, and begin a session."""
+    count_sign_up()
     services = current_services()
     password_hash = services.passwords.hash(normalised(body.password.get_secret_value()))
     user = services.accounts.create(body.email, password_hash, body.name)
@@ -133,12 +138,15 @@ def register(body: schemas.RegisterRequest) -> Any:
     **returns(
         {200: (schemas.Session, "A new session.")},
         Unauthenticated,
+        TooManyTries,
         ServiceUnavailable,
         StoreUnavailable,
+        CoordinatorUnavailable,
     ),
 )
 def login(body: schemas.LoginRequest) -> Any:
     """Begin a session; a refusal does not tell a wrong address from a wrong password."""
+    require_login_tries(body.email)
     services = current_services()
     typed = body.password.get_secret_value()
     password = normalised(typed)
@@ -148,6 +156,7 @@ def login(body: schemas.LoginRequest) -> Any:
     # Accounts of before have a hash of what was typed then.
     is_old = not is_right and typed != password and services.passwords.verify(password_hash, typed)
     if credentials is None or not (is_right or is_old):
+        count_failed_login(body.email)
         raise Unauthenticated("The e-mail address or the password is wrong.")
     if is_old or services.passwords.needs_rehash(credentials.password_hash):
         renewed = services.passwords.hash(password)
@@ -159,7 +168,11 @@ def login(body: schemas.LoginRequest) -> Any:
     "/demo-login",
     security=PUBLIC,
     **returns(
-        {200: (schemas.Session, "A session of a new account.")}, DemoDisabled, StoreUnavailable
+        {200: (schemas.Session, "A session of a new account.")},
+        DemoDisabled,
+        TooManyTries,
+        StoreUnavailable,
+        CoordinatorUnavailable,
     ),
 )
 def demo_login(body: schemas.DemoRequest) -> Any:
@@ -167,6 +180,7 @@ def demo_login(body: schemas.DemoRequest) -> Any:
     services = current_services()
     if not services.settings.demo_login:
         raise DemoDisabled
+    count_sign_up()
     return _begin_session(services.accounts.create_trial())
 
 

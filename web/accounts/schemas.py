@@ -105,7 +105,18 @@ class PlanLimits(ResponseBody):
     running: int
     """Model calls at a time; of a team each agent counts."""
     unfinished: int
-    """Accepted jobs that have not ended, at a time."""
+    """Accepted jobs that have not ended, at a time; a team counts once for each agent."""
+    requests_per_minute: int
+    requests_per_day: int
+    """Jobs taken in, in any such span, whether a model or the cache answers them."""
+    tokens_per_day: int
+    """Input and output of jobs that have ended."""
+    bytes_per_hour: int
+    """Of questions and kept answers."""
+    agents: int
+    """Of one job."""
+    batch_lines: int
+    """Unanswered lines of batches."""
     max_tier: Tier
     """The strongest tier that may answer."""
     monthly_budget_usd: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import g
 
@@ -17,6 +17,11 @@ from web.services import current_services
 
 if TYPE_CHECKING:
     from storage.accounts.users import User
+
+_LIMITS: Final = (
+    *("running", "unfinished", "requests_per_minute", "requests_per_day", "tokens_per_day"),
+    *("bytes_per_hour", "agents", "batch_lines", "max_tier"),
+)
 
 subscription_api = routes(
     "subscription", __name__, "The account's plan.", prefix="/api/subscription"
@@ -70,9 +75,7 @@ def _to_public(user: User) -> dict[str, Any]:
         "status": _status(user),
         "trial_ends_at": iso_time(user.trial_ends_ms),
         "limits": {
-            "running": plan.running,
-            "unfinished": plan.unfinished,
-            "max_tier": plan.max_tier,
+            **{name: getattr(plan, name) for name in _LIMITS},
             "monthly_budget_usd": to_usd(plan.monthly_budget_micros),
         },
         "usage": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -96,6 +96,10 @@ class Problem(ResponseBody):
     """As in the header `X-Request-ID`."""
     field: str | None = None
     """The path of the field, parameter or header that is wrong; absent where it is not one."""
+    limit: str | None = None
+    """Which limit is reached, where one is."""
+    resets_at: str | None = None
+    """When that limit has room again (ISO 8601); absent where only other jobs' ends give it."""
 
 
 def register_errors(app: Flask) -> None:
@@ -171,13 +175,15 @@ def _from_http(error: HTTPException) -> Response:
 
 
 def _respond(error: AetherError) -> Response:
-    field = error.field if isinstance(error, InvalidRequest) else None
-    response = _to_problem(HTTPStatus(error.status), error.code, error.message, field)
+    more = {name: getattr(error, name, None) for name in ("field", "limit", "resets_at")}
+    response = _to_problem(HTTPStatus(error.status), error.code, error.message, more)
     response.headers.extend(dict(_headers(error)))
     return response
 
 
-def _to_problem(status: HTTPStatus, code: str, detail: str, field: str | None = None) -> Response:
+def _to_problem(
+    status: HTTPStatus, code: str, detail: str, more: Mapping[str, str | None] | None = None
+) -> Response:
     problem = Problem(
         type=f"urn:aether:error:{code}",
         title=status.phrase,
@@ -185,7 +191,7 @@ def _to_problem(status: HTTPStatus, code: str, detail: str, field: str | None = 
         detail=detail,
         code=code,
         request_id=g.get("request_id"),
-        **({"field": field} if field else {}),
+        **{name: value for name, value in (more or {}).items() if value is not None},
     )
     return Response(problem.model_dump_json(exclude_unset=True), status, mimetype=MEDIA_TYPE)
 

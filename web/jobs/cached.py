@@ -12,7 +12,8 @@ from core.timing import TimeAccount, now_ms
 
 if TYPE_CHECKING:
     from cache.entry import Hit
-    from storage.jobs.store import IdempotencyClaim
+    from core.plans import Plan
+    from storage.jobs.acceptance import Accepted, IdempotencyClaim
     from web.services import WebServices
 
 
@@ -37,8 +38,9 @@ def accept_answered(
     spec: JobSpec,
     question: Question,
     hit: Hit,
+    plan: Plan,
     idempotency: IdempotencyClaim | None,
-) -> tuple[str, Job]:
+) -> tuple[Accepted, Job]:
     """Accept the job as completed by the hit; return the id it is known by, and the job.
 
     The id is another job's when an earlier request used the Idempotency-Key. The job is as durable
@@ -53,7 +55,7 @@ def accept_answered(
         events.job_ended(events.JOB_COMPLETED, JobStatus.COMPLETED.value, outcome),
     ]
     job = Job(
-        spec=msgspec.structs.replace(spec, reserved_micros=0),
+        spec=msgspec.structs.replace(spec, reserved_micros=0, least_micros=0),
         status=JobStatus.COMPLETED,
         cursor=len(log),
         started_ms=spec.created_ms,
@@ -61,7 +63,7 @@ def accept_answered(
         outcome=outcome,
         question=question,
     )
-    accepted_id = services.job_store.accept_answered(job, log, idempotency)
-    if accepted_id == spec.id:
+    accepted = services.acceptance.accept_answered(job, log, plan, idempotency)
+    if accepted.job_id == spec.id:
         services.counters.count_cache_use(outcome)
-    return accepted_id, job
+    return accepted, job

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from flask import Response, g, jsonify
 
-from core.account_errors import TrialEnded
+from core.account_errors import TooManyAgents, TrialEnded
 from core.errors import (
-    BudgetExhausted,
     CoordinatorFull,
     CostLimitTooLow,
     Draining,
@@ -21,16 +20,22 @@ from core.errors import (
     InvalidTime,
     ServiceUnavailable,
     TierNotInPlan,
-    TooManyJobs,
-    TooManyStreams,
     TooManyWaiting,
     UnknownAgent,
     UnknownModel,
 )
 from core.jobs import NO_PLACE, Job, Mode
+from core.limit_errors import (
+    BudgetBusy,
+    BudgetExhausted,
+    RateLimitExceeded,
+    TooManyJobs,
+    TooManyStreams,
+)
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
 from web.http.context import read_headers
+from web.http.limits import add_limits
 from web.http.openapi import returns, routes
 from web.jobs.event_schemas import Event
 from web.jobs.jobs import wait_for_end
@@ -61,13 +66,19 @@ _ERRORS: Final = (
     IdempotencyConflict,
     TrialEnded,
     TooManyJobs,
+    RateLimitExceeded,
+    BudgetBusy,
     BudgetExhausted,
     ServiceUnavailable,
     CoordinatorFull,
     Draining,
 )
 _ROUTE_ERRORS: Final = (UnknownModel, CostLimitTooLow, TierNotInPlan)
-_LOCATION: Final = {"Location": "The path of the job."}
+_LOCATION: Final = {
+    "Location": "The path of the job.",
+    "RateLimit": "What is left of each limit: `r`.",
+    "RateLimit-Policy": "Each limit `q` and its window `w` in seconds.",
+}
 _HEADERS: Final = _LOCATION | {
     "Preference-Applied": "The wait that was granted, where the request has `Prefer`.",
     "Idempotency-Replayed": "`true` where an earlier request with this key made the job.",
@@ -96,7 +107,8 @@ def quick(body: ChatRequest) -> Any:
 
 
 @chat_api.post(
-    "/multi-agent", **returns(_STATUSES, *_ERRORS, accepts=WaitHeaders, headers=_HEADERS)
+    "/multi-agent",
+    **returns(_STATUSES, *_ERRORS, TooManyAgents, accepts=WaitHeaders, headers=_HEADERS),
 )
 def multi_agent(body: TeamChatRequest) -> Any:
     """Ask several agents at once and make one answer of their replies."""
@@ -130,6 +142,7 @@ def stream(body: ChatRequest) -> Response:
         raise
     response = event_stream(services, submitted.job, after=0, leave=leave)
     response.headers["Location"] = to_public(submitted.job)["links"]["self"]
+    add_limits(response, submitted.windows)
     return response
 
 
@@ -148,6 +161,7 @@ def _answer(
     response = jsonify(public)
     response.status_code = 200 if job.is_terminal else 202
     response.headers["Location"] = public["links"]["self"]
+    add_limits(response, submitted.windows)
     if header.prefer is not None and wait_s and has_waited:
         response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
     if submitted.is_repeat:

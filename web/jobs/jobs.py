@@ -8,15 +8,10 @@ import msgspec
 from flask import Response
 from msgspec import structs
 
-from core.errors import (
-    InvalidRequest,
-    JobAlreadyFinished,
-    JobNotFound,
-    TooManyStreams,
-    TooManyWaiting,
-)
+from core.errors import InvalidRequest, JobAlreadyFinished, JobNotFound, TooManyWaiting
 from core.ids import is_job_id
 from core.jobs import Job
+from core.limit_errors import TooManyStreams
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
 from web.http.context import read_headers

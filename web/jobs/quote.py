@@ -46,8 +46,8 @@ def tiers_up_to(tier: Tier) -> tuple[Tier, ...]:
 
 def settle_route(
     request: ChatRequest, mode: Mode, plan: Plan, catalogue: Catalogue, max_tokens: int
-) -> tuple[RouteRequest, int]:
-    """Return the route that the request allows, and its highest cost in micro-dollars.
+) -> RouteRequest:
+    """Return the route that the request allows.
 
     Raises:
         InvalidRequest: the quick route was asked for another tier or model.
@@ -56,10 +56,9 @@ def settle_route(
     is_cascade = request.routing == "cascade"
     prices = Prices(catalogue, len(request.message), max_tokens, is_cascade)
     limit = _limit_micros(request)
-    pinned = _pinned_tier(request, mode, catalogue)
+    pinned = pinned_tier(request, mode, catalogue)
     if pinned is None:
         max_tier = _strongest_within(limit, plan.max_tier, prices)
-        most = prices.up_to(max_tier)
     else:
         if TIERS.index(pinned) > TIERS.index(plan.max_tier):
             raise TierNotInPlan(
@@ -67,16 +66,14 @@ def settle_route(
             )
         max_tier = pinned
         named = catalogue.get(request.model) if request.model else None
-        most = prices.of(named or catalogue.for_tier(pinned))
-        _refuse_above(limit, most)
-    route = RouteRequest(
+        _refuse_above(limit, prices.of(named or catalogue.for_tier(pinned)))
+    return RouteRequest(
         tier=request.tier,
         model=request.model,
         max_tier=max_tier,
         max_cost_micros=limit,
         is_cascade=is_cascade,
     )
-    return route, most
 
 
 def _limit_micros(request: ChatRequest) -> int | None:
@@ -85,7 +82,7 @@ def _limit_micros(request: ChatRequest) -> int | None:
     return int(request.max_cost_usd * 1_000_000)
 
 
-def _pinned_tier(request: ChatRequest, mode: Mode, catalogue: Catalogue) -> Tier | None:
+def pinned_tier(request: ChatRequest, mode: Mode, catalogue: Catalogue) -> Tier | None:
     if mode == "quick":
         if request.model or request.routing == "cascade" or request.tier not in (None, TIERS[0]):
             field = "model" if request.model else "tier" if request.tier else "routing"

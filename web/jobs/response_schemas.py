@@ -124,7 +124,8 @@ class Cost(ResponseBody):
 
     usd: float
     reserved_usd: float
-    """What the budget holds until the job has ended."""
+    """What the job most likely costs, which its budgets hold until it has ended; a longer answer
+    has more held."""
     saved_usd: float
     """Against the same usage at the strongest tier without any cache."""
     saved: Savings

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
 
-from core.chat import Usage
-from core.errors import ServiceUnavailable, StoreUnavailable, UnknownAgent
+from core.budgets import Window
+from core.errors import ServiceUnavailable, StoreUnavailable, SumsUnknown, UnknownAgent
 from core.ids import new_job_id
 from core.jobs import (
     NO_PLACE,
@@ -20,19 +21,20 @@ from core.jobs import (
     Place,
     Question,
     RouteRequest,
-    TeamRequest,
 )
 from core.personas import agent_names
-from core.team import calls_of
+from core.reservation import reserve
 from core.timing import now_ms
-from storage.jobs.store import IdempotencyClaim
+from storage.jobs.acceptance import Accepted, Applicant, IdempotencyClaim
+from web.jobs.admission import admit, applicant_of, ask_of
 from web.jobs.cached import accept_answered, find_answer
 from web.jobs.quote import settle_route
 from web.jobs.schedule import schedule_of
 from web.jobs.schemas import ChatRequest, TeamChatRequest
 
 if TYPE_CHECKING:
-    from core.models import Catalogue
+    from core.plans import Plan
+    from core.reservation import LessonOf
     from storage.accounts.users import User
     from web.services import WebServices
 
@@ -45,11 +47,13 @@ class Submitted(Struct, frozen=True):
 
     Attributes:
         is_repeat: an earlier request with its Idempotency-Key made it.
+        windows: what its user may still submit.
     """
 
     job: Job
     is_repeat: bool
     place: Place = NO_PLACE
+    windows: Sequence[Window] = ()
 
 
 def submit(
@@ -67,33 +71,52 @@ def submit(
         TrialEnded: the account can only be read.
         UnknownAgent, UnknownModel, TierNotInPlan, CostLimitTooLow: the request cannot be met.
         ExpiryInPast, ExpiresBeforeRun, InvalidTime: its times cannot be met.
-        TooManyJobs, BudgetExhausted, IdempotencyConflict: nothing was stored.
+        TooManyAgents: the plan does not allow so many.
+        TooManyJobs, RateLimitExceeded, BudgetBusy, BudgetExhausted, IdempotencyConflict: nothing
+            was stored.
         StoreUnavailable, CoordinatorUnavailable: the job is not accepted, or withdrawn.
     """
-    plan = user.plan_in_force()
+    applicant = applicant_of(services, user, request)
+    plan = applicant.plan
     idempotency = _to_claim(request, mode, idempotency_key)
+    created_ms = now_ms()
     # Before any work on what the request says: whoever is at a limit costs one look.
     services.memory.require_room()
-    services.job_store.require_room(user.id, plan, idempotency)
+    lesson_of = admit(services, applicant, created_ms, idempotency)
     _refuse_unknown_agents(request)
-    spec = _to_spec(services, user, request, mode, request_id)
+    spec = _to_spec(services, applicant, request, mode, request_id, created_ms, lesson_of)
     question = Question(request.message)
     hit = find_answer(services, spec, question)
     if hit is not None:
-        accepted_id, answered = accept_answered(services, spec, question, hit, idempotency)
-        if accepted_id == spec.id:
-            return Submitted(answered, is_repeat=False)
+        accepted, answered = accept_answered(services, spec, question, hit, plan, idempotency)
+        if accepted.job_id == spec.id:
+            return Submitted(answered, is_repeat=False, windows=accepted.windows)
     else:
-        accepted_id = services.job_store.accept(spec, question, plan, idempotency)
-    if accepted_id != spec.id:
-        return Submitted(_repeat(services, accepted_id, user.id, question), is_repeat=True)
+        accepted = _accept(services, spec, question, plan, idempotency)
+    if accepted.job_id != spec.id:
+        return Submitted(_repeat(services, accepted.job_id, user.id, question), is_repeat=True)
     job = Job(spec=spec, status=JobStatus.QUEUED, cursor=1, question=question)
     try:
         services.job_records.insert(job)
     except StoreUnavailable:
-        services.job_store.withdraw(spec, idempotency)
+        services.acceptance.withdraw(spec, idempotency)
         raise
-    return Submitted(job, is_repeat=False, place=services.queue.submit(spec))
+    place = services.queue.submit(spec)
+    return Submitted(job, is_repeat=False, place=place, windows=accepted.windows)
+
+
+def _accept(
+    services: WebServices,
+    spec: JobSpec,
+    question: Question,
+    plan: Plan,
+    idempotency: IdempotencyClaim | None,
+) -> Accepted:
+    try:
+        return services.acceptance.accept(spec, question, plan, idempotency)
+    except SumsUnknown:
+        services.lost_jobs.know_sums(spec)
+        return services.acceptance.accept(spec, question, plan, idempotency)
 
 
 def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
@@ -109,31 +132,29 @@ def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
 
 def _to_spec(
     services: WebServices,
-    user: User,
+    who: Applicant,
     request: ChatRequest | TeamChatRequest,
     mode: Mode,
     request_id: str,
+    created_ms: int,
+    lesson_of: LessonOf,
 ) -> JobSpec:
-    created_ms = now_ms()
     schedule = schedule_of(request, created_ms)
     max_tokens = request.max_tokens or min(DEFAULT_MAX_TOKENS, services.settings.max_output_tokens)
     if isinstance(request, ChatRequest):
-        route, reserved_micros = settle_route(
-            request, mode, user.plan, services.catalogue, max_tokens
-        )
+        route = settle_route(request, mode, who.plan, services.catalogue, max_tokens)
     else:
         # Relevance may leave it to one agent, whose tier the router chooses.
-        route = RouteRequest(max_tier=user.plan.max_tier)
-        reserved_micros = _to_reserve(
-            services.catalogue, request.to_team(), len(request.message), max_tokens
-        )
+        route = RouteRequest(max_tier=who.plan.max_tier)
+    ask = ask_of(services.catalogue, request, mode, max_tokens)
+    reservation = reserve(ask, services.catalogue, lesson_of)
     return JobSpec(
-        id=new_job_id(user.id),
-        user_id=user.id,
+        id=new_job_id(who.user_id),
+        user_id=who.user_id,
         mode=mode,
         created_ms=created_ms,
         allowed_ms=services.settings.job_deadline_s * 1000,
-        plan=user.plan.name,
+        plan=who.plan.name,
         priority=request.priority,
         run_at_ms=schedule.run_at_ms,
         expires_at_ms=schedule.expires_at_ms,
@@ -147,19 +168,12 @@ def _to_spec(
         conversation_id=request.conversation_id,
         cache=request.cache.to_control(),
         metadata=request.metadata,
-        reserved_micros=reserved_micros,
+        reserved_micros=reservation.expected_micros,
+        least_micros=reservation.least_micros,
+        budgets=who.budgets,
+        api_key_id=who.key_id,
+        units=who.units,
         request_id=request_id,
-    )
-
-
-def _to_reserve(catalogue: Catalogue, team: TeamRequest, chars: int, max_tokens: int) -> int:
-    """Return what a team can cost at most; later rounds and a synthesis read earlier replies."""
-    model = catalogue.for_tier("deep")
-    call = catalogue.estimate_micros(model, chars, max_tokens)
-    turns, syntheses = calls_of(team)
-    replies = Usage(input_tokens=turns * max_tokens)
-    return (turns + syntheses) * call + (team.rounds - 1 + syntheses) * catalogue.cost_micros(
-        model, replies
     )
 
 

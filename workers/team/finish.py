@@ -139,6 +139,7 @@ class RoundEnds:
             deadline=attempt.deadline,
             stop=attempt.stop,
             listener=attempt.answer_listener(SYNTHESIS, part=SYNTHESIS, round_=held.slot.round),
+            spending=attempt.spending,
         )
         if attempt.is_lost:
             logger.warning("another attempt has the round's end; this one ends")

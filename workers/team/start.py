@@ -12,8 +12,8 @@ from core.jobs import TeamRequest
 from core.outcome import Route
 from core.team import Slot, TeamPlan, round_deadline_ms
 from core.timing import now_ms
-from storage.jobs.attempts import Hold
 from storage.jobs.cancellation import Cancellation
+from storage.jobs.claims import Hold
 from storage.jobs.store import JobStore
 from storage.jobs.teams import Teams
 from workers.attempt import JobAttempt

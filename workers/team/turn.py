@@ -70,6 +70,7 @@ class AgentTurns:
             deadline=attempt.deadline,
             stop=attempt.stop,
             listener=attempt.reply_listener(agent, number),
+            spending=attempt.spending,
         )
         if attempt.is_lost:
             logger.warning("another attempt has the slot; this one ends")

@@ -7,8 +7,8 @@ from typing import Final
 import structlog
 
 from storage.jobs.epoch import Epoch
-from storage.jobs.store import JobStore, Restored
 from storage.records.jobs import JobRecords
+from storage.records.lost_jobs import LostJobs
 
 logger = structlog.get_logger(__name__)
 
@@ -18,9 +18,9 @@ _AT_ONCE: Final = 500
 class Restoration:
     """Compares all unfinished records with Redis after Redis was restarted, replaced or wiped."""
 
-    def __init__(self, epoch: Epoch, store: JobStore, records: JobRecords) -> None:
+    def __init__(self, epoch: Epoch, lost_jobs: LostJobs, records: JobRecords) -> None:
         self._epoch = epoch
-        self._store = store
+        self._lost_jobs = lost_jobs
         self._records = records
 
     def run(self) -> None:
@@ -43,11 +43,5 @@ class Restoration:
         while found := self._records.unfinished(is_batch=is_batch, before=before, limit=_AT_ONCE):
             last, _ = found[-1]
             before = (last.created_ms, last.id)
-            jobs = self._store.get_many([spec.id for spec, _ in found])
-            lost = [record for record, job in zip(found, jobs, strict=True) if job is None]
-            answers = self._store.restore_many(lost)
-            for (spec, _), answer in zip(lost, answers, strict=True):
-                if answer is Restored.WITHDRAWN:
-                    self._records.discard_unfinished(spec.id)
-            count += answers.count(Restored.RESTORED)
+            count += self._lost_jobs.bring_back(found)
         return count

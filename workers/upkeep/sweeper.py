@@ -17,8 +17,8 @@ from core.money import with_savings
 from core.outcome import CANCELLED, EXPIRED, OUT_OF_TIME, WORKER_LOST, JobError, Outcome
 from core.timing import now_ms
 from storage.events.log import EventLog
+from storage.jobs.acceptance import Acceptance
 from storage.jobs.attempts import MAX_ATTEMPTS, Attempts
-from storage.jobs.store import JobStore
 from storage.jobs.sweep import DueJob, Sweep
 from storage.records.jobs import JobRecords
 from workers.queue import JobQueue, WakeUps
@@ -50,7 +50,7 @@ class Sweeper:
     def __init__(
         self,
         sweep: Sweep,
-        store: JobStore,
+        acceptance: Acceptance,
         attempts: Attempts,
         log: EventLog,
         records: JobRecords,
@@ -63,7 +63,7 @@ class Sweeper:
         interval_s: float,
     ) -> None:
         self._sweep = sweep
-        self._store = store
+        self._acceptance = acceptance
         self._attempts = attempts
         self._log = log
         self._records = records
@@ -131,7 +131,7 @@ class Sweeper:
         """Let a job that became durable wait for its turn, and forget one that did not."""
         if is_recorded:
             self._queue.submit(job.spec)
-        elif self._store.withdraw(job.spec):
+        elif self._acceptance.withdraw(job.spec):
             logger.warning("job without a record withdrawn", job_id=job.id)
 
     def _end(self, job: Job, action: SweepAction) -> None:

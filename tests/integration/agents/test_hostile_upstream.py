@@ -22,7 +22,7 @@ from core.model_errors import (
 )
 from core.models import read_catalogue
 from core.stop import StopSignal
-from tests.fakes import Circuits
+from tests.fakes import Circuits, unbounded_spending
 from tests.services import wait_until
 
 CATALOGUE = read_catalogue("groq")
@@ -82,6 +82,7 @@ def reply_to(model, directive, circuits=None):
         deadline=time.monotonic() + 60,
         stop=StopSignal(),
         listener=SILENT,
+        spending=unbounded_spending(CATALOGUE),
     )
 
 

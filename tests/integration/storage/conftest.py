@@ -6,14 +6,14 @@ import pytest
 
 from storage.events.log import EventLog
 from storage.jobs.lines import Lines
-from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
+from tests.acceptance import AcceptingStore
 from tests.claims import ClaimingAttempts, ClaimingTeams
 
 
 @pytest.fixture
 def store(redis_client):
-    return JobStore(redis_client)
+    return AcceptingStore(redis_client)
 
 
 @pytest.fixture

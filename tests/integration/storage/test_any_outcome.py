@@ -14,9 +14,9 @@ from core.outcome import AgentReport, Answer, Draft, JobError, Outcome, Savings
 from core.public import to_public
 from storage import keys
 from storage.jobs.bounds import MOST_MICROS, MOST_TOKENS
-from storage.jobs.store import JobStore
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
+from tests.acceptance import AcceptingStore
 from tests.claims import ClaimingAttempts
 from tests.jobs import QUESTION, ROOMY, make_spec
 from workers.upkeep.records import RecordWriter
@@ -70,7 +70,7 @@ outcomes = st.builds(
 def test_any_outcome_is_stored_charged_recorded_and_listed(
     outcome, is_in_conversation, redis_client, mongo_database
 ):
-    store, attempts = JobStore(redis_client), ClaimingAttempts(redis_client)
+    store, attempts = AcceptingStore(redis_client), ClaimingAttempts(redis_client)
     records = JobRecords(mongo_database)
     spec = make_spec(conversation_id="plans" if is_in_conversation else None)
     store.accept(spec, QUESTION, ROOMY, None)
@@ -89,12 +89,22 @@ def test_any_outcome_is_stored_charged_recorded_and_listed(
     assert 0 <= usage.cached_input_tokens <= usage.input_tokens <= MOST_TOKENS
     assert 0 <= cost <= MOST_MICROS
     spend = redis_client.hgetall(keys.spend(spec.user_id, spec.created_ms))
-    assert spend == {b"reserved": b"0", b"spent": b"%d" % cost}
+    assert spend == {b"reserved": b"0", b"spent": b"%d" % cost, b"known": b"1"}
+
+
+def everything_in(redis_client):
+    """Return each key with its content; a dump of a hash has its fields in any order."""
+    return {
+        key: redis_client.hgetall(key)
+        if redis_client.type(key) == b"hash"
+        else redis_client.dump(key)
+        for key in redis_client.keys("*")
+    }
 
 
 @pytest.mark.parametrize("name", ["events", "spend", "records", "active", "conversation"])
 def test_nothing_is_changed_when_the_script_that_ends_a_job_fails(name, redis_client):
-    store, attempts = JobStore(redis_client), ClaimingAttempts(redis_client)
+    store, attempts = AcceptingStore(redis_client), ClaimingAttempts(redis_client)
     spec = make_spec(conversation_id="plans")
     key_names = {
         "events": keys.events(spec.id),
@@ -107,12 +117,12 @@ def test_nothing_is_changed_when_the_script_that_ends_a_job_fails(name, redis_cl
     claim = attempts.claim(spec.id)
     redis_client.delete(key_names[name])
     redis_client.set(key_names[name], "of another type")
-    before = {key: redis_client.dump(key) for key in redis_client.keys("*")}
+    before = everything_in(redis_client)
     answer = Answer(text="ab", finish_reason="stop", agents=("dev",))
 
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         attempts.finish(claim, JobStatus.COMPLETED, Outcome(answer=answer, cost_micros=30))
 
-    assert {key: redis_client.dump(key) for key in redis_client.keys("*")} == before
+    assert everything_in(redis_client) == before
     redis_client.delete(key_names[name])
     assert attempts.finish(claim, JobStatus.COMPLETED, Outcome(answer=answer, cost_micros=30))

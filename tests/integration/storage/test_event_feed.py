@@ -18,8 +18,8 @@ from storage.events.feed import EventFeed
 from storage.events.hub import EventHub
 from storage.events.log import EventLog
 from storage.events.subscribers import Published
-from storage.jobs.attempts import Batch
-from storage.jobs.store import JobStore
+from storage.jobs.claims import Batch
+from tests.acceptance import AcceptingStore
 from tests.claims import ClaimingAttempts
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import port_of, wait_until
@@ -68,7 +68,7 @@ class RunningJob:
     def __init__(self, redis):
         spec = make_spec()
         self.id = spec.id
-        JobStore(redis).accept(spec, QUESTION, ROOMY, None)
+        AcceptingStore(redis).accept(spec, QUESTION, ROOMY, None)
         self._attempts = ClaimingAttempts(redis)
         self._claim = self._attempts.claim(spec.id)
         self._attempts.append([(self._claim, Batch([job_started(1)]))])
@@ -191,7 +191,7 @@ class Waiter(threading.Thread):
 
 
 def test_waiter_wakes_at_the_end_when_many_events_come_before(feed, redis_client, job):
-    waiter = Waiter(feed, JobStore(redis_client), job.id, timeout_s=3_000)
+    waiter = Waiter(feed, AcceptingStore(redis_client), job.id, timeout_s=3_000)
 
     job.tell(600)
     job.end()
@@ -200,7 +200,7 @@ def test_waiter_wakes_at_the_end_when_many_events_come_before(feed, redis_client
 
 
 def test_waiter_sees_the_end_when_its_message_vanishes(feed, redis_client, proxy, job):
-    waiter = Waiter(feed, JobStore(redis_client), job.id, timeout_s=3_000)
+    waiter = Waiter(feed, AcceptingStore(redis_client), job.id, timeout_s=3_000)
     wait_until(lambda: waiter.looks, 10, "the first look, after the subscription")
 
     proxy.blackhole()
@@ -210,7 +210,7 @@ def test_waiter_sees_the_end_when_its_message_vanishes(feed, redis_client, proxy
 
 
 def test_waiter_returns_while_the_job_runs_when_its_time_is_over(feed, redis_client, job):
-    waiter = Waiter(feed, JobStore(redis_client), job.id, timeout_s=0.05)
+    waiter = Waiter(feed, AcceptingStore(redis_client), job.id, timeout_s=0.05)
 
     assert waiter.status() is JobStatus.IN_PROGRESS
 
@@ -218,7 +218,7 @@ def test_waiter_returns_while_the_job_runs_when_its_time_is_over(feed, redis_cli
 def test_waiter_returns_at_once_when_the_job_has_ended_before(feed, redis_client, job):
     job.end()
 
-    waiter = Waiter(feed, JobStore(redis_client), job.id, timeout_s=3_000)
+    waiter = Waiter(feed, AcceptingStore(redis_client), job.id, timeout_s=3_000)
 
     assert waiter.status() is JobStatus.COMPLETED
     assert waiter.looks == 1

@@ -27,10 +27,12 @@ from core.jobs import NEXT_STATUS, TERMINAL, TERMINAL_EVENT, JobStatus
 from core.outcome import Answer, Outcome, Spent
 from storage import keys
 from storage.events.log import EventLog
-from storage.jobs.attempts import MAX_ATTEMPTS, NO_EVENTS, Attempts, Batch, Hold
+from storage.jobs.attempts import MAX_ATTEMPTS, Attempts
+from storage.jobs.claims import NO_EVENTS, Batch, Hold
 from storage.jobs.lines import Lines, NobodyNext, Waiter
-from storage.jobs.store import JobStore, Restored
+from storage.jobs.recovery import Restored
 from storage.jobs.sweep import Sweep
+from tests.acceptance import AcceptingStore
 from tests.integration.storage.places import (
     check_empty,
     check_ended,
@@ -62,7 +64,7 @@ class JobMachine(RuleBasedStateMachine):
         super().__init__()
         redis.flushall()
         self.redis = redis
-        self.store, self.log = JobStore(redis), EventLog(redis)
+        self.store, self.log = AcceptingStore(redis), EventLog(redis)
         self.attempts = Attempts(redis, lease_s=60)
         self.sweep, self.lines = Sweep(redis, lease_s=60), Lines(redis, lease_s=60)
         self.user_id = new_user_id()

@@ -7,24 +7,20 @@ import pytest
 
 from core import events
 from core.chat import Usage
-from core.errors import (
-    BudgetExhausted,
-    IdempotencyConflict,
-    JobAlreadyFinished,
-    JobNotFound,
-    TooManyJobs,
-)
+from core.errors import IdempotencyConflict, JobAlreadyFinished, JobNotFound
 from core.events import ANSWER_DELTA, NewEvent
 from core.ids import new_job_id, new_user_id
 from core.jobs import Job, JobStatus, Question
+from core.limit_errors import BudgetBusy, TooManyJobs
 from core.outcome import Answer, Outcome, Savings, Spent
 from core.plans import Plan
 from core.timing import now_ms
 from storage import keys
-from storage.jobs.attempts import Batch, Hold
+from storage.jobs.acceptance import IdempotencyClaim
 from storage.jobs.cancellation import Cancellation
+from storage.jobs.claims import Batch, Hold
 from storage.jobs.exchanges import Exchange
-from storage.jobs.store import IdempotencyClaim, Restored
+from storage.jobs.recovery import Restored
 from tests.jobs import QUESTION, ROOMY, make_spec
 
 SPENT = Spent(Usage(input_tokens=7, output_tokens=3), 12)
@@ -41,7 +37,7 @@ def types_of(events):
 
 def spend_of(redis_client, spec):
     found = redis_client.hgetall(keys.spend(spec.user_id, spec.created_ms))
-    return {name.decode(): int(value) for name, value in found.items()}
+    return {n: int(found[n.encode()]) for n in ("reserved", "spent") if found.get(n.encode())}
 
 
 def test_job_is_queued_with_its_first_event_when_accepted(store, log):
@@ -77,15 +73,15 @@ def test_second_job_is_refused_when_the_plan_allows_one(store):
     assert store.get(second.id) is None
 
 
-def test_job_is_refused_when_reservations_reach_the_budget(store, redis_client):
+def test_job_has_to_wait_when_reservations_reach_the_budget(store, redis_client):
     plan = Plan(name="trial", running=10, unfinished=10, monthly_budget_micros=99)
     first = make_spec(reserved_micros=50)
     store.accept(first, QUESTION, plan, None)
 
-    with pytest.raises(BudgetExhausted):
+    with pytest.raises(BudgetBusy):
         store.accept(make_spec(user_id=first.user_id, reserved_micros=50), QUESTION, plan, None)
 
-    assert spend_of(redis_client, first) == {"reserved": 50}
+    assert spend_of(redis_client, first) == {"reserved": 50, "spent": 0}
 
 
 def test_same_job_is_returned_when_an_idempotency_key_repeats(store):
@@ -116,7 +112,7 @@ def test_nothing_is_left_but_a_mark_when_an_accept_is_withdrawn(store, redis_cli
     assert store.withdraw(spec, claim)
 
     assert store.get(spec.id) is None
-    assert spend_of(redis_client, spec) == {"reserved": 0}
+    assert spend_of(redis_client, spec) == {"reserved": 0, "spent": 0}
     assert redis_client.zcard(keys.active(spec.user_id)) == 0
     assert store.restore(spec, QUESTION) is Restored.WITHDRAWN
     fresh = make_spec(user_id=spec.user_id)
@@ -249,7 +245,7 @@ def test_free_job_ends_and_is_withdrawn_like_any_other(store, attempts, redis_cl
     assert store.withdraw(withdrawn)
 
     assert spend_of(redis_client, ended) == {"reserved": 0, "spent": 0}
-    assert spend_of(redis_client, withdrawn) == {"reserved": 0}
+    assert spend_of(redis_client, withdrawn) == {"reserved": 0, "spent": 0}
 
 
 def test_exchange_is_remembered_when_a_job_of_a_conversation_completes(store, attempts):
@@ -350,7 +346,7 @@ def test_job_is_queued_again_when_redis_had_lost_it(store, attempts, redis_clien
 
     assert restored == [Restored.RESTORED, Restored.PRESENT]
     assert attempts.claim(spec.id).spec == spec
-    assert spend_of(redis_client, spec) == {"reserved": 50}
+    assert spend_of(redis_client, spec) == {"reserved": 50, "spent": 0}
 
 
 def test_scripts_work_when_redis_has_forgotten_them(store, attempts, redis_client):

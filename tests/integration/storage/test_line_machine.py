@@ -19,8 +19,8 @@ from core.plans import PLANS
 from storage import keys
 from storage.jobs.attempts import Attempts
 from storage.jobs.lines import Lines, NobodyNext, Waiter
-from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
+from tests.acceptance import AcceptingStore
 from tests.integration.storage.places import check_empty, check_lines, units_in_lines
 from tests.jobs import QUESTION, ROOMY, make_spec
 
@@ -121,7 +121,7 @@ class LineMachine(RuleBasedStateMachine):
         super().__init__()
         redis.flushall()
         self.redis, self.model = redis, Model()
-        self.store, self.attempts = JobStore(redis), Attempts(redis, lease_s=60)
+        self.store, self.attempts = AcceptingStore(redis), Attempts(redis, lease_s=60)
         self.lines, self.sweep = Lines(redis, lease_s=60), Sweep(redis, lease_s=60)
         self.claims, self.numbers, self.ended = {}, {}, set()
 

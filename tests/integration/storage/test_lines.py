@@ -14,7 +14,7 @@ from core.plans import PLANS
 from core.team import Member, Slot, TeamPlan
 from core.timing import now_ms
 from storage import keys
-from storage.jobs.attempts import Batch
+from storage.jobs.claims import Batch
 from storage.jobs.lines import NobodyNext, Waiter
 from storage.jobs.teams import SlotClaim
 from storage.limits.upstream_budget import UpstreamBudget

@@ -15,11 +15,13 @@ from storage.format import FORMAT, META, OtherFormat, require_format
 from storage.jobs.drain import Drain
 from storage.jobs.epoch import Epoch
 from storage.jobs.lines import Lines, Waiter
-from storage.jobs.store import JobStore
 from storage.records import migrations
 from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
+from storage.records.ledger import Ledger
+from storage.records.lost_jobs import LostJobs
 from storage.records.migrations import MIGRATIONS, CannotMigrate, migrate, pending, prepare
+from tests.acceptance import AcceptingStore
 from tests.claims import ClaimingAttempts
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import wait_until
@@ -94,15 +96,17 @@ def test_waiting_jobs_and_those_of_dead_workers_come_back_in_another_format(
 
     assert "2 unfinished jobs come back from their records at the start." in migrate(*stores)
 
-    store = JobStore(redis_client)
-    Restoration(Epoch(redis_client), store, JobRecords(mongo_database)).run()
+    store = AcceptingStore(redis_client)
+    records = JobRecords(mongo_database)
+    lost_jobs = LostJobs(store, store.recovery, records, Ledger(mongo_database))
+    Restoration(Epoch(redis_client), lost_jobs, records).run()
     lines = Lines(redis_client, lease_s=15)
     found = [lines.claim_next(Waiter(name="t")).spec for _ in specs]
     assert sorted(spec.id for spec in found) == sorted(spec.id for spec in specs)
     for spec in specs:
         assert redis_client.zrange(keys.active(spec.user_id), 0, -1) == [spec.id.encode()]
         month = redis_client.hgetall(keys.spend(spec.user_id, spec.created_ms))
-        assert month == {b"reserved": b"50"}
+        assert month == {b"reserved": b"50", b"spent": b"0", b"known": b"1"}
     assert not list(redis_client.scan_iter("aether:*:dispatch"))
 
 
@@ -213,7 +217,7 @@ def test_a_process_ends_when_its_stores_are_migrated_under_it(stores, monkeypatc
 
 
 def test_no_job_is_taken_or_begun_while_the_stack_drains(redis_client):
-    store, attempts = JobStore(redis_client), ClaimingAttempts(redis_client)
+    store, attempts = AcceptingStore(redis_client), ClaimingAttempts(redis_client)
     drain = Drain(redis_client)
     running, waiting = make_spec(), make_spec()
     for spec in (running, waiting):

@@ -22,16 +22,17 @@ from hypothesis.stateful import (
 
 from core.chat import Usage
 from core.errors import JobAlreadyFinished, SlotUnavailable
+from core.events import answer_delta
 from core.ids import new_user_id
 from core.jobs import TERMINAL, TeamRequest
 from core.outcome import AgentReport, Outcome, Savings, Spent
 from core.team import Member, MemberReply, Slot, TeamPlan, end_of
 from storage import keys
-from storage.jobs.attempts import Hold
 from storage.jobs.cancellation import Cancellation
-from storage.jobs.store import JobStore
+from storage.jobs.claims import Batch, Hold
 from storage.jobs.sweep import Sweep
 from storage.limits.single_flight import SingleFlight
+from tests.acceptance import AcceptingStore
 from tests.claims import ClaimingAttempts, ClaimingTeams
 from tests.jobs import QUESTION, ROOMY, make_spec
 
@@ -66,15 +67,16 @@ class MoneyMachine(RuleBasedStateMachine):
         super().__init__()
         redis.flushall()
         self.redis = redis
-        self.store = JobStore(redis)
+        self.store = AcceptingStore(redis)
         self.attempts, self.teams = ClaimingAttempts(redis), ClaimingTeams(redis)
         self.teams.claims = self.attempts.claims
         self.sweep = Sweep(redis, lease_s=60)
         self.cancellation = Cancellation(self.store, self.sweep, self.attempts, self.teams)
         self.single_flight = SingleFlight(redis, 60)
         self.user_id = new_user_id()
-        #: Of each job what its calls used.
-        self.used = {}
+        #: Of each job what its calls used, what is held for it, and of each turn that has more than
+        #: its share how much that is.
+        self.used, self.held, self.granted = {}, {}, {}
 
     @precondition(lambda self: len(self.used) < MOST_JOBS)
     @rule(target=jobs, is_team=st.booleans())
@@ -83,7 +85,7 @@ class MoneyMachine(RuleBasedStateMachine):
         spec = make_spec(user_id=self.user_id, reserved_micros=RESERVED, team=team)
         self.store.accept(spec, QUESTION, ROOMY, None)
         self.spec = spec
-        self.used[spec.id] = Spent()
+        self.used[spec.id], self.held[spec.id] = Spent(), RESERVED
         return spec.id
 
     # Workers
@@ -91,6 +93,29 @@ class MoneyMachine(RuleBasedStateMachine):
     @rule(target=claims, job_id=jobs)
     def claim(self, job_id):
         return some(self.attempts.claim(job_id))
+
+    @rule(claim=claims, wanted=st.integers(1, 300), is_repeated=st.booleans())
+    def hold_more(self, claim, wanted, is_repeated):
+        """Ask for money before a call; a repeat is one whose answer was lost."""
+        for _ in range(1 + is_repeated):
+            self.count_held(claim, wanted, self.attempts.extend(claim, wanted) == "held")
+
+    @rule(slot_claim=slot_claims, wanted=st.integers(1, 300))
+    def hold_more_for_a_slot(self, slot_claim, wanted):
+        self.hold_more(slot_claim.claim, wanted, is_repeated=False)
+
+    @rule(claim=claims, wanted=st.integers(1, 300))
+    def say_more_than_is_held(self, claim, wanted):
+        batch = Batch([answer_delta("dev", "word ")], 1, wanted)
+        answer = self.attempts.append([(claim, batch)])[0]
+        self.count_held(claim, wanted, answer in (Hold.HELD, Hold.CANCELLED))
+
+    def count_held(self, claim, wanted, is_held):
+        turn = (claim.job_id, claim.slot)
+        granted = self.granted.get(turn, claim.held_micros)
+        if is_held and wanted > granted:
+            self.held[claim.job_id] += wanted - granted
+            self.granted[turn] = wanted
 
     @rule(claim=claims)
     def enter(self, claim):
@@ -221,7 +246,8 @@ class MoneyMachine(RuleBasedStateMachine):
             assert (outcome.usage, outcome.cost_micros) == (used.usage, used.cost_micros)
             assert outcome.baseline_micros - outcome.savings.total_micros == outcome.cost_micros
         month = self.redis.hgetall(keys.spend(self.user_id, self.spec.created_ms))
-        assert int(month[b"reserved"]) == RESERVED * (len(jobs) - len(ended))
+        unfinished = [job for job in jobs if not job.is_terminal]
+        assert int(month[b"reserved"]) == sum(self.held[job.id] for job in unfinished)
         assert int(month.get(b"spent", 0)) == sum(self.used[job.id].cost_micros for job in ended)
 
     def add(self, claim, used):

@@ -13,8 +13,8 @@ from core.errors import CoordinatorUnavailable
 from core.jobs import JobStatus
 from core.outcome import Outcome
 from storage import keys
-from storage.jobs.store import JobStore
 from storage.records.stream import RecordStream
+from tests.acceptance import AcceptingStore
 from tests.claims import ClaimingAttempts
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import port_of
@@ -23,13 +23,13 @@ from tests.tcp_proxy import TcpProxy
 
 @pytest.fixture
 def stream(redis_client):
-    return RecordStream(redis_client, JobStore(redis_client))
+    return RecordStream(redis_client, AcceptingStore(redis_client))
 
 
 @pytest.fixture
 def end_jobs(redis_client):
     """Return what brings so many jobs to their end."""
-    store, attempts = JobStore(redis_client), ClaimingAttempts(redis_client)
+    store, attempts = AcceptingStore(redis_client), ClaimingAttempts(redis_client)
 
     def end_jobs(count):
         specs = [make_spec() for _ in range(count)]
@@ -53,7 +53,7 @@ def test_jobs_are_read_again_when_their_reader_died(stream, redis_client, end_jo
     job_ids = end_jobs(20)
     first = stream.read(per_shard=100)
 
-    heir = RecordStream(redis_client, JobStore(redis_client))
+    heir = RecordStream(redis_client, AcceptingStore(redis_client))
     second = heir.read(per_shard=100)
     heir.let_go(second)
 
@@ -105,7 +105,7 @@ def distant_stream(proxy):
     url, retry = f"redis://127.0.0.1:{proxy.port}/0", Retry(NoBackoff(), 0)
     with closing(Redis.from_url(url, socket_timeout=1, protocol=2, retry=retry)) as client:
         client.ping()
-        yield RecordStream(client, JobStore(client))
+        yield RecordStream(client, AcceptingStore(client))
 
 
 def test_jobs_are_read_again_when_redis_did_not_answer(distant_stream, proxy, end_jobs):

@@ -21,7 +21,7 @@ from ops.stack.own import Child
 from ops.stack.readiness import free_port, redis_answers
 from ops.stack.state import ROOT
 from storage.failures import RedisRefusal, coordinator_errors, refusal_of
-from storage.jobs.store import JobStore
+from tests.acceptance import AcceptingStore
 from tests.claims import ClaimingAttempts
 from tests.debian import redis_7
 from tests.jobs import QUESTION, ROOMY, make_spec
@@ -162,7 +162,7 @@ def in_transaction(redis):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_refusal_is_recognised_wherever_it_comes_and_everything_works_afterwards(kind, operator):
-    store, attempts = JobStore(operator), ClaimingAttempts(operator)
+    store, attempts = AcceptingStore(operator), ClaimingAttempts(operator)
     held = make_spec()
     store.accept(held, QUESTION, ROOMY, None)
     claim = attempts.claim(held.id)
@@ -181,7 +181,7 @@ def test_a_refusal_is_recognised_wherever_it_comes_and_everything_works_afterwar
 
 
 def test_a_replica_that_lost_its_master_is_away(operator):
-    store = JobStore(operator)
+    store = AcceptingStore(operator)
 
     with replica_without_master(operator):
         read = kind_of(lambda: store.get(make_spec().id))
@@ -191,7 +191,7 @@ def test_a_replica_that_lost_its_master_is_away(operator):
 
 
 def test_a_redis_that_is_busy_with_a_script_is_away(operator):
-    store = JobStore(operator)
+    store = AcceptingStore(operator)
 
     with busy(operator):
         assert kind_of(lambda: store.get(make_spec().id)) == "BUSY"

@@ -10,8 +10,8 @@ import pytest
 from core.jobs import JobStatus
 from core.timing import now_ms
 from storage import keys
-from storage.jobs.attempts import Hold
 from storage.jobs.cancellation import Cancellation
+from storage.jobs.claims import Hold
 from storage.limits.single_flight import Alone, Entered, Failed, Kept, Released, Role, SingleFlight
 from tests.jobs import QUESTION, ROOMY, make_spec
 

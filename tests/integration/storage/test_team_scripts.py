@@ -11,8 +11,8 @@ from core.jobs import JobStatus, TeamRequest
 from core.outcome import AgentReport, JobError, Outcome, Spent
 from core.team import Member, MemberReply, Slot, TeamPlan, end_of
 from storage import keys
-from storage.jobs.attempts import Batch, Hold
 from storage.jobs.cancellation import Cancellation
+from storage.jobs.claims import Batch, Hold
 from tests.jobs import QUESTION, ROOMY, make_spec
 
 DEV, LUNA, END = Slot(1, "dev"), Slot(1, "luna"), end_of(1)

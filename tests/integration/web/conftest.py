@@ -12,12 +12,14 @@ from web.services import EXTENSION
 
 
 @pytest.fixture
-def settings(redis_server, mongo_server, mongo_database):
+def settings(redis_server, redis_client, mongo_server, mongo_database):
+    """Settings of an application on an empty Redis and an empty database."""
     return Settings(
         jwt_secret="Wq7vN2xK9mT4bZ8rL5cJ1hY6fD3gP0sA",
         redis_url=redis_server.url,
         mongo_url=mongo_server.url,
         mongo_database=mongo_database.name,
+        sign_ups_per_minute=100_000,
     )
 
 

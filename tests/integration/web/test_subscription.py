@@ -53,6 +53,12 @@ def test_the_plan_says_what_it_allows_and_what_is_used(client, begin):
     assert found["limits"] == {
         "running": 10,
         "unfinished": 10,
+        "requests_per_minute": 300,
+        "requests_per_day": 10_000,
+        "tokens_per_day": 1_000_000,
+        "bytes_per_hour": 64_000_000,
+        "agents": 5,
+        "batch_lines": 100,
         "max_tier": "standard",
         "monthly_budget_usd": 1.0,
     }

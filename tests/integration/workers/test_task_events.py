@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from core.jobs import Question
-from storage.jobs.attempts import Claim
+from storage.jobs.claims import Claim
 from tests.jobs import make_spec
 from workers.task_events import TaskEvents
 

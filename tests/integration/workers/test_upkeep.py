@@ -20,14 +20,16 @@ from storage import keys
 from storage.connections import close_all
 from storage.connections import mongo_database as connect
 from storage.events.log import EventLog
-from storage.jobs.attempts import Batch
+from storage.jobs.claims import Batch
 from storage.jobs.epoch import Epoch
 from storage.jobs.lines import Lines, Waiter
-from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
 from storage.jobs.teams import Teams
 from storage.records.jobs import JobRecords
+from storage.records.ledger import Ledger
+from storage.records.lost_jobs import LostJobs
 from storage.records.stream import RecordStream
+from tests.acceptance import AcceptingStore
 from tests.claims import ClaimingAttempts
 from tests.jobs import QUESTION, ROOMY, make_spec
 from tests.services import port_of
@@ -55,9 +57,10 @@ def runtime(redis_server, redis_client, mongo_database, proxy):
     url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
     settings = Settings(mongo_url=url, mongo_database=mongo_database.name, sweep_interval_s=1)
     database = connect(settings, selection_timeout_s=0.3)
-    store, records = JobStore(redis_client), JobRecords(database)
+    store, records = AcceptingStore(redis_client), JobRecords(database)
     attempts, lines = ClaimingAttempts(redis_client), Lines(redis_client, lease_s=15)
     stream = RecordStream(redis_client, store)
+    lost_jobs = LostJobs(store, store.recovery, records, Ledger(database))
     with Celery("upkeep", broker=redis_server.url, set_as_current=False) as app:
         yield SimpleNamespace(
             store=store,
@@ -68,13 +71,13 @@ def runtime(redis_server, redis_client, mongo_database, proxy):
             writer=RecordWriter(stream, records),
             sweeper=Sweeper(
                 Sweep(redis_client, lease_s=15),
-                store,
+                store.acceptance,
                 attempts,
                 EventLog(redis_client),
                 records,
                 JobQueue(lines, WakeUps(app)),
                 WakeUps(app),
-                Restoration(Epoch(redis_client), store, records),
+                Restoration(Epoch(redis_client), lost_jobs, records),
                 TeamSweeper(Teams(redis_client, lease_s=15), None, None, None),
                 read_catalogue(settings.llm_provider, None),
                 interval_s=1,

@@ -20,7 +20,7 @@ from core.model_errors import (
 )
 from core.models import estimate_tokens, read_catalogue
 from core.stop import StopReason, StopSignal
-from tests.fakes import Circuits, ScriptedModel
+from tests.fakes import Circuits, ScriptedModel, unbounded_spending
 
 CATALOGUE = read_catalogue("groq")
 MODEL = CATALOGUE.for_tier("standard")
@@ -50,7 +50,7 @@ class Published:
         )
 
 
-def run(*calls, turn=TURN, stop=None, circuits=None, within_s=5.0):
+def run(*calls, turn=TURN, stop=None, circuits=None, within_s=5.0, spending=None):
     model, published = ScriptedModel(*calls), Published()
     reply = AnswerRunner(model, CATALOGUE, circuits or Circuits()).run(
         turn,
@@ -58,6 +58,7 @@ def run(*calls, turn=TURN, stop=None, circuits=None, within_s=5.0):
         deadline=time.monotonic() + within_s,
         stop=stop or StopSignal(),
         listener=published.listener,
+        spending=spending or unbounded_spending(CATALOGUE),
     )
     return reply, model, published
 

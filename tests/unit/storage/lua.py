@@ -13,6 +13,7 @@ FOLDER = Path(storage.__file__).parent / "lua"
 #: Scripts of jobs work on the hash KEYS[1], of which some change what it is; these have no job.
 NO_JOB = {"breaker", "budget", "budget_book", "budget_correct", "count_ready"}
 NO_JOB |= {"lines", "prelude", "single_flight_keep"}
+NO_JOB |= {"admit", "count", "know_spent", "learn", "limits", "money"}
 #: Where `field(slot, …)` never means the job itself.
 SLOTS_ONLY = {"report", "start_round", "take_slot"}
 #: Where it never means a slot.
@@ -47,7 +48,7 @@ def text_of(name: str) -> str:
     return re.sub(r"--[^\n]*", "", (FOLDER / f"{name}.lua").read_text())
 
 
-_SHARED = text_of("prelude") + text_of("lines")
+_SHARED = "".join(map(text_of, ("prelude", "lines", "limits", "money")))
 
 
 def scripts() -> list[str]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import storage
+from storage import scripts
 from tests.unit.storage import lua
 
 #: Loaded in front of other scripts, so they have no contract of their own.
-SHARED = {"prelude", "lines", "budget"}
+SHARED = {"prelude", "lines", "limits", "money", "budget"}
 SCRIPTS = [script for script in lua.scripts() if script not in SHARED]
 
 
@@ -49,7 +50,12 @@ def loaded_behind():
     call = re.compile(r'Script\(\w+, "(\w+)"(?:, behind=(.+))?\)')
     sources = Path(storage.__file__).parent.rglob("*.py")
     found = (match for path in sources for match in call.findall(path.read_text()))
-    parts = {"lines": "WITH_LINES", "budget": '"budget"'}
-    return {
-        script: {part for part, name in parts.items() if name in behind} for script, behind in found
+    named = {
+        name: set(getattr(scripts, name)) for name in vars(scripts) if name.startswith("WITH_")
     }
+
+    def parts_of(behind):
+        by_name = (named[name] for name in re.findall(r"WITH_\w+", behind))
+        return set(re.findall(r'"(\w+)"', behind)).union(*by_name) - {"prelude"}
+
+    return {script: parts_of(behind) for script, behind in found}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.errors import CoordinatorFull, TooManyStreams, TooManyWaiting
+from core.errors import CoordinatorFull, TooManyWaiting
+from core.limit_errors import TooManyStreams
 from web.admission import CoordinatorMemory, OpenRequests
 from web.file_limit import raise_file_limit
 

@@ -139,5 +139,5 @@ def test_process_is_not_ready_when_a_thread_of_its_own_does_not_turn(app, client
 def test_login_is_unavailable_when_no_server_is(client):
     response = client.post("/api/auth/login", json={"email": "a@b.io", "password": "x"})
 
-    assert (response.status_code, response.json["code"]) == (503, "store_unavailable")
+    assert (response.status_code, response.json["code"]) == (503, "coordinator_unavailable")
     assert b"127.0.0.1" not in response.data

@@ -6,12 +6,15 @@ import pytest
 
 from core import events
 from core.errors import CoordinatorUnavailable
+from core.models import read_catalogue
 from core.stop import StopReason, StopSignal
-from storage.jobs.attempts import Hold
-from tests.fakes import InMemoryJobs
+from storage.jobs.claims import Hold
+from tests.fakes import InMemoryJobs, unbounded_spending
 from tests.jobs import make_spec
 from tests.services import wait_until
 from workers.event_writer import FLUSH_CHARS, EventWriter
+
+CATALOGUE = read_catalogue("groq")
 
 
 def begin():
@@ -19,7 +22,11 @@ def begin():
     spec = jobs.add(make_spec(), "question")
     writer = EventWriter(jobs)
     stop = StopSignal()
-    return jobs, writer, writer.open(jobs.waiting.pop(spec.id), stop), stop
+    return jobs, writer, open_queue(writer, jobs.waiting.pop(spec.id), stop), stop
+
+
+def open_queue(writer, claim, stop):
+    return writer.open(claim, stop, unbounded_spending(CATALOGUE))
 
 
 def texts(jobs):
@@ -96,7 +103,7 @@ def test_what_was_not_acknowledged_is_handed_to_the_end_of_the_job():
 
 def test_several_jobs_share_one_batch():
     jobs, writer, queue, _ = begin()
-    other = writer.open(jobs.add_claim(make_spec(), "other"), StopSignal())
+    other = open_queue(writer, jobs.add_claim(make_spec(), "other"), StopSignal())
     for own in (queue, other):
         own.emit(events.job_started(1))
 
@@ -133,7 +140,7 @@ def test_writing_goes_on_after_whatever_the_store_raises(fault):
 def test_events_that_cannot_be_stored_keep_no_other_job_from_writing():
     jobs, writer, queue, _ = begin()
     other_claim = jobs.add_claim(make_spec(), "other")
-    other = writer.open(other_claim, StopSignal())
+    other = open_queue(writer, other_claim, StopSignal())
     jobs.poison = {queue.claim.job_id}
     for own in (queue, other):
         own.emit(events.job_started(1))

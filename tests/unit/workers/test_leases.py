@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import CoordinatorUnavailable
 from core.stop import StopReason, StopSignal
-from storage.jobs.attempts import Hold
+from storage.jobs.claims import Hold
 from tests.fakes import InMemoryJobs
 from tests.jobs import make_spec
 from tests.services import wait_until

@@ -23,12 +23,13 @@ from core.model_errors import (
 from core.models import read_catalogue
 from core.personas import load_personas, load_synthesis
 from core.routing_rules import read_rules
-from storage.jobs.attempts import Hold
+from storage.jobs.claims import Hold
 from storage.limits.single_flight import Alone, Failed, Kept
 from tests.fakes import (
     AbsentRedis,
     Circuits,
     CountedUses,
+    GatheredLessons,
     InMemoryFlights,
     InMemoryJobs,
     ScriptedModel,
@@ -69,7 +70,8 @@ class Road:
         self.writer = EventWriter(self.jobs)
         self.counted = CountedUses()
         attempts = AttemptFactory(
-            self.jobs, self.keeper, self.writer, CATALOGUE, self.counted, TaskEvents(Celery("x"))
+            *(self.jobs, self.keeper, self.writer, CATALOGUE, self.counted),
+            *(TaskEvents(Celery("x")), GatheredLessons()),
         )
         cache = AnswerCache(
             ResponseCache(AbsentRedis(), ttl_s=60), Fingerprints("secret", "1", is_shared=True), "1"

@@ -1,0 +1,61 @@
+"""A job as MongoDB keeps it, and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from core.jobs import Job, JobSpec, JobStatus, Question
+from core.outcome import Outcome
+
+
+def to_document(job: Job) -> dict[str, Any]:
+    return {
+        "_id": job.id,
+        "user_id": job.spec.user_id,
+        "status": job.status.value,
+        "created_at": to_time(job.spec.created_ms),
+        "finished_at": None if job.finished_ms is None else to_time(job.finished_ms),
+        "attempt": job.attempt,
+        "cursor": job.cursor,
+        "started_ms": job.started_ms,
+        "finished_ms": job.finished_ms,
+        "spec": msgspec.to_builtins(job.spec),
+        "question": msgspec.to_builtins(job.question),
+        "outcome": None if job.outcome is None else msgspec.to_builtins(job.outcome),
+    }
+
+
+def from_document(document: dict[str, Any]) -> Job:
+    return Job(
+        spec=to_spec(document),
+        status=JobStatus(document["status"]),
+        attempt=document["attempt"],
+        cursor=document["cursor"],
+        started_ms=document["started_ms"],
+        finished_ms=document["finished_ms"],
+        outcome=None
+        if document["outcome"] is None
+        else msgspec.convert(document["outcome"], Outcome),
+        question=to_question(document),
+    )
+
+
+def to_unfinished(document: dict[str, Any]) -> tuple[JobSpec, Question]:
+    return to_spec(document), to_question(document)
+
+
+def to_spec(document: dict[str, Any]) -> JobSpec:
+    """Read the spec of a job's document."""
+    return msgspec.convert(document["spec"], JobSpec)
+
+
+def to_question(document: dict[str, Any]) -> Question:
+    """Read the question of a job's document; the version before wrote it into the spec."""
+    return msgspec.convert(document.get("question") or document["spec"], Question)
+
+
+def to_time(unix_ms: int) -> datetime:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC)
