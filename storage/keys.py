@@ -82,8 +82,13 @@ def active(user_id: str) -> str:
 
 def spend(user_id: str, unix_ms: int) -> str:
     """Name the counters of the calendar month (UTC) that `unix_ms` lies in."""
-    month = datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y%m")
-    return f"aether:{{{shard_of(user_id)}}}:spend:{user_id}:{month}"
+    return spend_of_month(user_id, datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y%m"))
+
+
+def spend_of_month(user_id: str, month: str) -> str:
+    """Name the same counters of a month written yyyymm; `*` stands for all users."""
+    shard = "*" if user_id == "*" else shard_of(user_id)
+    return f"aether:{{{shard}}}:spend:{user_id}:{month}"
 
 
 def budget_of(scope: Scope, user_id: str, key_id: str | None, unix_ms: int) -> str:

@@ -20,6 +20,7 @@ from ops.cli.cache import cache_app
 from ops.cli.dead_letters import DeadLetters
 from ops.cli.doctor import doctor_command
 from ops.cli.drills import drills
+from ops.cli.ledger import ledger_app
 from ops.cli.loops import loop_notes
 from ops.cli.models import model_app
 from ops.cli.queues import queues_command
@@ -46,6 +47,7 @@ app.add_typer(routing_app, name="routing")
 app.add_typer(db_app, name="db")
 app.add_typer(model_app, name="model")
 app.add_typer(users_app, name="users")
+app.add_typer(ledger_app, name="ledger")
 app.command("ask")(ask_command)
 app.command("doctor")(doctor_command)
 app.command("drain")(drain_command)

@@ -134,6 +134,16 @@ def rolling_restart(target: Target, load: Load, _: random.Random) -> Found:
     yield f"restarted {', '.join(away)}"
 
 
+def move_money(target: Target, load: Load, chooser: random.Random) -> Found:
+    """Kill a worker, upkeep and the API and restart Redis while jobs end and are cancelled."""
+    worker = _workers(target, chooser)[0]
+    cancelled = load.cancel(chooser.sample(load.accepted, len(load.accepted) // 4))
+    yield f"cancels were answered {counted(Counter(cancelled))}"
+    for name in (worker, "upkeep", "api"):
+        yield f"killed {name} (pid {faults.kill(target, name)[name]})"
+    yield f"Redis was away for {faults.restart(target, 'redis'):.1f} s"
+
+
 def cancel_all(target: Target, load: Load, _: random.Random) -> Found:
     """Cancel every job at once; none may go on, and upstream calls are closed."""
     yield f"cancels were answered {counted(Counter(load.cancel(load.accepted)))}"

@@ -25,6 +25,8 @@ from storage import keys
 from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
 from storage.records.jobs import JobRecords
+from storage.records.ledger import month_of
+from storage.records.reconciliation import Reconciliation
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -59,14 +61,6 @@ class Account(NamedTuple):
     status: str
     answer: str
     cost_usd: float
-
-
-class Spending(NamedTuple):
-    """What a user has spent this month, by Redis's counter and by the ledger."""
-
-    user_id: str
-    counted_micros: int
-    settled_micros: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +99,14 @@ class Evidence:
     """A whole load's.
 
     Attributes:
+        differences: between the ledger, the jobs and Redis's sums.
         answered_twice: submissions of which two jobs ended, in spite of their Idempotency-Key.
         leftovers: what should have gone from Redis; of everybody on a stack of one's own.
         open_calls: how many calls the stub upstream still answers; only on a stack of one's own.
     """
 
     jobs: tuple[JobEvidence, ...]
-    spending: tuple[Spending, ...] = ()
+    differences: tuple[Violation, ...] = ()
     answered_twice: tuple[str, ...] = ()
     leftovers: tuple[Violation, ...] = ()
     open_calls: int = 0
@@ -176,6 +171,7 @@ class _Collector:
         self._store = JobStore(redis)
         self._records = JobRecords(database)
         self._ledger = database["ledger"]
+        self._reconciliation = Reconciliation(redis, database)
 
     def is_quiet(self) -> bool:
         """Say whether each job's end is in MongoDB, Redis may let it go, and the API answers."""
@@ -204,7 +200,7 @@ class _Collector:
             jobs = pool.map(lambda job: self._look_at(job, recorded, ledger), self._load.accepted)
         return Evidence(
             jobs=tuple(jobs),
-            spending=tuple(self._spending(user_id, ledger) for user_id in users),
+            differences=tuple(self._differences(users)),
             answered_twice=_answered_twice(records),
             leftovers=tuple(
                 left
@@ -241,11 +237,11 @@ class _Collector:
             left_over=tuple(name for name, value in zip(_RIGHTS, rights, strict=True) if value),
         )
 
-    def _spending(self, user_id: str, ledger: list[dict[str, Any]]) -> Spending:
-        counters = keys.spend(user_id, int(self._load.began_s * 1000))
-        counted = int(self._redis.hget(counters, "spent") or 0)
-        settled = sum(entry["cost_micros"] for entry in ledger if entry["user_id"] == user_id)
-        return Spending(user_id, counted, settled)
+    def _differences(self, users: Sequence[str]) -> Iterator[Violation]:
+        month = month_of(int(self._load.began_s * 1000))
+        for user_id in users:
+            for found in self._reconciliation.verify(month, user_id).differences:
+                yield Violation(found.of, found.what)
 
 
 def _account(job: Job | None) -> Account | None:

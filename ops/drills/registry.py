@@ -99,6 +99,7 @@ DRILLS: Final = (
         needs_stub=True,
     ),
     Drill("rolling-restart", actions.rolling_restart, mixed, 20.0, answering=0.1),
+    Drill("ledger", actions.move_money, mixed, answering=0.25, needs=("redis",)),
     Drill("slow-readers", actions.read_slowly, is_disruptive=False),
 )
 

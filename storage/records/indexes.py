@@ -143,6 +143,12 @@ _LEDGER: Final = CollectionPlan(
         IndexModel([("user_id", ASCENDING), ("month", ASCENDING)], name="month_of_user"),
         IndexModel([("month", ASCENDING)], name="month"),
         IndexModel([("day", ASCENDING)], name="day"),
+        IndexModel([("job_id", ASCENDING)], name="job"),
+        IndexModel(
+            [("kind", ASCENDING), ("at", DESCENDING)],
+            name="reruns",
+            partialFilterExpression={"kind": "rerun_after_loss"},
+        ),
     ),
 )
 

@@ -21,7 +21,7 @@ from storage.failures import store_errors
 from storage.jobs.fields import UnreadableEnd
 from storage.records.documents import from_document, to_document, to_time, to_unfinished
 from storage.records.group_commit import GroupCommit
-from storage.records.ledger import settlement, to_settlement
+from storage.records.ledger import Ledger, settlement, to_settlement
 from storage.records.set_aside import (
     SetAsideRecords,
     UnstorableDocument,
@@ -50,7 +50,7 @@ class JobRecords:
     def __init__(self, database: Database[dict[str, Any]]) -> None:
         majority = WriteConcern("majority")
         self._jobs = database.get_collection("jobs", write_concern=majority)
-        self._ledger = database.get_collection("ledger", write_concern=majority)
+        self._ledger = Ledger(database)
         self.set_aside = SetAsideRecords(database)
         self._inserts = GroupCommit[Job](self._insert_batch, max_batch=_BATCH)
 
@@ -83,7 +83,7 @@ class JobRecords:
         with store_errors(), document_faults():
             unrecorded = [to_document(job) for job in jobs if _was_accepted_answered(job)]
             others = [_replace(to_document(job)) for job in jobs if not _was_accepted_answered(job)]
-            _insert_missing(self._ledger, [to_settlement(job) for job in jobs])
+            self._ledger.add([to_settlement(job) for job in jobs])
             if unrecorded:
                 _insert_missing(self._jobs, unrecorded)
             if others:
@@ -120,7 +120,7 @@ class JobRecords:
                 return None
             created_ms = round(found["created_at"].timestamp() * 1000)
             row = settlement(job_id, found["user_id"], created_ms, end_ms, outcome)
-            _insert_missing(self._ledger, [row])
+            self._ledger.add_missing([row])
         return str(found["user_id"])
 
     def get(self, job_id: str, user_id: str) -> Job | None:

@@ -53,6 +53,7 @@ MIGRATIONS: Final = (
     Migration(2, "no index of unfinished jobs by age, which nobody reads", _drop_unfinished_index),
     Migration(3, "roles of users, and the audit log", ensure_validators),
     Migration(4, "indexes of what budgets have paid", ensure_indexes),
+    Migration(5, "indexes of the ledger by job, and of reruns", ensure_indexes),
 )
 
 
