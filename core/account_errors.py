@@ -2,14 +2,18 @@
 
 InvalidRequest
   UnknownPlan                    400
+  InvalidResetToken              400
 Forbidden
   DemoDisabled                   403
   TooManyAgents                  403
+  WrongPassword                  403
   TrialEnded                     403
 NotFound
   UserNotFound                   404
+  SessionNotFound                404  also for another account's session
 AetherError
   AccountExists                  409
+  NoPassword                     409
   TrialUsed                      409
 """
 
@@ -24,6 +28,12 @@ class UnknownPlan(InvalidRequest):
     code = "unknown_plan"
 
 
+class InvalidResetToken(InvalidRequest):
+    """This link does not work: it was used, replaced or is older than an hour; ask for another."""
+
+    code = "invalid_reset_token"
+
+
 class DemoDisabled(Forbidden):
     """This deployment has no demo accounts."""
 
@@ -34,6 +44,12 @@ class TooManyAgents(Forbidden):
     """Your plan does not allow so many agents on one job."""
 
     code = "too_many_agents"
+
+
+class WrongPassword(Forbidden):
+    """The current password is wrong; nothing was changed."""
+
+    code = "wrong_password"
 
 
 class TrialEnded(Forbidden):
@@ -48,10 +64,23 @@ class UserNotFound(NotFound):
     code = "user_not_found"
 
 
+class SessionNotFound(NotFound):
+    """No session of this account has this id."""
+
+    code = "session_not_found"
+
+
 class AccountExists(AetherError):
     """An account with this e-mail address exists already; log in instead."""
 
     code = "account_exists"
+    status = 409
+
+
+class NoPassword(AetherError):
+    """This account has no password to change: it is a demo account."""
+
+    code = "no_password"
     status = 409
 
 

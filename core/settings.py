@@ -27,6 +27,7 @@ from core.forms.addresses import (
     read_host,
     read_llm_url,
     read_mongo_url,
+    read_public_url,
     read_redis_url,
 )
 from core.forms.networks import read_networks
@@ -97,6 +98,8 @@ class Settings(BaseSettings):
     env: Annotated[Literal["development", "production"], _lower] = "development"
     host: Host = "127.0.0.1"
     port: Port = 8001
+    #: What links for people begin with: where they reach the API.
+    public_url: Annotated[str, AfterValidator(read_public_url)] = "http://127.0.0.1:8001"
     #: Processes that serve HTTP; each has connection pools of its own.
     api_processes: Annotated[int, _count, Field(ge=1, le=64)] = 1
     #: Pages of other origins that may call the API from a browser; none by default.

@@ -15,6 +15,7 @@ from core.models import read_catalogue
 from core.settings import Settings, read_settings
 from monitoring.counters import Counters
 from storage.accounts.audit import AuditLog
+from storage.accounts.password_changes import PasswordChanges
 from storage.accounts.revoked_tokens import RevokedTokens
 from storage.accounts.sessions import RefreshFamilies
 from storage.accounts.usage import PlanUses
@@ -45,7 +46,9 @@ from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
 from storage.records.lost_jobs import LostJobs
 from web.accounts.auth import auth_api
+from web.accounts.password_routes import password_api, reset_api
 from web.accounts.passwords import Passwords
+from web.accounts.sessions import sessions_api
 from web.accounts.subscription import subscription_api
 from web.accounts.tokens import Tokens
 from web.admin.users import admin_api
@@ -59,6 +62,7 @@ from web.http.openapi import INFO, SECURITY_SCHEMES, register_document
 from web.http.proxies import ClientAddress
 from web.jobs.chat import chat_api
 from web.jobs.jobs import jobs_api
+from web.pages.reset_password import register_reset_page
 from web.services import APP_LOAD_ERROR, EXTENSION, WebServices
 from workers.app import celery_app
 from workers.queue import JobQueue, WakeUps
@@ -68,7 +72,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
 #: Every route of the API.
-BLUEPRINTS: Final = (auth_api, subscription_api, chat_api, jobs_api, admin_api, health_api)
+BLUEPRINTS: Final = (
+    *(auth_api, sessions_api, password_api, reset_api, subscription_api),
+    *(chat_api, jobs_api, admin_api, health_api),
+)
 #: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
 #: How long a request waits for a Redis that hangs; one that is down refuses at once.
@@ -104,6 +111,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         app.register_api(blueprint)
     register_document(app, bounds=_bounds_of_requests(settings))
     register_page(app)
+    register_reset_page(app)
     return app
 
 
@@ -134,9 +142,11 @@ def _close(hub: EventHub, counters: Counters, *clients: Any) -> None:
 def _account_services(
     app: Flask, settings: Settings, redis: Redis, database: Any
 ) -> dict[str, Any]:
+    accounts = Accounts(database)
     return {
-        "accounts": Accounts(database),
+        "accounts": accounts,
         "audit": AuditLog(database),
+        "password_changes": PasswordChanges(database, accounts),
         "passwords": Passwords(),
         "plan_uses": PlanUses(redis),
         "refresh_families": RefreshFamilies(database, life_s=settings.refresh_token_s),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
     from monitoring.counters import Counters
     from storage.accounts.audit import AuditLog
+    from storage.accounts.password_changes import PasswordChanges
     from storage.accounts.revoked_tokens import RevokedTokens
     from storage.accounts.sessions import RefreshFamilies
     from storage.accounts.usage import PlanUses
@@ -71,6 +72,7 @@ class WebServices:
     queue: JobQueue
     accounts: Accounts
     audit: AuditLog
+    password_changes: PasswordChanges
     plan_uses: PlanUses
     refresh_families: RefreshFamilies
     revoked_tokens: RevokedTokens

@@ -88,6 +88,20 @@ def read_llm_url(text: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.lower(), path, "", ""))
 
 
+def read_public_url(text: str) -> str:
+    """Return where people reach Aether, without a slash at its end.
+
+    Raises:
+        ValueError: it is no address that a browser can be sent to, with what is right.
+    """
+    parts = _split(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must begin with https:// or http:// and name a host")
+    if parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must be scheme, host and port alone, as in https://aether.example.com")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
 def _read_server(text: str, schemes: tuple[str, ...]) -> str:
     wanted = ", ".join(f"{scheme}://" for scheme in (*schemes, "unix"))
     scheme, mark, rest = text.partition("://")

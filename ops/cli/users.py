@@ -1,24 +1,33 @@
-"""`aether users`: the accounts' roles, which nobody can set over HTTP."""
+"""`aether users`: what of accounts only an operator does: roles, and links for new passwords."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pymongo.database import Database
 
 from core.errors import StoreUnavailable
 from core.plans import Role
+from core.settings import Settings
+from core.timing import iso_time
+from ops.stack.resolve import is_set
 from ops.stack.running import command_settings
-from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory
+from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
 from ops.terminal import PlainConsole, say
 from storage.accounts.audit import OPERATOR, AuditLog
-from storage.accounts.users import Accounts
+from storage.accounts.password_changes import PasswordChanges
+from storage.accounts.users import Accounts, User
 from storage.connections import close_all, mongo_database
 
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 Email = Annotated[str, typer.Argument(help="The account's e-mail address.")]
-users_app = typer.Typer(no_args_is_help=True, help="Make accounts administrators, or users again.")
+users_app = typer.Typer(
+    no_args_is_help=True, help="Roles of accounts, and links for new passwords."
+)
 _console = PlainConsole()
 
 
@@ -34,27 +43,69 @@ def demote(email: Email, state: State = DEFAULT_STATE) -> None:
     _set_role(email, "user", state)
 
 
+@users_app.command("reset-password")
+def reset_password(email: Email, state: State = DEFAULT_STATE) -> None:
+    """Print a link by which the account's owner sets a new password, once and within an hour.
+
+    A link that was printed before is void.
+    """
+    directory = StateDirectory(state.resolve())
+    with _database(directory) as (settings, database):
+        user = _find(database, email)
+        AuditLog(database).add("password.reset_link", user.id, actor=OPERATOR, before="", after="")
+        changes = PasswordChanges(database, Accounts(database))
+        token, until_ms = changes.make_reset_token(user.id)
+    say(f"{_public_url(settings, directory)}/reset-password?token={token}")
+    say(f"Works once, until {iso_time(until_ms)}; a link made before is void.")
+
+
 def _set_role(email: str, role: Role, state: Path) -> None:
-    try:
-        settings = command_settings(StateDirectory(state.resolve()))
-    except CannotRun as error:
-        say(error, err=True)
-        raise typer.Exit(1) from error
-    database = mongo_database(settings)
-    try:
-        credentials = Accounts(database).find_by_email(email)
-        if credentials is None:
-            say(f"No account has the address {email}.", err=True)
-            raise typer.Exit(1)
-        user = credentials.user
+    with _database(StateDirectory(state.resolve())) as (_, database):
+        user = _find(database, email)
         if user.role != role:
             AuditLog(database).add(
                 "role.set", user.id, actor=OPERATOR, before=user.role, after=role
             )
             Accounts(database).set_role(user.id, role)
-    except StoreUnavailable as error:
-        say(error.message, err=True)
-        raise typer.Exit(1) from error
-    finally:
-        close_all(database)
     _console.print(f"{user.email} is {'an admin' if role == 'admin' else 'a user'}.")
+
+
+def _find(database: Database[dict[str, Any]], email: str) -> User:
+    """Return the account with the address.
+
+    Raises:
+        CannotRun: there is none.
+    """
+    credentials = Accounts(database).find_by_email(email)
+    if credentials is None:
+        raise CannotRun(f"No account has the address {email}.")
+    return credentials.user
+
+
+def _public_url(settings: Settings, directory: StateDirectory) -> str:
+    """Return what links begin with: the setting, or where the local stack listens."""
+    if is_set(settings, "public_url"):
+        return settings.public_url
+    return read_record(directory).api_url or settings.public_url
+
+
+@contextmanager
+def _database(
+    directory: StateDirectory,
+) -> Iterator[tuple[Settings, Database[dict[str, Any]]]]:
+    """Yield the settings and the database; what the operator can act on is printed, and exits 1."""
+    try:
+        settings = command_settings(directory)
+        database = mongo_database(settings)
+        try:
+            yield settings, database
+        finally:
+            close_all(database)
+    except CannotRun as error:
+        problem = str(error)
+    except StoreUnavailable as error:
+        problem = error.message
+    else:
+        return
+    say(problem, err=True)
+    raise typer.Exit(1)

@@ -14,7 +14,14 @@ from storage.failures import store_errors
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-Act = Literal["plan.set", "trial.start", "role.set"]
+Act = Literal[
+    "plan.set",
+    "trial.start",
+    "role.set",
+    "password.set",
+    "password.reset_link",
+    "password.reset",
+]
 #: Who acts from the command line of the deployment.
 OPERATOR = "operator"
 

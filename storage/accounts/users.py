@@ -160,7 +160,7 @@ class Accounts:
         changes: dict[str, Any] = {"plan": plan}
         if plan == "trial":
             changes["trial_ends_at"] = _now() + timedelta(days=TRIAL_DAYS)
-        return self._change(
+        return self.change(
             {"_id": user_id}, {"$set": changes, "$unset": {"expires_at": ""}}, UserNotFound
         )
 
@@ -172,7 +172,7 @@ class Accounts:
         """
         changes = {"plan": "trial", "trial_ends_at": _now() + timedelta(days=TRIAL_DAYS)}
         untried = {"_id": user_id, "trial_ends_at": {"$exists": False}}
-        return self._change(untried, {"$set": changes}, TrialUsed)
+        return self.change(untried, {"$set": changes}, TrialUsed)
 
     def set_role(self, user_id: str, role: Role) -> User:
         """Give the account a role and return it.
@@ -180,11 +180,12 @@ class Accounts:
         Raises:
             UserNotFound: there is no such account.
         """
-        return self._change({"_id": user_id}, {"$set": {"role": role}}, UserNotFound)
+        return self.change({"_id": user_id}, {"$set": {"role": role}}, UserNotFound)
 
-    def _change(
+    def change(
         self, chosen: dict[str, Any], changes: dict[str, Any], missing: type[AetherError]
     ) -> User:
+        """Change the account that the filter chooses and return it, or raise `missing`."""
         with store_errors():
             document = self._users.find_one_and_update(
                 chosen, changes, return_document=ReturnDocument.AFTER
@@ -195,9 +196,11 @@ class Accounts:
         self._remember(user)
         return user
 
-    def set_password_hash(self, user_id: str, password_hash: str) -> None:
+    def renew_password_hash(self, user_id: str, former: str, renewed: str) -> None:
+        """Replace a hash by another one of the same password, unless it was changed meanwhile."""
+        as_read = {"_id": user_id, "password_hash": former}
         with store_errors():
-            self._users.update_one({"_id": user_id}, {"$set": {"password_hash": password_hash}})
+            self._users.update_one(as_read, {"$set": {"password_hash": renewed}})
 
     def raise_token_version(self, user_id: str) -> None:
         """Make every token of the user void; other processes notice within ten seconds."""

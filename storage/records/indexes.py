@@ -37,6 +37,7 @@ _USERS: Final = CollectionPlan(
     indexes=(
         # Demo accounts have no address; a sparse index leaves them out.
         IndexModel([("email", ASCENDING)], name="email", unique=True, sparse=True),
+        IndexModel([("reset_hash", ASCENDING)], name="reset", unique=True, sparse=True),
         IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
     ),
     schema={
@@ -47,6 +48,9 @@ _USERS: Final = CollectionPlan(
             "name": _TEXT,
             "email": _TEXT,
             "password_hash": _TEXT,
+            # Of the one link for a new password.
+            "reset_hash": {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"},
+            "reset_expires_at": _TIME,
             "plan": {"enum": list(PLANS)},
             "role": {"enum": list(ROLES)},
             "token_version": {"bsonType": ["int", "long"], "minimum": 0},
@@ -80,7 +84,8 @@ _AUDIT: Final = CollectionPlan(
 _REFRESH_FAMILIES: Final = CollectionPlan(
     name="refresh_families",
     indexes=(
-        IndexModel([("user_id", ASCENDING)], name="user"),
+        # The latest used first: each use moves the end.
+        IndexModel([("user_id", ASCENDING), ("expires_at", DESCENDING)], name="latest_used"),
         IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
     ),
     schema={
@@ -91,7 +96,10 @@ _REFRESH_FAMILIES: Final = CollectionPlan(
             "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
             "token_hash": {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"},
             "created_at": _TIME,
+            "used_at": _TIME,
             "expires_at": _TIME,
+            "user_agent": _TEXT,
+            "address": _TEXT,
         },
     },
 )

@@ -47,6 +47,13 @@ def _drop_unfinished_index(database: Database[dict[str, Any]]) -> None:
             database["jobs"].drop_index("unfinished")
 
 
+def _order_sessions(database: Database[dict[str, Any]]) -> None:
+    with store_errors():
+        if "user" in database["refresh_families"].index_information():
+            database["refresh_families"].drop_index("user")
+    ensure_validators(database)
+
+
 #: In the order of their numbers, which are never used again.
 MIGRATIONS: Final = (
     Migration(1, "validators that leave other versions' fields alone", ensure_validators),
@@ -54,6 +61,7 @@ MIGRATIONS: Final = (
     Migration(3, "roles of users, and the audit log", ensure_validators),
     Migration(4, "indexes of what budgets have paid", ensure_indexes),
     Migration(5, "indexes of the ledger by job, and of reruns", ensure_indexes),
+    Migration(6, "sessions by their last use, and links for new passwords", _order_sessions),
 )
 
 

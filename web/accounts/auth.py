@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import g, request
 from msgspec import Struct
@@ -19,6 +20,7 @@ from core.errors import (
 )
 from core.limit_errors import TooManyTries
 from core.timing import iso_time
+from storage.accounts.sessions import Origin
 from web.accounts import schemas
 from web.accounts.passwords import normalised
 from web.accounts.throttles import count_failed_login, count_sign_up, require_login_tries
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from storage.accounts.users import User
     from web.accounts.tokens import Claims
     from web.services import WebServices
+
+#: What is kept of a request's `User-Agent` and of its address.
+_MAX_AGENT_CHARS: Final = 200
+_MAX_ADDRESS_CHARS: Final = 64
 
 auth_api = routes("auth", __name__, "Accounts, sessions and their tokens.", prefix="/api/auth")
 
@@ -49,7 +55,7 @@ def current_user() -> User:
         Unauthenticated: the token is missing, invalid or revoked, or its account is gone.
         CoordinatorUnavailable, StoreUnavailable: Redis or MongoDB did not answer the check.
     """
-    return _caller().user
+    return current_caller().user
 
 
 def require_user() -> None:
@@ -61,7 +67,8 @@ def require_user() -> None:
         current_user()
 
 
-def _caller() -> Caller:
+def current_caller() -> Caller:
+    """Return who sent this request, with the token's claims; raises as `current_user`."""
     caller: Caller | None = g.get("caller")
     if caller is None:
         caller = g.caller = _authenticate(request.headers.get("Authorization", ""))
@@ -81,7 +88,7 @@ def _authenticate(authorization: str) -> Caller:
 
 def session_check() -> Callable[[], bool]:
     """Return what says, also after this request, whether its session is over."""
-    return partial(_has_lost_access, current_services(), _caller().claims)
+    return partial(_has_lost_access, current_services(), current_caller().claims)
 
 
 def _has_lost_access(services: WebServices, claims: Claims) -> bool:
@@ -129,7 +136,7 @@ def register(body: schemas.RegisterRequest) -> Any:
     services = current_services()
     password_hash = services.passwords.hash(normalised(body.password.get_secret_value()))
     user = services.accounts.create(body.email, password_hash, body.name)
-    return _begin_session(user), 201
+    return begin_session(user), 201
 
 
 @auth_api.post(
@@ -160,8 +167,11 @@ def login(body: schemas.LoginRequest) -> Any:
         raise Unauthenticated("The e-mail address or the password is wrong.")
     if is_old or services.passwords.needs_rehash(credentials.password_hash):
         renewed = services.passwords.hash(password)
-        services.accounts.set_password_hash(credentials.user.id, renewed)
-    return _begin_session(credentials.user)
+        services.accounts.renew_password_hash(
+            credentials.user.id, credentials.password_hash, renewed
+        )
+    _end_beyond_limit(credentials.user.id)
+    return begin_session(credentials.user)
 
 
 @auth_api.post(
@@ -181,7 +191,7 @@ def demo_login(body: schemas.DemoRequest) -> Any:
     if not services.settings.demo_login:
         raise DemoDisabled
     count_sign_up()
-    return _begin_session(services.accounts.create_trial())
+    return begin_session(services.accounts.create_trial())
 
 
 @auth_api.post(
@@ -198,17 +208,17 @@ def refresh(body: schemas.RefreshRequest) -> Any:
     """Trade a refresh token for new tokens; a token that is used twice ends its session."""
     services = current_services()
     claims = services.tokens.read_refresh(body.refresh_token.get_secret_value())
-    grant = services.refresh_families.rotate(claims.fam, claims.jti)
+    grant = services.refresh_families.rotate(claims.fam, claims.jti, current_origin())
     if grant is None:
-        _void_family(claims.sub, claims.fam)
+        void_family(claims.sub, claims.fam)
         raise Unauthenticated
-    return _to_tokens(_find_user(claims), grant)
+    return to_tokens(_find_user(claims), grant)
 
 
 @auth_api.post("/logout", **returns({204: (None, "The session has ended.")}))
 def logout(body: schemas.LogoutRequest) -> Any:
     """End this session at once, or every session of the account."""
-    caller, services = _caller(), current_services()
+    caller, services = current_caller(), current_services()
     user_id, claims = caller.user.id, caller.claims
     families = {claims.fam}
     if body.everywhere:
@@ -216,7 +226,7 @@ def logout(body: schemas.LogoutRequest) -> Any:
         services.accounts.raise_token_version(user_id)
     services.refresh_families.revoke(claims.fam)
     for family_id in families:
-        _void_family(user_id, family_id)
+        void_family(user_id, family_id)
     services.revoked_tokens.add(user_id, claims.jti, ttl_s=_left_s(claims))
     return "", 204
 
@@ -227,7 +237,8 @@ def me() -> Any:
     return to_public(current_user())
 
 
-def _void_family(user_id: str, family_id: str) -> None:
+def void_family(user_id: str, family_id: str) -> None:
+    """Refuse every access token of the session from now on; raises CoordinatorUnavailable."""
     services = current_services()
     services.revoked_tokens.add(
         user_id, family_id, ttl_s=services.settings.access_token_s + LEEWAY_S
@@ -239,11 +250,30 @@ def _left_s(claims: Claims) -> int:
     return claims.exp + LEEWAY_S - int(time.time())
 
 
-def _begin_session(user: User) -> dict[str, Any]:
-    return _to_tokens(user, current_services().refresh_families.open(user.id))
+def _end_beyond_limit(user_id: str) -> None:
+    """End the sessions that the one about to begin is too many for."""
+    families = current_services().refresh_families
+    ended = families.beyond_limit(user_id, beginning=1)
+    families.revoke(*ended)
+    # Without Redis no access token is taken anyway; these run out within minutes.
+    with suppress(CoordinatorUnavailable):
+        for family_id in ended:
+            void_family(user_id, family_id)
 
 
-def _to_tokens(user: User, grant: RefreshGrant) -> dict[str, Any]:
+def begin_session(user: User) -> dict[str, Any]:
+    """Return the tokens of a new session."""
+    return to_tokens(user, current_services().refresh_families.open(user.id, current_origin()))
+
+
+def current_origin() -> Origin:
+    """Return where this request came from, bounded and without control characters."""
+    agent = "".join(filter(str.isprintable, request.user_agent.string))
+    return Origin(agent[:_MAX_AGENT_CHARS], (request.remote_addr or "")[:_MAX_ADDRESS_CHARS])
+
+
+def to_tokens(user: User, grant: RefreshGrant) -> dict[str, Any]:
+    """Return the tokens of the grant's session."""
     services = current_services()
     return {
         "access_token": services.tokens.issue_access(grant, user.token_version),

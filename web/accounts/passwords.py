@@ -24,6 +24,8 @@ _AT_ONCE: Final = 2
 #: A login that waits longer is refused with `Retry-After`.
 _LONGEST_WAIT_S: Final = 5.0
 _FEWEST_DIFFERENT_CHARACTERS: Final = 5
+_MIN_CHARS: Final = 8
+_MAX_CHARS: Final = 128
 
 
 def normalised(password: str) -> str:
@@ -32,6 +34,22 @@ def normalised(password: str) -> str:
     One keyboard sends é as one character, another as e and an accent.
     """
     return unicodedata.normalize("NFKC", password)
+
+
+def problem_of(password: str, email: str = "") -> str | None:
+    """Return why this must not be an account's password, as a sentence about the field goes on.
+
+    Args:
+        password: as `normalised` returns it.
+        email: the account's, where it is known.
+    """
+    if len(password) < _MIN_CHARS:
+        return f"must be at least {_MIN_CHARS} characters long"
+    if len(password) > _MAX_CHARS:
+        return f"must be at most {_MAX_CHARS} characters long"
+    if is_easy_to_guess(password, email):
+        return "is too easy to guess; choose a longer or less common one"
+    return None
 
 
 def is_easy_to_guess(password: str, email: str) -> bool:
@@ -69,6 +87,16 @@ class Passwords:
         with self._slot():
             is_right = _off_the_hub(self._check, password_hash or self._decoy_hash, password)
         return is_right and password_hash is not None
+
+    def verify_typed(self, password_hash: str, typed: str) -> bool:
+        """Say whether what was typed is right, also by a hash of before passwords were normalised.
+
+        Work is done once more for a password that normalising changes.
+        """
+        password = normalised(typed)
+        return self.verify(password_hash, password) or (
+            typed != password and self.verify(password_hash, typed)
+        )
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Say whether the hash was made with other parameters than the current ones."""

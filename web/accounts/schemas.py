@@ -8,11 +8,9 @@ from pydantic import Field, SecretStr, StringConstraints, ValidationInfo, field_
 
 from core.models import Tier
 from core.plans import PlanName, Role
-from web.accounts.passwords import is_easy_to_guess, normalised
-from web.http.schemas import Fits, OptionalBody, RequestBody, ResponseBody, Time
+from web.accounts.passwords import normalised, problem_of
+from web.http.schemas import Documented, Fits, OptionalBody, RequestBody, ResponseBody, Time
 
-_MIN_PASSWORD_CHARS: Final = 8
-_MAX_PASSWORD_CHARS: Final = 128
 #: Before normalising, which makes one character of up to four.
 _MAX_TYPED_CHARS: Final = 512
 
@@ -29,6 +27,7 @@ PersonName = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
     Fits(r"[^\x00-\x1f\x7f]*", "must not contain control characters"),
 ]
+TypedPassword = Annotated[SecretStr, Field(min_length=2, max_length=_MAX_TYPED_CHARS)]
 
 
 class RegisterRequest(RequestBody):
@@ -36,7 +35,7 @@ class RegisterRequest(RequestBody):
 
     email: Email
     """The account's address; it can have only one account."""
-    password: Annotated[SecretStr, Field(min_length=2, max_length=_MAX_TYPED_CHARS)]
+    password: TypedPassword
     """At least 8 and at most 128 characters, counted as Unicode's NFKC writes them. Common
     passwords, the address itself and runs of one character are refused."""
     name: PersonName | None = None
@@ -44,15 +43,36 @@ class RegisterRequest(RequestBody):
 
     @field_validator("password")
     @classmethod
-    def _refuse_trivial(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
-        plain = normalised(password.get_secret_value())
-        if len(plain) < _MIN_PASSWORD_CHARS:
-            raise ValueError(f"must be at least {_MIN_PASSWORD_CHARS} characters long")
-        if len(plain) > _MAX_PASSWORD_CHARS:
-            raise ValueError(f"must be at most {_MAX_PASSWORD_CHARS} characters long")
-        if is_easy_to_guess(plain, str(info.data.get("email", ""))):
-            raise ValueError("is too easy to guess; choose a longer or less common one")
-        return password
+    def _refuse_unfit(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
+        return _fit(password, str(info.data.get("email", "")))
+
+
+def _fit(password: SecretStr, email: str = "") -> SecretStr:
+    """Return the password; raises ValueError with the reason when it is not to be chosen."""
+    if problem := problem_of(normalised(password.get_secret_value()), email):
+        raise ValueError(problem)
+    return password
+
+
+class PasswordRequest(RequestBody):
+    """A new password of the account, and the one that it has."""
+
+    current_password: Annotated[SecretStr, Field(min_length=1, max_length=_MAX_TYPED_CHARS)]
+    new_password: TypedPassword
+    """As at registration."""
+
+    _refuse_unfit = field_validator("new_password")(_fit)
+
+
+class ResetRequest(RequestBody):
+    """A new password, with what shows that it may be set."""
+
+    token: Annotated[SecretStr, Field(min_length=1, max_length=128)]
+    """Of the link that an operator made; works once, for an hour."""
+    new_password: TypedPassword
+    """As at registration."""
+
+    _refuse_unfit = field_validator("new_password")(_fit)
 
 
 class LoginRequest(RequestBody):
@@ -156,3 +176,34 @@ class Session(ResponseBody):
     expires_in: int
     """How long the access token is valid, in seconds."""
     user: User
+
+
+class SessionPath(Documented):
+    """Which session."""
+
+    session_id: str
+    """The session's id, as the list of sessions has it."""
+
+
+class SessionEntry(ResponseBody):
+    """A session that goes on."""
+
+    id: str
+    created_at: Time
+    last_used_at: Time
+    """When its tokens were last traded for new ones, or issued first."""
+    expires_at: Time
+    """When it ends unless it is used until then."""
+    user_agent: str | None
+    """What the program that used it last calls itself; null where it did not say."""
+    address: str | None
+    """The network address that it was last used from; null where it is not known."""
+    is_current: bool
+    """Whether this request belongs to it."""
+
+
+class SessionList(ResponseBody):
+    """The account's sessions, the latest used first."""
+
+    object: Literal["list"]
+    data: list[SessionEntry]

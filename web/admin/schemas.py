@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from core.plans import PlanName
+from storage.accounts.audit import Act
 from web.http.schemas import Documented, Query, RequestBody, ResponseBody, Time
 
 
@@ -39,7 +40,7 @@ class AuditEntry(ResponseBody):
     at: Time
     actor: str
     """The id of the user who acted; `operator` for the command line."""
-    act: Literal["plan.set", "trial.start", "role.set"]
+    act: Act
     user_id: str
     """Whose account it is."""
     before: str

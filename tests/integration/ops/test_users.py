@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from typer.testing import CliRunner
 
+from core.account_errors import InvalidResetToken
 from ops.cli.main import app
+from storage.accounts.password_changes import PasswordChanges, ResetTarget
 from storage.accounts.users import Accounts
 from storage.records.indexes import ensure_indexes
 
@@ -42,6 +46,55 @@ def test_an_account_is_promoted_and_demoted_and_the_log_says_so(users, mongo_dat
 
 def test_nobody_is_promoted_who_has_no_account(users, mongo_database):
     status, text = users("promote", "nobody@example.com")
+
+    assert (status, text) == (1, "No account has the address nobody@example.com.\n")
+    assert mongo_database["audit"].count_documents({}) == 0
+
+
+def link_of(text):
+    link, validity = text.splitlines()
+    assert validity.startswith("Works once, until ")
+    return urlsplit(link), parse_qs(urlsplit(link).query)["token"][0]
+
+
+def test_a_link_for_a_new_password_is_printed_and_the_log_says_so(users, mongo_database):
+    user = Accounts(mongo_database).create("ann@example.com", "a hash")
+
+    status, text = users("reset-password", "Ann@example.com")
+
+    link, token = link_of(text)
+    assert status == 0
+    assert f"{link.scheme}://{link.netloc}{link.path}" == "http://127.0.0.1:8001/reset-password"
+    changes = PasswordChanges(mongo_database, Accounts(mongo_database))
+    assert changes.find_reset(token) == ResetTarget(user.id, "ann@example.com")
+    (entry,) = mongo_database["audit"].find()
+    assert (entry["act"], entry["actor"]) == ("password.reset_link", "operator")
+    assert entry["user_id"] == user.id
+    assert token not in str(entry)
+
+
+def test_a_second_link_makes_the_first_one_void(users, mongo_database):
+    Accounts(mongo_database).create("ann@example.com", "a hash")
+    changes = PasswordChanges(mongo_database, Accounts(mongo_database))
+
+    tokens = [link_of(users("reset-password", "ann@example.com")[1])[1] for _ in range(2)]
+
+    with pytest.raises(InvalidResetToken):
+        changes.find_reset(tokens[0])
+    assert changes.find_reset(tokens[1]).email == "ann@example.com"
+
+
+def test_a_link_begins_with_the_public_address(users, mongo_database, monkeypatch):
+    Accounts(mongo_database).create("ann@example.com", "a hash")
+    monkeypatch.setenv("AETHER_PUBLIC_URL", "https://Aether.example.com/")
+
+    link, _ = link_of(users("reset-password", "ann@example.com")[1])
+
+    assert (link.scheme, link.netloc) == ("https", "aether.example.com")
+
+
+def test_no_link_is_made_for_who_has_no_account(users, mongo_database):
+    status, text = users("reset-password", "nobody@example.com")
 
     assert (status, text) == (1, "No account has the address nobody@example.com.\n")
     assert mongo_database["audit"].count_documents({}) == 0

@@ -9,14 +9,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pymongo.errors import WriteError
 
-from core.account_errors import AccountExists
+from core.account_errors import AccountExists, InvalidResetToken, WrongPassword
 from core.errors import StoreUnavailable
 from core.ids import new_user_id
 from core.plans import PLANS
 from core.settings import Settings
+from core.timing import now_ms
 from storage import keys
+from storage.accounts.password_changes import PasswordChanges
 from storage.accounts.revoked_tokens import RevokedTokens
-from storage.accounts.sessions import RefreshFamilies
+from storage.accounts.sessions import Origin, RefreshFamilies
 from storage.accounts.users import Accounts
 from storage.connections import close_all
 from storage.connections import mongo_database as connect
@@ -217,3 +219,66 @@ def test_known_user_is_found_and_no_other_when_the_database_has_gone(
     with pytest.raises(StoreUnavailable):
         accounts.get(other.id)
     close_all(database)
+
+
+def test_session_is_listed_with_its_latest_use_when_its_token_was_traded(families):
+    user_id = new_user_id()
+    first = families.open(user_id, Origin("Phone/1.0", "10.0.0.1"))
+    families.open(user_id, Origin("Desk/1.0", "10.0.0.2"))
+
+    families.rotate(first.family_id, first.token_id, Origin("Phone/1.1", "10.0.0.3"))
+
+    found = families.list(user_id)
+    assert [session.origin for session in found] == [
+        Origin("Phone/1.1", "10.0.0.3"),
+        Origin("Desk/1.0", "10.0.0.2"),
+    ]
+    assert found[0].created_ms <= found[0].used_ms < found[0].expires_ms
+
+
+def test_former_token_ends_the_session_when_it_was_renewed(families):
+    grant = families.open(new_user_id())
+
+    renewed = families.renew(grant.user_id, grant.family_id, Origin())
+
+    assert families.rotate(renewed.family_id, renewed.token_id) is not None
+    assert families.rotate(grant.family_id, grant.token_id) is None
+    assert not families.exists(grant.family_id)
+
+
+def test_session_is_not_renewed_when_it_is_over_or_foreign(families):
+    grant = families.open(new_user_id())
+
+    assert families.renew(new_user_id(), grant.family_id, Origin()) is None
+    families.revoke(grant.family_id)
+    assert families.renew(grant.user_id, grant.family_id, Origin()) is None
+
+
+def test_password_is_set_once_when_it_is_changed_twice_at_once(accounts, database):
+    user, changes = (
+        accounts.create("ann@example.com", "former"),
+        PasswordChanges(database, accounts),
+    )
+
+    changed = changes.change(user.id, "former", "renewed")
+
+    assert changed.token_version == user.token_version + 1
+    assert changes.hash_of(user.id) == "renewed"
+    with pytest.raises(WrongPassword):
+        changes.change(user.id, "former", "another")
+
+
+def test_link_leaves_nothing_behind_when_it_was_used(accounts, database):
+    user, changes = (
+        accounts.create("ann@example.com", "former"),
+        PasswordChanges(database, accounts),
+    )
+    token, until_ms = changes.make_reset_token(user.id)
+    target = changes.find_reset(token)
+
+    changes.reset(target, token, "renewed")
+
+    assert 0 < until_ms - now_ms() <= 3600 * 1000
+    assert not {"reset_hash", "reset_expires_at"} & database["users"].find_one().keys()
+    with pytest.raises(InvalidResetToken):
+        changes.reset(target, token, "another")

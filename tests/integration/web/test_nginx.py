@@ -180,3 +180,16 @@ def test_a_flood_of_one_address_is_refused_and_probes_are_not(url):
     assert refused[0].headers["Retry-After"] == "1"
     assert probes == [200] * 30
     assert http_answers(f"{url}/other")
+
+
+def test_token_of_a_link_is_in_no_log_when_the_api_is_away(start, tmp_path):
+    url = start(free_port())
+
+    with httpx.Client() as client:
+        statuses = {client.get(f"{url}/reset-password?token=canary").status_code for _ in range(40)}
+        client.get(f"{url}/elsewhere?shown")
+
+    assert statuses == {429, 502}
+    shown = (tmp_path / "error").read_text()
+    assert "shown" in shown
+    assert "canary" not in shown

@@ -70,6 +70,8 @@ def read(name, text):
             "mongodb+srv://u:p@c.example/?w=majority",
         ),
         ("mongo_url", "MongoDB://a:1,b:2/?replicaSet=r", "mongodb://a:1,b:2/?replicaSet=r"),
+        ("public_url", "https://Aether.example.com/", "https://aether.example.com"),
+        ("public_url", "http://[::1]:8001", "http://[::1]:8001"),
     ],
 )
 def test_a_value_is_taken_as_people_write_it(name, text, value):
@@ -127,6 +129,9 @@ def test_a_provider_is_found_by_whatever_its_page_shows(text, url):
         ("llm_url", "ftp://host", "https://"),
         ("llm_url", "https://user:canary@host", "GROQ_API_KEY"),
         ("llm_url", "https://host?key=1", "without ? and #"),
+        ("public_url", "aether.example.com", "https://"),
+        ("public_url", "https://host/path", "scheme, host and port alone"),
+        ("public_url", "https://user:canary@host", "scheme, host and port alone"),
         ("groq_api_key", "gsk abc", "without blanks"),
         ("groq_api_key", "gsk_ä", "ASCII"),
         ("redis_tls_ca_file", "/no/such/file", "a file that exists"),

@@ -93,6 +93,7 @@ def test_traceback_is_logged_without_its_secrets_when_an_exception_is(stream):
         "key gsk_{} refused",
         "(ak-{})",
         "refresh_token = {}",
+        "GET /reset-password?token={} HTTP/1.1",
     ],
 )
 def test_secret_is_left_out_when_a_text_holds_one(text):
