@@ -1,7 +1,7 @@
 """The cache key of a request: equal for two requests that one answer may serve.
 
-It is an HMAC, under the deployment's secret, of everything that the answer depends on. Whoever can
-read the cache can neither see what was asked nor test a guess.
+It is an HMAC, under a secret of the deployment, of everything that the answer depends on. Whoever
+can read the cache can neither see what was asked nor test a guess.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def fingerprints_of(settings: Settings) -> Fingerprints:
     )
     provider = f"{settings.llm_provider} {settings.llm_url} {models}"
     return Fingerprints(
-        settings.jwt_secret.get_secret_value(),
+        settings.cache_secret.get_secret_value(),
         f"{policy_version(settings.routing_file)} {provider}",
         is_shared=settings.cache_scope == SHARED,
     )

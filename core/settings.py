@@ -45,7 +45,9 @@ SECRETS: Final[Mapping[str, tuple[Role, ...]]] = {
     "broker_url": ROLES,
     "mongo_url": ("api", "worker", "upkeep"),
     "cache_redis_url": ("api", "worker", "upkeep"),
-    "jwt_secret": ("api", "worker"),  # it signs tokens, and it is the key of the cache's names
+    "jwt_secret": ("api",),
+    "jwt_secret_previous": ("api",),
+    "cache_secret": ("api", "worker"),
     "groq_api_key": ("worker",),
     "flower_password": ("flower",),
 }
@@ -138,7 +140,9 @@ class Settings(BaseSettings):
     models_file: Path | None = None
     #: A data file of the router in place of the one that ships.
     routing_file: FilePath | None = None
+    #: Signs tokens; those that `jwt_secret_previous` signed are read, too.
     jwt_secret: SecretStr = SecretStr("")
+    jwt_secret_previous: SecretStr = SecretStr("")
     demo_login: bool = True
     #: New accounts, demo accounts among them, that one address may make in a minute.
     sign_ups_per_minute: Annotated[int, _count, Field(ge=1)] = 200
@@ -160,6 +164,8 @@ class Settings(BaseSettings):
     cache_redis_url: RedisUrl | None = None
     #: `user`: an answer serves only its user; `shared`: users may see each other's answers.
     cache_scope: Annotated[Literal["user", "shared"], _lower] = "user"
+    #: Key of the names under which answers are kept: with another one they are not found.
+    cache_secret: SecretStr = SecretStr("")
     cache_ttl_s: Annotated[int, _seconds, Field(ge=1, le=30 * 24 * 3600)] = 3600
     flower_host: Host = "127.0.0.1"
     flower_user: Annotated[str, Field(pattern=r"^[^:\s]{1,100}$")] = "operator"
@@ -194,8 +200,10 @@ class Settings(BaseSettings):
         """
         if self.env != "production":
             return
-        for name in ("jwt_secret", "flower_password"):
-            problem = _weakness(getattr(self, name).get_secret_value())
+        for name in ("jwt_secret", "jwt_secret_previous", "cache_secret", "flower_password"):
+            secret = getattr(self, name).get_secret_value()
+            is_optional = name == "jwt_secret_previous"
+            problem = None if is_optional and not secret else _weakness(secret)
             if problem and role in SECRETS[name]:
                 raise ValueError(f"{variable_of(name)} {problem}; production refuses to start")
         is_groq = self.llm_url.endswith("api.groq.com")

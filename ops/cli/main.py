@@ -25,6 +25,7 @@ from ops.cli.loops import loop_notes
 from ops.cli.models import model_app
 from ops.cli.queues import queues_command
 from ops.cli.routing import routing_app
+from ops.cli.secrets import secrets_app
 from ops.cli.upgrade import db_app, drain_command, is_draining, resume_command
 from ops.cli.users import users_app
 from ops.stack import up
@@ -48,6 +49,7 @@ app.add_typer(db_app, name="db")
 app.add_typer(model_app, name="model")
 app.add_typer(users_app, name="users")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(secrets_app, name="secrets")
 app.command("ask")(ask_command)
 app.command("doctor")(doctor_command)
 app.command("drain")(drain_command)

@@ -82,6 +82,8 @@ class Stack:
             "AETHER_LLM_URL": self.settings.llm_url,
             "AETHER_LLM_PROVIDER": self.settings.llm_provider,
             "AETHER_JWT_SECRET": self.settings.jwt_secret.get_secret_value(),
+            "AETHER_JWT_SECRET_PREVIOUS": self.settings.jwt_secret_previous.get_secret_value(),
+            "AETHER_CACHE_SECRET": self.settings.cache_secret.get_secret_value(),
             "AETHER_FLOWER_PASSWORD": self.settings.flower_password.get_secret_value(),
             "AETHER_WORKER_THREADS": str(self.settings.worker_threads),
         }

@@ -11,7 +11,14 @@ from ops.models.choice import Choice, catalogue_file, read_choice
 from ops.stack import credentials
 from ops.stack.programs import EMBEDDED, Stack
 from ops.stack.readiness import free_port, port_is_free
-from ops.stack.state import GENERATED, CannotRun, StateDirectory, keep_secrets, read_record
+from ops.stack.state import (
+    GENERATED,
+    PREVIOUS,
+    CannotRun,
+    StateDirectory,
+    keep_secrets,
+    read_record,
+)
 
 _URL: Final = {"redis": "redis_url", "mongo": "mongo_url", "llm": "llm_url"}
 #: The settings that say where a stack's servers are: those that may hold a password, and others.
@@ -40,6 +47,9 @@ def resolve(
         for name in GENERATED
         if not getattr(settings, name).get_secret_value()
     }
+    # It belongs to the generated one, and to none of the environment.
+    if "jwt_secret" in chosen and not settings.jwt_secret_previous.get_secret_value():
+        chosen[PREVIOUS] = SecretStr(secrets.get(PREVIOUS, ""))
     for part in parts:
         chosen |= _addresses(part, ports[part], secrets)
     if choice is not None:

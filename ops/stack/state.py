@@ -18,7 +18,10 @@ DEFAULT_STATE: Final = ROOT / "var"
 _MAX_SOCKET_PATH: Final = 95
 _SECRET_BYTES: Final = 32
 #: The settings that a stack's own directory fills in where the environment does not.
-GENERATED: Final = ("jwt_secret", "flower_password")
+GENERATED: Final = ("jwt_secret", "cache_secret", "flower_password")
+
+#: What of them was replaced last, if anything.
+PREVIOUS: Final = "jwt_secret_previous"
 
 
 class CannotRun(Exception):
@@ -116,10 +119,18 @@ def keep_secrets(directory: StateDirectory) -> dict[str, str]:
     """Return the secrets of this directory's stack; the first call generates and stores them."""
     found = _read_json(directory.secrets)
     wanted = (*GENERATED, "redis_password", "redis_operator_password", "mongo_password")
-    kept = {name: found.get(name) or secrets.token_urlsafe(_SECRET_BYTES) for name in wanted}
+    kept = found | {name: found.get(name) or new_secret() for name in wanted}
     if kept != found:
-        write_private(directory.secrets, json.dumps(kept, indent=2) + "\n")
+        write_secrets(directory, kept)
     return kept
+
+
+def new_secret() -> str:
+    return secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def write_secrets(directory: StateDirectory, values: dict[str, str]) -> None:
+    write_private(directory.secrets, json.dumps(values, indent=2) + "\n")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -45,7 +45,7 @@ def celery_worker(engine, image, worker_settings, celery_setup_app):
         image,
         list(programs.worker_command("worker", "4")),
         environment=worker_settings
-        | {"AETHER_ENV": "production", "AETHER_JWT_SECRET": "Wq7vN2xK9mT4bZ8rL5cJ1hY6fD3gP0sA"},
+        | {"AETHER_ENV": "production", "AETHER_CACHE_SECRET": "Wq7vN2xK9mT4bZ8rL5cJ1hY6fD3gP0sA"},
         network_mode="host",
         read_only=True,
         tmpfs={"/tmp": ""},

@@ -168,7 +168,8 @@ def test_only_the_proxy_is_published_and_flower_to_this_host_alone():
     "variable",
     [
         *("GROQ_API_KEY", "REDIS_PASSWORD", "REDIS_CACHE_PASSWORD", "MONGO_PASSWORD"),
-        *("MONGO_KEYFILE", "AETHER_JWT_SECRET", "AETHER_FLOWER_PASSWORD"),
+        *("MONGO_KEYFILE", "AETHER_JWT_SECRET", "AETHER_CACHE_SECRET"),
+        "AETHER_FLOWER_PASSWORD",
     ],
 )
 def test_compose_refuses_to_start_without_a_secret(variable):

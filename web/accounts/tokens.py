@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import threading
 import time
 from datetime import timedelta
@@ -48,8 +50,17 @@ class Claims(Struct, frozen=True):
     type: Kind
 
 
+def key_id(secret: str) -> str:
+    """Return what a token's header calls the secret that signed it; the secret cannot be told."""
+    return hmac.new(secret.encode(), b"aether key id", hashlib.sha256).hexdigest()[:16]
+
+
 class Tokens:
-    """Issues and reads tokens; needs an application context of the configured app."""
+    """Issues and reads tokens; needs an application context of the configured app.
+
+    Tokens are signed with the secret, and read when it or the previous one signed them: while an
+    operator replaces the secret, hosts with the one and with the other read each other's tokens.
+    """
 
     def __init__(self, app: Flask, settings: Settings) -> None:
         """Configure the app's tokens.
@@ -60,8 +71,20 @@ class Tokens:
         secret = settings.jwt_secret.get_secret_value()
         if not secret:
             raise ValueError("AETHER_JWT_SECRET is empty; set it to at least 32 random characters")
+        self._previous = settings.jwt_secret_previous.get_secret_value()
+        self._secrets = {key_id(known): known for known in (secret, self._previous) if known}
+        self._configure(app, settings)
+        manager = JWTManager(app)
+        header = {"kid": key_id(secret)}
+        manager.additional_headers_loader(lambda _identity: dict(header))
+        # The library accepts a token without `exp` or `type`; this is its only hook before that.
+        manager.decode_key_loader(self._find_secret)
+        self._cache: TTLCache[str, Claims] = TTLCache(_CACHED_TOKENS, _CACHE_S)
+        self._cache_lock = threading.Lock()
+
+    def _configure(self, app: Flask, settings: Settings) -> None:
         app.config.update(
-            JWT_SECRET_KEY=secret,
+            JWT_SECRET_KEY=settings.jwt_secret.get_secret_value(),
             JWT_ALGORITHM=ALGORITHM,
             JWT_DECODE_ALGORITHMS=[ALGORITHM],
             JWT_ENCODE_ISSUER=ISSUER,
@@ -74,17 +97,15 @@ class Tokens:
             JWT_ACCESS_TOKEN_EXPIRES=timedelta(seconds=settings.access_token_s),
             JWT_REFRESH_TOKEN_EXPIRES=timedelta(seconds=settings.refresh_token_s),
         )
-        manager = JWTManager(app)
 
-        # The library accepts a token without `exp` or `type`; this is its only hook before that.
-        @manager.decode_key_loader
-        def find_key(_headers: dict[str, Any], claims: dict[str, Any]) -> str:
-            if not claims.keys() >= _REQUIRED:
-                raise Unauthenticated
-            return secret
-
-        self._cache: TTLCache[str, Claims] = TTLCache(_CACHED_TOKENS, _CACHE_S)
-        self._cache_lock = threading.Lock()
+    def _find_secret(self, headers: dict[str, Any], claims: dict[str, Any]) -> str:
+        """Return the secret that a token says it was signed with; the first one if it says none."""
+        if not claims.keys() >= _REQUIRED:
+            raise Unauthenticated
+        secret = self._secrets.get(headers.get("kid", next(iter(self._secrets))))
+        if secret is None:
+            raise Unauthenticated
+        return secret
 
     def issue_access(self, grant: RefreshGrant, version: int) -> str:
         """Return an access token of the grant's session."""
@@ -122,7 +143,7 @@ class Tokens:
 
     def _read(self, token: str, kind: Kind) -> Claims:
         try:
-            claims = msgspec.convert(decode_token(token), Claims)
+            claims = msgspec.convert(self._decode(token), Claims)
         except (jwt.PyJWTError, JWTExtendedException, msgspec.ValidationError) as error:
             raise Unauthenticated from error
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -131,3 +152,20 @@ class Tokens:
         if claims.type != kind:
             raise Unauthenticated
         return claims
+
+    def _decode(self, token: str) -> dict[str, Any]:
+        try:
+            return decode_token(token)
+        except jwt.InvalidSignatureError:
+            if not self._previous or "kid" in jwt.get_unverified_header(token):
+                raise
+        # Signed before tokens named their secret: until the last of them has expired.
+        return jwt.decode(
+            token,
+            self._previous,
+            algorithms=[ALGORITHM],
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            leeway=LEEWAY_S,
+            options={"require": sorted(_REQUIRED)},
+        )

@@ -206,6 +206,21 @@ def test_token_is_refused_when_its_account_is_gone(client, app, settings, mongo_
     assert_unauthenticated(response)
 
 
+def test_session_goes_on_when_the_secret_of_tokens_is_replaced(client, settings):
+    session, replaced = begin(client), "b8Rr1LzQ4nXy6Tt0Wd3Kf9Hs5Mc2Vg7J"
+    secrets = {"jwt_secret": replaced, "jwt_secret_previous": settings.jwt_secret}
+    host = create_app(Settings(**settings.model_dump() | secrets))
+    other = host.test_client()
+
+    assert me(other, session["access_token"]).status_code == 200
+    renewed = refresh(other, session["refresh_token"]).json
+
+    assert me(other, renewed["access_token"]).status_code == 200
+    # A host that has not been told of the new secret.
+    assert_unauthenticated(me(client, renewed["access_token"]))
+    host.extensions[EXTENSION].close()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_access_token_is_refused_when_it_is(client, settings, kind):
     good = begin(client)["access_token"]

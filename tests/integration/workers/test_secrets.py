@@ -27,8 +27,8 @@ def production(redis_server, mongo_server):
 @pytest.mark.parametrize(
     ("given", "missing"),
     [
-        ({"AETHER_JWT_SECRET": SECRET}, "GROQ_API_KEY is missing"),
-        ({"GROQ_API_KEY": "gsk_x"}, "AETHER_JWT_SECRET is missing"),
+        ({"AETHER_CACHE_SECRET": SECRET}, "GROQ_API_KEY is missing"),
+        ({"GROQ_API_KEY": "gsk_x"}, "AETHER_CACHE_SECRET is missing"),
     ],
 )
 def test_worker_of_the_chat_ends_and_names_the_secret_when_production_gave_none(

@@ -90,7 +90,7 @@ def test_fingerprint_differs_by_the_models_that_answer(tmp_path):
     catalogue.write_text(shipped.replace("gpt-oss-20b", "gpt-oss-21b"))
 
     fingerprints = [
-        fingerprints_of(Settings(jwt_secret="s" * 40, models_file=file)).of(SPEC, QUESTION)
+        fingerprints_of(Settings(cache_secret="s" * 40, models_file=file)).of(SPEC, QUESTION)
         for file in (None, catalogue)
     ]
 
@@ -103,7 +103,7 @@ def test_fingerprint_differs_by_the_weights_of_the_router(tmp_path):
     own.write_text(shipped.replace("bias = -", "bias = -1"))
 
     fingerprints = [
-        fingerprints_of(Settings(jwt_secret="s" * 40, routing_file=file)).of(SPEC, QUESTION)
+        fingerprints_of(Settings(cache_secret="s" * 40, routing_file=file)).of(SPEC, QUESTION)
         for file in (None, own)
     ]
 

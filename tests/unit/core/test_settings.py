@@ -14,6 +14,7 @@ STRONG = "Wq7vN2xK9mT4bZ8rL5cJ1hY6fD3gP0sA"
 PRODUCTION: dict[str, Any] = {
     "env": "production",
     "jwt_secret": STRONG,
+    "cache_secret": STRONG.swapcase(),
     "flower_password": STRONG[::-1],
     "groq_api_key": "gsk_canary",
 }
@@ -30,7 +31,7 @@ def test_production_starts_when_every_secret_is_strong(role):
     Settings(**PRODUCTION).check_secrets(role)
 
 
-@pytest.mark.parametrize("name", ["jwt_secret", "flower_password"])
+@pytest.mark.parametrize("name", ["jwt_secret", "cache_secret", "flower_password"])
 @pytest.mark.parametrize(
     ("weak", "reason"),
     [
@@ -48,6 +49,14 @@ def test_production_refuses_a_role_whose_secret_is_weak(name, weak, reason):
         with pytest.raises(ValueError, match=f"AETHER_{name.upper()} {reason}") as refusal:
             settings.check_secrets(role)
         assert not weak or weak not in str(refusal.value)
+
+
+def test_production_refuses_a_weak_previous_secret_and_needs_none():
+    settings = Settings(**PRODUCTION | {"jwt_secret_previous": "changeme" * 5})
+
+    with pytest.raises(ValueError, match="AETHER_JWT_SECRET_PREVIOUS is a well-known value"):
+        settings.check_secrets("api")
+    settings.check_secrets("worker")
 
 
 def test_production_refuses_a_worker_when_groq_is_to_answer_without_a_key():
@@ -88,6 +97,8 @@ def test_settings_show_no_secret_when_they_are_printed():
     canary = secrets.token_urlsafe(32)
     settings = Settings(
         jwt_secret=canary,
+        jwt_secret_previous=canary,
+        cache_secret=canary,
         groq_api_key=canary,
         flower_password=canary,
         redis_url=f"redis://:{canary}@127.0.0.1",
