@@ -142,11 +142,11 @@ class RefreshFamilies:
                 for document in found.sort("expires_at", DESCENDING).limit(MAX_SESSIONS)
             ]
 
-    def beyond_limit(self, user_id: str, *, beginning: int) -> tuple[str, ...]:
-        """Return the families that leave no room for `beginning` more, those unused for longest."""
+    def beyond_limit(self, user_id: str) -> tuple[str, ...]:
+        """Return the families beyond the user's `MAX_SESSIONS` latest used ones."""
         with store_errors():
             found = self._families.find({"user_id": user_id}, {"_id": 1})
-            found = found.sort("expires_at", DESCENDING).skip(MAX_SESSIONS - beginning)
+            found = found.sort("expires_at", DESCENDING).skip(MAX_SESSIONS)
             return tuple(document["_id"] for document in found)
 
     def of(self, user_id: str) -> tuple[str, ...]:

@@ -170,8 +170,9 @@ def login(body: schemas.LoginRequest) -> Any:
         services.accounts.renew_password_hash(
             credentials.user.id, credentials.password_hash, renewed
         )
+    session = begin_session(credentials.user)
     _end_beyond_limit(credentials.user.id)
-    return begin_session(credentials.user)
+    return session
 
 
 @auth_api.post(
@@ -251,9 +252,9 @@ def _left_s(claims: Claims) -> int:
 
 
 def _end_beyond_limit(user_id: str) -> None:
-    """End the sessions that the one about to begin is too many for."""
+    """End what is too many; after the newest has begun, so that logins at once see one another."""
     families = current_services().refresh_families
-    ended = families.beyond_limit(user_id, beginning=1)
+    ended = families.beyond_limit(user_id)
     families.revoke(*ended)
     # Without Redis no access token is taken anyway; these run out within minutes.
     with suppress(CoordinatorUnavailable):
@@ -268,8 +269,12 @@ def begin_session(user: User) -> dict[str, Any]:
 
 def current_origin() -> Origin:
     """Return where this request came from, bounded and without control characters."""
-    agent = "".join(filter(str.isprintable, request.user_agent.string))
-    return Origin(agent[:_MAX_AGENT_CHARS], (request.remote_addr or "")[:_MAX_ADDRESS_CHARS])
+    agent, address = request.user_agent.string, request.remote_addr or ""
+    return Origin(_printable(agent, _MAX_AGENT_CHARS), _printable(address, _MAX_ADDRESS_CHARS))
+
+
+def _printable(text: str, max_chars: int) -> str:
+    return "".join(filter(str.isprintable, text))[:max_chars]
 
 
 def to_tokens(user: User, grant: RefreshGrant) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -189,3 +190,17 @@ def test_session_that_is_unused_for_longest_ends_when_there_are_too_many(
     assert is_open(client, traded)
     assert is_open(client, latest)
     assert len(sessions_of(client, latest)) == 2
+
+
+def test_sessions_are_not_too_many_when_logins_come_at_once(app, client, login, monkeypatch):
+    monkeypatch.setattr(stored, "MAX_SESSIONS", 2)
+
+    def login_once(_):
+        return app.test_client().post("/api/auth/login", json=ANN).json["user"]["id"]
+
+    with ThreadPoolExecutor(4) as pool:
+        (user_id,) = set(pool.map(login_once, range(6)))
+
+    # Logins of the same millisecond may end one another.
+    left = app.extensions[EXTENSION].refresh_families.of(user_id)
+    assert 1 <= len(left) <= 2
