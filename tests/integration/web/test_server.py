@@ -11,9 +11,12 @@ import sys
 import urllib.request
 from contextlib import suppress
 
+import httpx
 import pytest
 
 from ops.stack.own import default_signals
+from storage.accounts.password_changes import PasswordChanges
+from storage.accounts.users import Accounts
 from tests.services import wait_until
 
 DEADLINE_S = 60
@@ -80,3 +83,25 @@ def test_log_is_json_alone_when_the_server_starts_and_stops(server):
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["service"] for line in lines] == ["api"] * len(lines)
     assert any(line["event"] == "request" and line["route"] == "/healthz" for line in lines)
+
+
+def test_password_is_set_by_the_page_and_the_log_holds_no_token(server, mongo_database):
+    address, _, log = server
+    ask_until_answered(f"{address}/readyz")
+    with httpx.Client(base_url=address, timeout=DEADLINE_S) as client:
+        body = {"email": "ann@example.com", "password": "correct horse"}
+        user = client.post("/api/auth/register", json=body).json()["user"]
+        changes = PasswordChanges(mongo_database, Accounts(mongo_database))
+        token, _ = changes.make_reset_token(user["id"])
+
+        shown = client.get("/reset-password", params={"token": token})
+        fields = {"token": token, "new_password": "battery staple"}
+        done = client.post("/reset-password", data=fields)
+        login = client.post("/api/auth/login", json=body | {"password": "battery staple"})
+        session = {"Authorization": f"Bearer {login.json()['access_token']}"}
+        listed = client.get("/api/auth/sessions", headers=session).json()["data"]
+
+    assert [shown.status_code, done.status_code, login.status_code] == [200, 200, 200]
+    assert [entry["is_current"] for entry in listed] == [True]
+    assert '"route":"/reset-password"' in log.read_text()
+    assert token not in log.read_text()
