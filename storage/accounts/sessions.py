@@ -69,9 +69,10 @@ class RefreshFamilies:
     def open(self, user_id: str, origin: Origin = _NOWHERE) -> RefreshGrant:
         """Start a session and return its first grant."""
         grant = RefreshGrant(user_id, secrets.token_hex(16), secrets.token_hex(16))
-        document = {"_id": grant.family_id, "user_id": user_id, "created_at": datetime.now(UTC)}
+        issued = self._issued(grant.token_id, origin)
+        document = {"_id": grant.family_id, "user_id": user_id, "created_at": issued["used_at"]}
         with store_errors():
-            self._families.insert_one(document | self._issued(grant.token_id, origin))
+            self._families.insert_one(document | issued)
         return grant
 
     def rotate(

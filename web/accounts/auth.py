@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from flask import g, request
 from msgspec import Struct
@@ -19,24 +18,25 @@ from core.errors import (
     Unauthenticated,
 )
 from core.limit_errors import TooManyTries
-from core.timing import iso_time
-from storage.accounts.sessions import Origin
 from web.accounts import schemas
 from web.accounts.passwords import normalised
+from web.accounts.session_tokens import (
+    begin_session,
+    current_origin,
+    end_beyond_limit,
+    to_public,
+    to_tokens,
+    void_family,
+)
 from web.accounts.throttles import count_failed_login, count_sign_up, require_login_tries
 from web.accounts.tokens import LEEWAY_S
 from web.http.openapi import PUBLIC, returns, routes
 from web.services import current_services
 
 if TYPE_CHECKING:
-    from storage.accounts.sessions import RefreshGrant
     from storage.accounts.users import User
     from web.accounts.tokens import Claims
     from web.services import WebServices
-
-#: What is kept of a request's `User-Agent` and of its address.
-_MAX_AGENT_CHARS: Final = 200
-_MAX_ADDRESS_CHARS: Final = 64
 
 auth_api = routes("auth", __name__, "Accounts, sessions and their tokens.", prefix="/api/auth")
 
@@ -171,7 +171,7 @@ def login(body: schemas.LoginRequest) -> Any:
             credentials.user.id, credentials.password_hash, renewed
         )
     session = begin_session(credentials.user)
-    _end_beyond_limit(credentials.user.id)
+    end_beyond_limit(credentials.user.id)
     return session
 
 
@@ -238,65 +238,6 @@ def me() -> Any:
     return to_public(current_user())
 
 
-def void_family(user_id: str, family_id: str) -> None:
-    """Refuse every access token of the session from now on; raises CoordinatorUnavailable."""
-    services = current_services()
-    services.revoked_tokens.add(
-        user_id, family_id, ttl_s=services.settings.access_token_s + LEEWAY_S
-    )
-
-
 def _left_s(claims: Claims) -> int:
     """Return for how long the token would be taken: as long as a slow clock may take it."""
     return claims.exp + LEEWAY_S - int(time.time())
-
-
-def _end_beyond_limit(user_id: str) -> None:
-    """End what is too many; after the newest has begun, so that logins at once see one another."""
-    families = current_services().refresh_families
-    ended = families.beyond_limit(user_id)
-    families.revoke(*ended)
-    # Without Redis no access token is taken anyway; these run out within minutes.
-    with suppress(CoordinatorUnavailable):
-        for family_id in ended:
-            void_family(user_id, family_id)
-
-
-def begin_session(user: User) -> dict[str, Any]:
-    """Return the tokens of a new session."""
-    return to_tokens(user, current_services().refresh_families.open(user.id, current_origin()))
-
-
-def current_origin() -> Origin:
-    """Return where this request came from, bounded and without control characters."""
-    agent, address = request.user_agent.string, request.remote_addr or ""
-    return Origin(_printable(agent, _MAX_AGENT_CHARS), _printable(address, _MAX_ADDRESS_CHARS))
-
-
-def _printable(text: str, max_chars: int) -> str:
-    return "".join(filter(str.isprintable, text))[:max_chars]
-
-
-def to_tokens(user: User, grant: RefreshGrant) -> dict[str, Any]:
-    """Return the tokens of the grant's session."""
-    services = current_services()
-    return {
-        "access_token": services.tokens.issue_access(grant, user.token_version),
-        "refresh_token": services.tokens.issue_refresh(grant, user.token_version),
-        "token_type": "Bearer",
-        "expires_in": services.settings.access_token_s,
-        "user": to_public(user),
-    }
-
-
-def to_public(user: User) -> dict[str, Any]:
-    """Return the account as its owner and administrators see it."""
-    return {
-        "id": user.id,
-        "email": user.email,
-        "name": user.name,
-        "plan": user.plan.name,
-        "role": user.role,
-        "created_at": iso_time(user.created_ms),
-        "trial_ends_at": iso_time(user.trial_ends_ms),
-    }

@@ -11,15 +11,9 @@ from pydantic import SecretStr
 from core.account_errors import InvalidResetToken, NoPassword, WrongPassword
 from core.errors import CoordinatorUnavailable, InvalidRequest, ServiceUnavailable, StoreUnavailable
 from web.accounts import schemas
-from web.accounts.auth import (
-    begin_session,
-    current_caller,
-    current_origin,
-    require_user,
-    to_tokens,
-    void_family,
-)
+from web.accounts.auth import current_caller, require_user
 from web.accounts.passwords import normalised, problem_of
+from web.accounts.session_tokens import begin_session, current_origin, to_tokens, void_family
 from web.http.openapi import PUBLIC, returns, routes
 from web.services import current_services
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from core.account_errors import SessionNotFound
 from core.timing import iso_time
 from web.accounts import schemas
-from web.accounts.auth import current_caller, require_user, void_family
+from web.accounts.auth import current_caller, require_user
+from web.accounts.session_tokens import void_family
 from web.http.openapi import returns, routes
 from web.services import current_services
 

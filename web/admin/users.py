@@ -9,8 +9,9 @@ from flask import g
 from core.account_errors import UnknownPlan, UserNotFound
 from core.errors import Forbidden, StoreUnavailable
 from core.timing import iso_time
-from web.accounts.auth import current_user, require_user, to_public
+from web.accounts.auth import current_user, require_user
 from web.accounts.schemas import User
+from web.accounts.session_tokens import to_public
 from web.admin import schemas
 from web.http.openapi import returns, routes
 from web.services import current_services
