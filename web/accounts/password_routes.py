@@ -10,10 +10,12 @@ from pydantic import SecretStr
 
 from core.account_errors import InvalidResetToken, NoPassword, WrongPassword
 from core.errors import CoordinatorUnavailable, InvalidRequest, ServiceUnavailable, StoreUnavailable
+from core.limit_errors import TooManyTries
 from web.accounts import schemas
 from web.accounts.auth import current_caller, require_user
 from web.accounts.passwords import normalised, problem_of
 from web.accounts.session_tokens import begin_session, current_origin, to_tokens, void_family
+from web.accounts.throttles import count_failed_login, require_login_tries
 from web.http.openapi import PUBLIC, returns, routes
 from web.services import current_services
 
@@ -33,6 +35,7 @@ reset_api = routes(
         {200: (schemas.Session, "The password is changed; new tokens of the same session.")},
         WrongPassword,
         NoPassword,
+        TooManyTries,
         ServiceUnavailable,
     ),
 )
@@ -42,9 +45,13 @@ def change_password(body: schemas.PasswordRequest) -> Any:
     former = services.password_changes.hash_of(caller.user.id)
     if former is None:
         raise NoPassword
+    email = caller.user.email or ""
+    # A stolen session is not to guess faster than a login.
+    require_login_tries(email)
     if not services.passwords.verify_typed(former, body.current_password.get_secret_value()):
+        count_failed_login(email)
         raise WrongPassword
-    renewed = _hash(body.new_password, caller.user.email or "")
+    renewed = _hash(body.new_password, email)
     _log("password.set", caller.user.id)
     user = services.password_changes.change(caller.user.id, former, renewed)
     _end_sessions(user.id, but=caller.claims.fam)
