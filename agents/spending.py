@@ -66,18 +66,22 @@ class Spending:
         self._learn = learn
         self._prompt_chars = 0
         self._base = 0
+        self._price = 0.0
         self._per_char = 0.0
-        self._step = 0
-        self._margin = 0
         self._chars = 0
+        self._pieces = 0
         self._is_refused = False
         #: The cost limit leaves this call fewer tokens than the request does.
         self.is_narrowed = False
 
     @property
     def used(self) -> float:
-        """What the turn has cost so far, as far as that is known: micro-dollars."""
-        return self._paid + self._base + self._chars * self._per_char
+        """What the turn has cost so far, as far as that is known: micro-dollars.
+
+        A piece of a stream is a token at least, whatever was learned of other texts.
+        """
+        tokens = max(self._chars * self._per_char, self._pieces)
+        return self._paid + self._base + tokens * self._price
 
     @property
     def is_out(self) -> bool:
@@ -98,8 +102,8 @@ class Spending:
         price = model.output_usd
         allowed = self._within_limit(prompt, price, lesson.hidden_tokens, max_tokens)
         self._base = prompt + round(lesson.hidden_tokens * price)
-        self._per_char, self._chars = lesson.text_per_char * price, 0
-        self._step, self._margin = round(STEP_TOKENS * price), round(_MARGIN_TOKENS * price)
+        self._price, self._per_char = price, lesson.text_per_char
+        self._chars = self._pieces = 0
         self._is_refused = False
         self._require(self._paid + self._base + round(min(STEP_TOKENS, allowed) * price))
         return allowed
@@ -134,12 +138,14 @@ class Spending:
     def take(self, text: str) -> None:
         """Count a piece of the answer."""
         self._chars += len(text)
+        self._pieces += 1
 
     def wanted(self) -> int | None:
         """Return what is to be held in all with the text so far; None where enough is."""
-        if self.used + self._margin <= self._held:
+        if self.used + _MARGIN_TOKENS * self._price <= self._held:
             return None
-        wanted = self._bounded(self._held + max(self._step, round(self.used) - self._held))
+        step = round(STEP_TOKENS * self._price)
+        wanted = self._bounded(self._held + max(step, round(self.used) - self._held))
         return wanted if wanted > self._held else None
 
     def was_held(self, wanted: int) -> None:
@@ -170,4 +176,4 @@ class Spending:
                 hidden_tokens=end.hidden_tokens,
             )
             self._learn(sample)
-        self._base = self._chars = 0
+        self._base = self._chars = self._pieces = 0

@@ -95,7 +95,7 @@ def test_new_jobs_wait_while_redis_is_nearly_full(app, client, user, redis_clien
     used = redis_client.info("memory")["used_memory"]
     app.extensions[EXTENSION].memory._looked_at = float("-inf")
 
-    with configured(redis_client, "maxmemory", int(used * 1.05)):
+    with configured(redis_client, "maxmemory", int(used * 1.02)):
         refused = submit(client, user)
         shown = client.get(f"/api/ai/v4/jobs/{running}", headers=user)
     app.extensions[EXTENSION].memory._looked_at = float("-inf")

@@ -119,6 +119,17 @@ def test_a_text_that_is_longer_than_a_step_is_covered_at_once():
     assert spending.wanted() == PROMPT_MICROS + 1_000
 
 
+def test_a_piece_of_a_stream_is_a_token_at_least():
+    sparse = Lesson(input_per_char=1.0, text_per_char=0.05)
+    spending, _ = begin(lesson=sparse, held=PROMPT_MICROS + STEP_TOKENS)
+    spending.begin_call(MODEL, PROMPT, 1_000)
+
+    for _ in range(250):
+        spending.take("x")
+
+    assert spending.wanted() == PROMPT_MICROS + 2 * STEP_TOKENS
+
+
 def test_a_refused_turn_goes_on_as_far_as_it_is_covered():
     spending, _ = begin(held=PROMPT_MICROS + STEP_TOKENS)
     spending.begin_call(MODEL, PROMPT, 1_000)
