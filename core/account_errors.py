@@ -2,16 +2,22 @@
 
 InvalidRequest
   UnknownPlan                    400
+  UnknownScope                   400
   InvalidResetToken              400
 Forbidden
   DemoDisabled                   403
   TooManyAgents                  403
   WrongPassword                  403
+  SessionRequired                403
+  MissingScope                   403
+  PlanNotAllowed                 403
   TrialEnded                     403
 NotFound
   UserNotFound                   404
+  ApiKeyNotFound                 404
   SessionNotFound                404  also for another account's session
 AetherError
+  TooManyApiKeys                 409
   AccountExists                  409
   NoPassword                     409
   TrialUsed                      409
@@ -34,6 +40,12 @@ class InvalidResetToken(InvalidRequest):
     code = "invalid_reset_token"
 
 
+class UnknownScope(InvalidRequest):
+    """No scope has this name."""
+
+    code = "unknown_scope"
+
+
 class DemoDisabled(Forbidden):
     """This deployment has no demo accounts."""
 
@@ -52,6 +64,24 @@ class WrongPassword(Forbidden):
     code = "wrong_password"
 
 
+class SessionRequired(Forbidden):
+    """An API key cannot do this; log in and use the session's token."""
+
+    code = "session_required"
+
+
+class MissingScope(Forbidden):
+    """This API key was not made for that."""
+
+    code = "missing_scope"
+
+
+class PlanNotAllowed(Forbidden):
+    """An API key's plan must not be above its account's."""
+
+    code = "plan_not_allowed"
+
+
 class TrialEnded(Forbidden):
     """Your trial has ended: you can read what you have; an administrator can give you a plan."""
 
@@ -68,6 +98,19 @@ class SessionNotFound(NotFound):
     """No session of this account has this id."""
 
     code = "session_not_found"
+
+
+class ApiKeyNotFound(NotFound):
+    """This account has no such API key."""
+
+    code = "api_key_not_found"
+
+
+class TooManyApiKeys(AetherError):
+    """An account has at most 50 API keys; revoke one."""
+
+    code = "too_many_api_keys"
+    status = 409
 
 
 class AccountExists(AetherError):

@@ -14,6 +14,7 @@ from cache.response_cache import ResponseCache
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
 from monitoring.counters import Counters
+from storage.accounts.api_keys import ApiKeys
 from storage.accounts.audit import AuditLog
 from storage.accounts.password_changes import PasswordChanges
 from storage.accounts.revoked_tokens import RevokedTokens
@@ -46,8 +47,10 @@ from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
 from storage.records.lost_jobs import LostJobs
 from web.accounts.auth import auth_api
+from web.accounts.key_routes import keys_api
 from web.accounts.password_routes import password_api, reset_api
 from web.accounts.passwords import Passwords
+from web.accounts.scopes import SCOPE_OF
 from web.accounts.sessions import sessions_api
 from web.accounts.subscription import subscription_api
 from web.accounts.tokens import Tokens
@@ -73,7 +76,7 @@ if TYPE_CHECKING:
 
 #: Every route of the API.
 BLUEPRINTS: Final = (
-    *(auth_api, sessions_api, password_api, reset_api, subscription_api),
+    *(auth_api, sessions_api, password_api, reset_api, keys_api, subscription_api),
     *(chat_api, jobs_api, admin_api, health_api),
 )
 #: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
@@ -109,7 +112,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.extensions[EXTENSION] = _build_services(app, settings)
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
-    register_document(app, bounds=_bounds_of_requests(settings))
+    register_document(app, bounds=_bounds_of_requests(settings), scopes=SCOPE_OF)
     register_page(app)
     register_reset_page(app)
     return app
@@ -145,6 +148,7 @@ def _account_services(
     accounts = Accounts(database)
     return {
         "accounts": accounts,
+        "api_keys": ApiKeys(database),
         "audit": AuditLog(database),
         "password_changes": PasswordChanges(database, accounts),
         "passwords": Passwords(),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from core.models import Catalogue
     from core.settings import Settings
     from monitoring.counters import Counters
+    from storage.accounts.api_keys import ApiKeys
     from storage.accounts.audit import AuditLog
     from storage.accounts.password_changes import PasswordChanges
     from storage.accounts.revoked_tokens import RevokedTokens
@@ -71,6 +72,7 @@ class WebServices:
     cancellation: Cancellation
     queue: JobQueue
     accounts: Accounts
+    api_keys: ApiKeys
     audit: AuditLog
     password_changes: PasswordChanges
     plan_uses: PlanUses

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 Act = Literal[
+    "key.create",
+    "key.revoke",
     "plan.set",
     "trial.start",
     "role.set",

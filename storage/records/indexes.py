@@ -12,6 +12,7 @@ from core.comparisons import Verdict
 from core.jobs import JobStatus
 from core.outcome import WORKER_LOST
 from core.plans import PLANS, ROLES
+from core.scopes import SCOPES
 from storage.failures import store_errors
 
 if TYPE_CHECKING:
@@ -100,6 +101,30 @@ _REFRESH_FAMILIES: Final = CollectionPlan(
             "expires_at": _TIME,
             "user_agent": _TEXT,
             "address": _TEXT,
+        },
+    },
+)
+
+_API_KEYS: Final = CollectionPlan(
+    name="api_keys",
+    indexes=(
+        IndexModel([("user_id", ASCENDING), ("created_at", DESCENDING)], name="list"),
+        IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+    ),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "user_id", "name", "hint", "secret_hash", "scopes", "created_at"],
+        "properties": {
+            "_id": {"bsonType": "string", "pattern": "^key_[0-9a-f]{16}$"},
+            "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
+            "name": _TEXT,
+            "hint": _TEXT,
+            "secret_hash": {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"},
+            "scopes": {"bsonType": "array", "items": {"enum": list(SCOPES)}},
+            "plan": {"enum": list(PLANS)},
+            "created_at": _TIME,
+            "used_at": _TIME,
+            "expires_at": _TIME,
         },
     },
 )
@@ -201,7 +226,17 @@ _ALERTS: Final = CollectionPlan(
 
 #: Every collection of the database.
 COLLECTIONS: Final = (
-    *(_USERS, _AUDIT, _REFRESH_FAMILIES, _JOBS, _LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS),
+    *(
+        _USERS,
+        _AUDIT,
+        _REFRESH_FAMILIES,
+        _API_KEYS,
+        _JOBS,
+        _LEDGER,
+        _SET_ASIDE,
+        _COMPARISONS,
+        _ALERTS,
+    ),
 )
 
 

@@ -62,6 +62,7 @@ MIGRATIONS: Final = (
     Migration(4, "indexes of what budgets have paid", ensure_indexes),
     Migration(5, "indexes of the ledger by job, and of reruns", ensure_indexes),
     Migration(6, "sessions by their last use, and links for new passwords", _order_sessions),
+    Migration(7, "API keys", ensure_validators),
 )
 
 

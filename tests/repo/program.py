@@ -221,6 +221,8 @@ class Program:
     def _generic(self, module: str, base: ast.expr, inner: ast.expr, owner: str) -> Type:
         parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
         name = ast.unparse(base).rsplit(".", 1)[-1]
+        if name == "Literal":
+            return Type()
         if name in _WRAPPERS:
             return self.type_of(module, parts[0], owner)
         if name == "Callable":

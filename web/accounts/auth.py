@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import g, request
 from msgspec import Struct
 
-from core.account_errors import AccountExists, DemoDisabled
+from core.account_errors import AccountExists, DemoDisabled, SessionRequired
 from core.errors import (
     CoordinatorUnavailable,
     ServiceUnavailable,
@@ -18,7 +18,9 @@ from core.errors import (
     Unauthenticated,
 )
 from core.limit_errors import TooManyTries
+from storage.accounts.api_keys import PREFIX
 from web.accounts import schemas
+from web.accounts.key_check import check_key, has_lost_key
 from web.accounts.passwords import normalised
 from web.accounts.session_tokens import (
     begin_session,
@@ -34,6 +36,7 @@ from web.http.openapi import PUBLIC, returns, routes
 from web.services import current_services
 
 if TYPE_CHECKING:
+    from storage.accounts.api_keys import ApiKey
     from storage.accounts.users import User
     from web.accounts.tokens import Claims
     from web.services import WebServices
@@ -42,10 +45,26 @@ auth_api = routes("auth", __name__, "Accounts, sessions and their tokens.", pref
 
 
 class Caller(Struct, frozen=True):
-    """Who sent this request, by its access token."""
+    """Who sent this request.
+
+    Attributes:
+        key: the API key that came with it; None where a session's token did.
+    """
 
     user: User
-    claims: Claims
+    key: ApiKey | None = None
+    session: Claims | None = None
+
+    @property
+    def claims(self) -> Claims:
+        """The claims of the session's token.
+
+        Raises:
+            SessionRequired: an API key came in its place.
+        """
+        if self.session is None:
+            raise SessionRequired
+        return self.session
 
 
 def current_user() -> User:
@@ -80,15 +99,25 @@ def _authenticate(authorization: str) -> Caller:
     if scheme.lower() != "bearer":
         raise Unauthenticated
     services = current_services()
+    if token.strip().startswith(PREFIX):
+        return Caller(*check_key(services, token.strip(), request.endpoint))
     claims = services.tokens.read_access(token.strip())
     if _is_over(services, claims):
         raise Unauthenticated
-    return Caller(_find_user(claims), claims)
+    return Caller(_find_user(claims), session=claims)
+
+
+def current_key() -> ApiKey | None:
+    """Return the API key that came with this request; None where a session's token did."""
+    return current_caller().key
 
 
 def session_check() -> Callable[[], bool]:
-    """Return what says, also after this request, whether its session is over."""
-    return partial(_has_lost_access, current_services(), current_caller().claims)
+    """Return what says, also after this request, whether its session, or its key, is over."""
+    caller, services = current_caller(), current_services()
+    if caller.key is not None:
+        return partial(has_lost_key, services, caller.key)
+    return partial(_has_lost_access, services, caller.claims)
 
 
 def _has_lost_access(services: WebServices, claims: Claims) -> bool:

@@ -11,6 +11,7 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel
 
+from core.account_errors import MissingScope, SessionRequired
 from core.errors import (
     AetherError,
     CoordinatorUnavailable,
@@ -36,7 +37,11 @@ INFO: Final = Info(
     ),
 )
 SECURITY_SCHEMES: Final[dict[str, Any]] = {
-    "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token, or where the route allows it an API key (`ak-…`).",
+    }
 }
 #: The `security` of a route that anyone may call; all others need a token.
 PUBLIC: Final[list[dict[str, list[str]]]] = [{}]
@@ -105,11 +110,14 @@ def returns(
     }
 
 
-def register_document(app: OpenAPI, bounds: Mapping[str, Mapping[str, int]]) -> None:
+def register_document(
+    app: OpenAPI, bounds: Mapping[str, Mapping[str, int]], scopes: Mapping[str, str]
+) -> None:
     """Serve the document at `/openapi.json`.
 
     Args:
         bounds: what settings say of fields of requests, by the field's name.
+        scopes: what an API key needs, by the routes that take one.
     """
     blueprint = APIBlueprint("openapi", __name__, doc_ui=False)
 
@@ -118,16 +126,20 @@ def register_document(app: OpenAPI, bounds: Mapping[str, Mapping[str, int]]) -> 
         return app.api_doc
 
     app.register_api(blueprint)
-    _complete(app.api_doc, bounds)
+    _complete(app.api_doc, bounds, scopes)
 
 
-def _complete(document: dict[str, Any], bounds: Mapping[str, Mapping[str, int]]) -> None:
+def _complete(
+    document: dict[str, Any],
+    bounds: Mapping[str, Mapping[str, int]],
+    scopes: Mapping[str, str],
+) -> None:
     document["security"] = [{name: []} for name in SECURITY_SCHEMES]
     for schema in document["components"]["schemas"].values():
         _complete_fields(schema, bounds)
     for operations in document["paths"].values():
         for operation in operations.values():
-            _complete_operation(operation)
+            _complete_operation(operation, scopes)
 
 
 def _complete_fields(schema: dict[str, Any], bounds: Mapping[str, Mapping[str, int]]) -> None:
@@ -139,11 +151,13 @@ def _complete_fields(schema: dict[str, Any], bounds: Mapping[str, Mapping[str, i
             _unless_null(field).update(bounds[name])
 
 
-def _complete_operation(operation: dict[str, Any]) -> None:
+def _complete_operation(operation: dict[str, Any], scopes: Mapping[str, str]) -> None:
     successes, errors, accepts = (operation.pop(key) for key in (_SUCCESSES, _ERRORS, _ACCEPTS))
     if accepts:
         operation["parameters"] = [*operation.get("parameters", ()), *accepts]
-    rows = [tuple(row) for row in errors] + [_to_row(kind) for kind in _usual_errors(operation)]
+    rows = [tuple(row) for row in errors] + [
+        _to_row(kind) for kind in _usual_errors(operation, scopes)
+    ]
     operation["responses"] = successes | _problems(rows)
     for parameter in operation.get("parameters", ()):
         # It is absent or has a value; null is only how the code says absent.
@@ -160,13 +174,17 @@ def _unless_null(field: dict[str, Any]) -> dict[str, Any]:
     return branches[0]
 
 
-def _usual_errors(operation: Mapping[str, Any]) -> Iterable[type[AetherError]]:
+def _usual_errors(
+    operation: Mapping[str, Any], scopes: Mapping[str, str]
+) -> Iterable[type[AetherError]]:
     if "requestBody" in operation:
         yield from (InvalidRequest, PayloadTooLarge, UnsupportedMediaType)
     elif any(parameter["in"] != "path" for parameter in operation.get("parameters", ())):
         yield InvalidRequest
     if operation.get("security") != PUBLIC:
         yield from (Unauthenticated, StoreUnavailable, CoordinatorUnavailable)
+        takes_keys = f"{operation['tags'][0]}.{operation['operationId']}" in scopes
+        yield MissingScope if takes_keys else SessionRequired
     yield AetherError
 
 

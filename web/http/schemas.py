@@ -14,8 +14,17 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import core_schema
+
+from core.timing import unix_ms
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -96,6 +105,24 @@ def _docstrings_of_module(module: str) -> dict[str, dict[str, str]]:
         if isinstance(node, ast.ClassDef)
     }
 
+
+def _as_time(text: str) -> str:
+    try:
+        unix_ms(text)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "must be ISO 8601 with its offset from UTC, as in 2026-11-26T10:00:00Z"
+        ) from None
+    return text
+
+
+#: Of a request, by any clock.
+Moment = Annotated[
+    str,
+    StringConstraints(max_length=40),
+    AfterValidator(_as_time),
+    Field(json_schema_extra={"format": "date-time"}),
+]
 
 #: UTC with milliseconds, as `core.timing.iso_time` writes it.
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from core.account_errors import TooManyAgents
-from core.budgets import Budget, Scope
+from core.budgets import Budget, KeyLimits, Scope
 from core.jobs import Mode
 from core.lessons import to_lesson
 from core.reservation import Ask, LessonOf, units_of
@@ -17,20 +19,27 @@ from web.jobs.schemas import ChatRequest, TeamChatRequest
 if TYPE_CHECKING:
     from core.lessons import Lesson
     from core.models import Catalogue, Model
+    from storage.accounts.api_keys import ApiKey
     from storage.accounts.users import User
     from web.services import WebServices
 
 
 def applicant_of(
-    services: WebServices, user: User, request: ChatRequest | TeamChatRequest
+    services: WebServices,
+    user: User,
+    key: ApiKey | None,
+    request: ChatRequest | TeamChatRequest,
 ) -> Applicant:
-    """Return who asks, with what his plan allows him.
+    """Return who asks, with what his plan allows him, and his API key where one came.
 
     Raises:
         TrialEnded: the account can only be read.
         TooManyAgents: the plan does not allow so many.
     """
-    plan = user.plan_in_force()
+    plan, limits = user.plan_in_force(), KeyLimits()
+    if key is not None:
+        bound = key.narrowed(plan)
+        plan, limits = replace(plan, max_tier=bound.max_tier, agents=bound.agents), bound.limits
     team = request.to_team() if isinstance(request, TeamChatRequest) else None
     units = units_of(team)
     if team is not None and team.agents and units > plan.agents:
@@ -38,9 +47,20 @@ def applicant_of(
     return Applicant(
         user_id=user.id,
         plan=plan,
-        budgets=(Budget("user", plan.monthly_budget_micros), *_of_deployment(services)),
+        budgets=(
+            Budget("user", plan.monthly_budget_micros),
+            *_of_key(limits),
+            *_of_deployment(services),
+        ),
+        key_id=key.id if key else None,
+        key_limits=limits,
         units=units,
     )
+
+
+def _of_key(limits: KeyLimits) -> Sequence[Budget]:
+    most = limits.monthly_budget_micros
+    return [] if most is None else [Budget("key", most)]
 
 
 def _of_deployment(services: WebServices) -> Sequence[Budget]:

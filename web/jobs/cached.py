@@ -12,8 +12,7 @@ from core.timing import TimeAccount, now_ms
 
 if TYPE_CHECKING:
     from cache.entry import Hit
-    from core.plans import Plan
-    from storage.jobs.acceptance import Accepted, IdempotencyClaim
+    from storage.jobs.acceptance import Accepted, Applicant, IdempotencyClaim
     from web.services import WebServices
 
 
@@ -38,7 +37,7 @@ def accept_answered(
     spec: JobSpec,
     question: Question,
     hit: Hit,
-    plan: Plan,
+    who: Applicant,
     idempotency: IdempotencyClaim | None,
 ) -> tuple[Accepted, Job]:
     """Accept the job as completed by the hit; return the id it is known by, and the job.
@@ -63,7 +62,9 @@ def accept_answered(
         outcome=outcome,
         question=question,
     )
-    accepted = services.acceptance.accept_answered(job, log, plan, idempotency)
+    accepted = services.acceptance.accept_answered(
+        job, log, who.plan, idempotency, key_limits=who.key_limits
+    )
     if accepted.job_id == spec.id:
         services.counters.count_cache_use(outcome)
     return accepted, job

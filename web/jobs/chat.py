@@ -33,7 +33,7 @@ from core.limit_errors import (
     TooManyStreams,
 )
 from core.public import to_public
-from web.accounts.auth import current_user, require_user
+from web.accounts.auth import current_key, current_user, require_user
 from web.http.context import read_headers
 from web.http.limits import add_limits
 from web.http.openapi import returns, routes
@@ -182,6 +182,7 @@ def _submit(header: SubmitHeaders, body: ChatRequest | TeamChatRequest, mode: Mo
         current_services(),
         current_user(),
         body,
+        key=current_key(),
         mode=mode,
         idempotency_key=header.idempotency_key,
         request_id=g.request_id,

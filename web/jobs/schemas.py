@@ -24,8 +24,7 @@ from core.jobs import (
     TeamRequest,
 )
 from core.models import Tier
-from core.timing import unix_ms
-from web.http.schemas import Documented, Fits, Headers, Query, RequestBody
+from web.http.schemas import Documented, Fits, Headers, Moment, Query, RequestBody
 from web.services import current_services
 
 #: More than any language writes on one letter.
@@ -72,23 +71,6 @@ def _refuse_no_agents(value: Any) -> Any:
     return value
 
 
-def _as_time(text: str) -> str:
-    try:
-        unix_ms(text)
-    except (ValueError, OverflowError):
-        raise ValueError(
-            "must be ISO 8601 with its offset from UTC, as in 2026-11-26T10:00:00Z"
-        ) from None
-    return text
-
-
-#: Of a request, by any clock.
-Moment = Annotated[
-    str,
-    StringConstraints(max_length=40),
-    AfterValidator(_as_time),
-    Field(json_schema_extra={"format": "date-time"}),
-]
 Identifier = Annotated[
     str, Fits("[A-Za-z0-9_-]{1,64}", "must consist of 1 to 64 letters, digits, `_` or `-`")
 ]

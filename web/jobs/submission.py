@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -33,8 +34,8 @@ from web.jobs.schedule import schedule_of
 from web.jobs.schemas import ChatRequest, TeamChatRequest
 
 if TYPE_CHECKING:
-    from core.plans import Plan
     from core.reservation import LessonOf
+    from storage.accounts.api_keys import ApiKey
     from storage.accounts.users import User
     from web.services import WebServices
 
@@ -61,6 +62,7 @@ def submit(
     user: User,
     request: ChatRequest | TeamChatRequest,
     *,
+    key: ApiKey | None,
     mode: Mode,
     idempotency_key: str | None,
     request_id: str,
@@ -76,8 +78,7 @@ def submit(
             was stored.
         StoreUnavailable, CoordinatorUnavailable: the job is not accepted, or withdrawn.
     """
-    applicant = applicant_of(services, user, request)
-    plan = applicant.plan
+    applicant = applicant_of(services, user, key, request)
     idempotency = _to_claim(request, mode, idempotency_key)
     created_ms = now_ms()
     # Before any work on what the request says: whoever is at a limit costs one look.
@@ -88,11 +89,11 @@ def submit(
     question = Question(request.message)
     hit = find_answer(services, spec, question)
     if hit is not None:
-        accepted, answered = accept_answered(services, spec, question, hit, plan, idempotency)
+        accepted, answered = accept_answered(services, spec, question, hit, applicant, idempotency)
         if accepted.job_id == spec.id:
             return Submitted(answered, is_repeat=False, windows=accepted.windows)
     else:
-        accepted = _accept(services, spec, question, plan, idempotency)
+        accepted = _accept(services, spec, question, applicant, idempotency)
     if accepted.job_id != spec.id:
         return Submitted(_repeat(services, accepted.job_id, user.id, question), is_repeat=True)
     job = Job(spec=spec, status=JobStatus.QUEUED, cursor=1, question=question)
@@ -109,14 +110,22 @@ def _accept(
     services: WebServices,
     spec: JobSpec,
     question: Question,
-    plan: Plan,
+    who: Applicant,
     idempotency: IdempotencyClaim | None,
 ) -> Accepted:
+    accept = partial(
+        services.acceptance.accept,
+        spec,
+        question,
+        who.plan,
+        idempotency,
+        key_limits=who.key_limits,
+    )
     try:
-        return services.acceptance.accept(spec, question, plan, idempotency)
+        return accept()
     except SumsUnknown:
         services.lost_jobs.know_sums(spec)
-        return services.acceptance.accept(spec, question, plan, idempotency)
+        return accept()
 
 
 def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
