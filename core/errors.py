@@ -14,6 +14,7 @@ AetherError
   MethodNotAllowed               405
   RequestTimeout                 408
   JobAlreadyFinished             409
+  JobNotFinished                 409
   PayloadTooLarge                413
   UnsupportedMediaType           415
   ServiceUnavailable             503  retry_after_s
@@ -163,6 +164,13 @@ class JobAlreadyFinished(AetherError):
     def __init__(self, job_status: str) -> None:
         super().__init__(f"The job has finished already: it is {job_status}.")
         self.job_status = job_status
+
+
+class JobNotFinished(AetherError):
+    """The job has not ended yet; feedback is taken once it has."""
+
+    code = "job_not_finished"
+    status = 409
 
 
 class PayloadTooLarge(AetherError):

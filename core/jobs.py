@@ -23,6 +23,7 @@ LEAST_PRIORITY, DEFAULT_PRIORITY, GREATEST_PRIORITY = 0, 5, 10
 _INTERACTIVE_WAITS_MS: Final = 15 * 60 * 1000
 Mode = Literal["optimized", "quick", "stream", "multi_agent"]
 Strategy = Literal["parallel", "debate"]
+Rating = Literal["up", "down"]
 
 
 class JobStatus(StrEnum):
@@ -188,12 +189,21 @@ class Place(Struct, frozen=True):
 NO_PLACE: Final = Place()
 
 
+class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the user says of an ended job; `at_ms` is when he said it."""
+
+    rating: Rating
+    at_ms: int
+    comment: str | None = None
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """A job as it stands.
 
     Attributes:
         cursor: the number of its latest event.
         question: None where it was not loaded.
+        feedback: the user's latest; None where there is none.
     """
 
     spec: JobSpec
@@ -204,6 +214,7 @@ class Job(Struct, frozen=True, kw_only=True):
     finished_ms: int | None = None
     outcome: Outcome | None = None
     question: Question | None = None
+    feedback: Feedback | None = None
 
     @property
     def id(self) -> str:

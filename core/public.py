@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from core.jobs import NO_PLACE, Job, JobSpec, Place, RouteRequest
+from core.jobs import NO_PLACE, Feedback, Job, JobSpec, Place, RouteRequest
 from core.money import to_usd
 from core.outcome import AgentReport, Outcome, public_usage
 from core.timing import iso_time
@@ -50,11 +50,22 @@ def to_public(job: Job, place: Place = NO_PLACE) -> dict[str, Any]:
         "timing_ms": outcome.timing_ms or None,
         "queue": place,
         "error": outcome.error,
+        "feedback": public_feedback(job.feedback) if job.feedback else None,
         "links": {
             "self": self_link,
             "events": f"{self_link}/events",
             "cancel": self_link,
+            "feedback": f"{self_link}/feedback",
         },
+    }
+
+
+def public_feedback(feedback: Feedback) -> dict[str, Any]:
+    """Return what the user said of the job, as its surfaces show it."""
+    return {
+        "rating": feedback.rating,
+        "comment": feedback.comment,
+        "at": iso_time(feedback.at_ms),
     }
 
 

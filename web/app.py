@@ -36,12 +36,14 @@ from storage.events.log import EventLog
 from storage.jobs.acceptance import Acceptance
 from storage.jobs.cancellation import cancellation_of
 from storage.jobs.drain import Drain
+from storage.jobs.feedback import LiveFeedback
 from storage.jobs.lines import Lines
 from storage.jobs.recovery import Recovery
 from storage.jobs.store import JobStore
 from storage.limits.lessons import Lessons
 from storage.limits.throttle import Throttle
 from storage.loop_reports import LoopReports
+from storage.records.feedback import FeedbackRecords
 from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
@@ -64,6 +66,7 @@ from web.http.errors import Problem, refuse_invalid, register_errors
 from web.http.openapi import INFO, SECURITY_SCHEMES, register_document
 from web.http.proxies import ClientAddress
 from web.jobs.chat import chat_api
+from web.jobs.feedback import feedback_api
 from web.jobs.jobs import jobs_api
 from web.pages.reset_password import register_reset_page
 from web.services import APP_LOAD_ERROR, EXTENSION, WebServices
@@ -77,7 +80,7 @@ if TYPE_CHECKING:
 #: Every route of the API.
 BLUEPRINTS: Final = (
     *(auth_api, sessions_api, password_api, reset_api, keys_api, subscription_api),
-    *(chat_api, jobs_api, admin_api, health_api),
+    *(chat_api, jobs_api, feedback_api, admin_api, health_api),
 )
 #: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
@@ -181,6 +184,8 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         lost_jobs=LostJobs(store, Recovery(redis), records, Ledger(database)),
         lessons=Lessons(redis, catalogue.models),
         job_records=records,
+        feedback=FeedbackRecords(database),
+        live_feedback=LiveFeedback(redis),
         event_log=log,
         feed=EventFeed(hub, log),
         cancellation=cancellation_of(redis, lease_s=settings.lease_s),

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from storage.jobs.acceptance import Acceptance
     from storage.jobs.cancellation import Cancellation
     from storage.jobs.drain import Drain
+    from storage.jobs.feedback import LiveFeedback
     from storage.jobs.store import JobStore
     from storage.limits.lessons import Lessons
     from storage.limits.throttle import Throttle
     from storage.loop_reports import LoopReports
+    from storage.records.feedback import FeedbackRecords
     from storage.records.format_watch import FormatWatch
     from storage.records.jobs import JobRecords
     from storage.records.lost_jobs import LostJobs
@@ -67,6 +69,8 @@ class WebServices:
     lessons: Lessons
     throttle: Throttle
     job_records: JobRecords
+    feedback: FeedbackRecords
+    live_feedback: LiveFeedback
     event_log: EventLog
     feed: EventFeed
     cancellation: Cancellation

@@ -38,6 +38,7 @@ flag is 1 or missing. The writers are the scripts of `storage/lua/`.
 | total_cached | number | accept_answered, finish | the same, cached input tokens |
 | total_output | number | accept_answered, finish | the same, output tokens |
 | total_micros | micros | accept_answered, finish | the same, cost: what the user paid |
+| feedback | JSON | rate | `core.jobs.Feedback`, as MongoDB has it; missing where the user has said nothing |
 | team | JSON | start_round | `core.team.TeamPlan` |
 | slots | text | start_round | the names of its slots, separated by blanks; missing until it has a team |
 | withdrawn | flag | withdraw | it was given up before its 202; the only field then |
@@ -72,12 +73,22 @@ from msgspec import Struct
 
 from core.chat import Usage
 from core.errors import JobUnreadable
-from core.jobs import TERMINAL, Job, JobSpec, JobStatus, Question
+from core.jobs import TERMINAL, Feedback, Job, JobSpec, JobStatus, Question
 from core.outcome import Outcome
 
 _TOTALS: Final = ("total_input", "total_cached", "total_output", "total_micros")
 #: What `to_job` reads.
-JOB: Final = ("spec", "status", "attempt", "seq", "started", "finished", "outcome", *_TOTALS)
+JOB: Final = (
+    "spec",
+    "status",
+    "attempt",
+    "seq",
+    "started",
+    "finished",
+    "outcome",
+    "feedback",
+    *_TOTALS,
+)
 #: The same with the question.
 WHOLE_JOB: Final = (*JOB, "question")
 #: What `to_question` reads.
@@ -92,6 +103,7 @@ REPLY, END_ATTEMPTS = "reply", "attempt"
 _spec_decoder = msgspec.json.Decoder(JobSpec)
 _question_decoder = msgspec.json.Decoder(Question)
 _outcome_decoder = msgspec.json.Decoder(Outcome)
+_feedback_decoder = msgspec.json.Decoder(Feedback)
 
 
 class _SpecWithQuestion(Struct):
@@ -166,6 +178,7 @@ def _to_job(fields: Mapping[str, bytes | None]) -> Job | None:
         finished_ms=_optional_int(fields["finished"]),
         outcome=_to_outcome(fields),
         question=to_question(fields["question"], spec) if "question" in fields else None,
+        feedback=_to_feedback(fields.get("feedback")),
     )
 
 
@@ -178,6 +191,10 @@ def to_question(question: bytes | None, spec: bytes) -> Question:
     if question is None:
         return Question(_old_question_decoder.decode(spec).message)
     return _question_decoder.decode(question)
+
+
+def _to_feedback(feedback: bytes | None) -> Feedback | None:
+    return None if feedback is None else _feedback_decoder.decode(feedback)
 
 
 def without_totals(outcome: Outcome) -> Outcome:

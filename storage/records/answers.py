@@ -30,6 +30,7 @@ class CheaperAnswers:
 
     def __init__(self, database: Database[dict[str, Any]]) -> None:
         self._jobs = database["jobs"]
+        self._feedback = database["feedback"]
 
     def ids(self, deep: Model, *, since_ms: int) -> list[str]:
         """Return the ids of jobs that were created since then and answered below `deep`."""
@@ -49,11 +50,14 @@ class CheaperAnswers:
         return {document["_id"]: to_question(document).message for document in found}
 
     def ratings(self, deep: Model, *, since_ms: int) -> dict[str, float]:
-        """Return what users rated these answers, from 0 to 1, by job id."""
-        criteria = {**_below(deep, since_ms), "feedback.rating": {"$gte": 0, "$lte": 1}}
-        with store_errors():
-            found = self._jobs.find(criteria, {"feedback": 1})
-            return {document["_id"]: float(document["feedback"]["rating"]) for document in found}
+        """Return what users rated these answers, 1 for up and 0 for down, by job id."""
+        job_ids, ratings = self.ids(deep, since_ms=since_ms), dict[str, float]()
+        for start in range(0, len(job_ids), _BATCH):
+            wanted = {"_id": {"$in": job_ids[start : start + _BATCH]}}
+            with store_errors():
+                for row in self._feedback.find(wanted, {"rating": 1}):
+                    ratings[row["_id"]] = float(row["rating"] == "up")
+        return ratings
 
     def _by_id(self, job_ids: Sequence[str], fields: dict[str, int]) -> Iterator[dict[str, Any]]:
         for start in range(0, len(job_ids), _BATCH):

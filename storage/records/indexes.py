@@ -9,7 +9,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from core.comparisons import Verdict
-from core.jobs import JobStatus
+from core.jobs import JobStatus, Rating
 from core.outcome import WORKER_LOST
 from core.plans import PLANS, ROLES
 from core.scopes import SCOPES
@@ -219,6 +219,22 @@ _COMPARISONS: Final = CollectionPlan(
     },
 )
 
+_FEEDBACK: Final = CollectionPlan(
+    name="feedback",
+    indexes=(IndexModel([("user_id", ASCENDING)], name="user"),),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "user_id", "rating", "at"],
+        "properties": {
+            "_id": {"bsonType": "string", "pattern": "^job_[0-9a-f]{32}$"},
+            "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
+            "rating": {"enum": list(get_args(Rating))},
+            "comment": {"bsonType": ["string", "null"], "maxLength": 8_000},
+            "at": _TIME,
+        },
+    },
+)
+
 #: A document for each kind of alert.
 _ALERTS: Final = CollectionPlan(
     name="alerts", indexes=(IndexModel([("last", DESCENDING)], name="time"),)
@@ -226,17 +242,8 @@ _ALERTS: Final = CollectionPlan(
 
 #: Every collection of the database.
 COLLECTIONS: Final = (
-    *(
-        _USERS,
-        _AUDIT,
-        _REFRESH_FAMILIES,
-        _API_KEYS,
-        _JOBS,
-        _LEDGER,
-        _SET_ASIDE,
-        _COMPARISONS,
-        _ALERTS,
-    ),
+    *(_USERS, _AUDIT, _REFRESH_FAMILIES, _API_KEYS, _JOBS, _FEEDBACK),
+    *(_LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS),
 )
 
 

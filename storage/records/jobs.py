@@ -20,6 +20,7 @@ from core.timing import now_ms
 from storage.failures import store_errors
 from storage.jobs.fields import UnreadableEnd
 from storage.records.documents import from_document, to_document, to_time, to_unfinished
+from storage.records.feedback import FeedbackRecords
 from storage.records.group_commit import GroupCommit
 from storage.records.ledger import Ledger, settlement, to_settlement
 from storage.records.set_aside import (
@@ -51,6 +52,7 @@ class JobRecords:
         majority = WriteConcern("majority")
         self._jobs = database.get_collection("jobs", write_concern=majority)
         self._ledger = Ledger(database)
+        self._feedback = FeedbackRecords(database)
         self.set_aside = SetAsideRecords(database)
         self._inserts = GroupCommit[Job](self._insert_batch, max_batch=_BATCH)
 
@@ -127,7 +129,7 @@ class JobRecords:
         """Return the job as it was last recorded; None also for another owner's."""
         with store_errors():
             found = self._jobs.find_one({"_id": job_id, "user_id": user_id})
-        return None if found is None else from_document(found)
+        return None if found is None else self._with_feedback(user_id, [from_document(found)])[0]
 
     def list_of_user(
         self,
@@ -145,7 +147,13 @@ class JobRecords:
             criteria["$or"] = _behind(before)
         with store_errors():
             found = self._jobs.find(criteria).sort([("created_at", -1), ("_id", -1)])
-            return list(islice(_readable(found.batch_size(limit), from_document), limit))
+            jobs = list(islice(_readable(found.batch_size(limit), from_document), limit))
+        return self._with_feedback(user_id, jobs)
+
+    def _with_feedback(self, user_id: str, jobs: list[Job]) -> list[Job]:
+        ended = [job.id for job in jobs if job.is_terminal]
+        found = self._feedback.of_jobs(user_id, ended)
+        return [msgspec.structs.replace(job, feedback=found.get(job.id)) for job in jobs]
 
     def unfinished(
         self, *, is_batch: bool, before: tuple[int, str] | None, limit: int

@@ -68,7 +68,7 @@ def get_job(path: JobPath, query: JobQuery) -> Any:
     `next_after` is what the next poll sends as `after`, whichever types this one asks for. With
     `after` the request's message is null.
     """
-    services, job = current_services(), _find_job(path.job_id)
+    services, job = current_services(), find_job(path.job_id)
     if query.after is None:
         job = _with_question(services.job_store, job)
         job = wait_for_end(services, job, query.wait)
@@ -119,7 +119,7 @@ def list_jobs(query: JobListQuery) -> Any:
 )
 def cancel_job(path: JobPath) -> Any:
     """Cancel a job; what it has used by then is paid."""
-    services, job = current_services(), _find_job(path.job_id)
+    services, job = current_services(), find_job(path.job_id)
     services.cancellation.cancel(job)
     job = _latest(services.job_store, _with_question(services.job_store, job))
     return to_public(job), 200 if job.is_terminal else 202
@@ -146,12 +146,12 @@ def stream_job(path: JobPath, query: JobQuery) -> Response:
     10 s when nothing happens. A stream ends after the terminal event, or without one after 10 min
     and when the server stops: connect again, `Last-Event-ID` goes on without a gap.
     """
-    header, job = read_headers(StreamHeaders), _find_job(path.job_id)
+    header, job = read_headers(StreamHeaders), find_job(path.job_id)
     after = max(query.after or 0, header.last_event_id or 0)
     return event_stream(current_services(), job, after=after, types=query.types)
 
 
-def _find_job(job_id: str) -> Job:
+def find_job(job_id: str) -> Job:
     """Return the user's job, live or recorded.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from core.jobs import JobStatus, Mode, Strategy
+from core.jobs import JobStatus, Mode, Rating, Strategy
 from core.models import Tier
 from core.outcome import CacheLayer
 from web.http.schemas import ResponseBody, Time
@@ -191,6 +191,14 @@ class QueuePlace(ResponseBody):
     estimated_start_s: float | None
 
 
+class Feedback(ResponseBody):
+    """What the user said of an ended job."""
+
+    rating: Rating
+    comment: str | None
+    at: Time
+
+
 class Links(ResponseBody):
     """Paths of this job."""
 
@@ -198,6 +206,8 @@ class Links(ResponseBody):
     events: str
     cancel: str
     """Send DELETE to it."""
+    feedback: str
+    """Send POST to it when the job has ended; DELETE takes the feedback back."""
 
 
 class Job(ResponseBody):
@@ -239,6 +249,8 @@ class Job(ResponseBody):
     queue: QueuePlace
     error: JobError | None
     """Why the job did not complete."""
+    feedback: Feedback | None
+    """The latest; null where there is none."""
     links: Links
 
 

@@ -7,12 +7,14 @@ import pytest
 from typer.testing import CliRunner
 
 from core.comparisons import Comparison
-from core.jobs import Job, JobStatus, Question
+from core.ids import new_user_id
+from core.jobs import Feedback, Job, JobStatus, Question
 from core.models import read_catalogue
 from core.outcome import AgentReport, Answer, CacheUse, Outcome, Route
 from core.routing_rules import read_rules
 from ops.cli.main import app
 from storage.records.comparisons import Comparisons
+from storage.records.feedback import FeedbackRecords
 from storage.records.jobs import JobRecords
 from tests.jobs import make_comparison, make_spec
 
@@ -130,7 +132,8 @@ def test_weights_are_fitted_to_comparisons_and_ratings(
         comparisons.add(compared(atoms, "worse"))
         comparisons.add(compared(lemma, "tie"))
     rated = record("Tell me a joke")
-    mongo_database["jobs"].update_one({"_id": rated}, {"$set": {"feedback": {"rating": 1}}})
+    feedback = Feedback(rating="up", at_ms=1_795_413_600_000)
+    FeedbackRecords(mongo_database).set(new_user_id(), rated, feedback)
     out = tmp_path / "own.toml"
 
     shown = aether("fit", "--out", str(out), "--days", "3650")

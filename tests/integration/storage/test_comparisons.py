@@ -7,11 +7,13 @@ import pytest
 from pymongo.errors import WriteError
 
 from core.errors import StoreUnavailable
-from core.jobs import Job, JobStatus, Question
+from core.ids import new_user_id
+from core.jobs import Feedback, Job, JobStatus, Question
 from core.models import read_catalogue
 from core.outcome import AgentReport, Answer, CacheUse, Outcome, Route
 from storage.records.answers import CheaperAnswers
 from storage.records.comparisons import Comparisons
+from storage.records.feedback import FeedbackRecords
 from storage.records.indexes import ensure_indexes, ensure_validators
 from storage.records.jobs import JobRecords
 from tests.jobs import make_comparison, make_spec
@@ -133,11 +135,11 @@ def test_an_answer_is_left_out_when_it_is_old_not_whole_or_of_a_conversation(ans
 
 
 def test_questions_and_ratings_are_read_by_job(answers, record, mongo_database):
-    rated, unrated, odd = (record(f"Why {n}?") for n in range(3))
-    for job_id, rating in ((rated, 0.5), (odd, "good")):
-        mongo_database["jobs"].update_one(
-            {"_id": job_id}, {"$set": {"feedback": {"rating": rating}}}
-        )
+    liked, unrated, disliked = (record(f"Why {n}?") for n in range(3))
+    user_id = new_user_id()
+    for job_id, rating in ((liked, "up"), (disliked, "down")):
+        feedback = Feedback(rating=rating, at_ms=1_795_413_600_000)
+        FeedbackRecords(mongo_database).set(user_id, job_id, feedback)
 
     assert answers.questions([unrated, "job_gone"]) == {unrated: "Why 1?"}
-    assert answers.ratings(DEEP, since_ms=0) == {rated: 0.5}
+    assert answers.ratings(DEEP, since_ms=0) == {liked: 1.0, disliked: 0.0}
