@@ -1,7 +1,8 @@
 """The cache key of a request: equal for two requests that one answer may serve.
 
 It is an HMAC, under a secret of the deployment, of everything that the answer depends on. Whoever
-can read the cache can neither see what was asked nor test a guess.
+can read the cache can neither see what was asked nor test a guess. The key of an answer that serves
+one user covers a secret of his account, too: when the account is gone, nobody finds the answer.
 """
 
 from __future__ import annotations
@@ -45,12 +46,17 @@ class Fingerprints:
     def of(self, spec: JobSpec, question: Question, history: Sequence[Message] = ()) -> str:
         """Return the request's fingerprint, 64 hexadecimal digits.
 
+        It is empty where an answer would serve its user alone and the job has no `cache_secret`,
+        because the version before accepted it: such an answer could be read when its user is gone.
+
         Args:
             history: of the conversation that the request continues, oldest first.
         """
-        has_context = spec.conversation_id is not None
+        is_for_all = self._is_shared and spec.conversation_id is None
+        if not is_for_all and not spec.cache_secret:
+            return ""
         asked = {
-            "scope": SHARED if self._is_shared and not has_context else spec.user_id,
+            "scope": SHARED if is_for_all else (spec.user_id, spec.cache_secret),
             "version": self._version,
             "tier": "quick" if spec.mode == "quick" else "routed",
             "route": msgspec.structs.replace(spec.route, max_cost_micros=None),

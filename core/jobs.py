@@ -134,6 +134,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         api_key_id: of the key with which it was submitted.
         units: how many model calls it makes at a time; a team's agents, else 1.
         request_id: of the HTTP request that submitted it, for the logs of every process.
+        cache_secret: its user's, which kept answers are named with; never shown, never logged.
     """
 
     id: str
@@ -162,6 +163,11 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at_ms: int | None = None
     concurrency_key: str | None = None
     concurrency_limit: int = 1
+    cache_secret: str = ""
+
+    def __repr__(self) -> str:
+        """Return what a log may hold: neither the secret nor what the user wrote."""
+        return f"JobSpec(id={self.id!r}, user_id={self.user_id!r}, mode={self.mode!r})"
 
     @property
     def budgets_in_force(self) -> tuple[Budget, ...]:

@@ -18,7 +18,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     """What a job asks, as the cache knows it.
 
     Attributes:
-        fingerprint: empty where the job bypasses the cache.
+        fingerprint: empty where the job bypasses the cache, or has none.
         is_shared: a kept answer, or that of a job that asks the same now, may serve it.
     """
 
@@ -53,7 +53,8 @@ class AnswerCache:
         if spec.cache.mode == "bypass":
             return Asked(fingerprint="", is_shared=False)
         fingerprint = self._fingerprints.of(spec, question, history)
-        return Asked(fingerprint=fingerprint, is_shared=spec.cache.mode == "use")
+        is_shared = bool(fingerprint) and spec.cache.mode == "use"
+        return Asked(fingerprint=fingerprint, is_shared=is_shared)
 
     def find(self, spec: JobSpec, asked: Asked) -> Hit | None:
         """Return a kept answer that may serve the job."""

@@ -95,6 +95,7 @@ class DeadLetters:
             run_at_ms=None,
             expires_at_ms=default_expiry_ms(now_ms, is_batch=dead.spec.is_batch),
             metadata=dead.spec.metadata | {ORIGIN: job_id},
+            cache_secret=self._accounts.cache_secret_of(user),
         )
         claim = IdempotencyClaim(digest=f"requeue-{job_id}", body_hash=job_id)
         accepted_id = self._accept(spec, dead.question, user.plan_in_force(), claim)

@@ -42,6 +42,7 @@ class User(Struct, frozen=True, kw_only=True):
         token_version: tokens of an earlier version are void.
         trial_ends_ms: when the account's one trial ends or ended; None if it had none.
         expires_ms: when the account is deleted, None if it stays.
+        cache_secret: names kept answers; empty for an account of before that never needed one.
     """
 
     id: str
@@ -53,6 +54,11 @@ class User(Struct, frozen=True, kw_only=True):
     token_version: int = 0
     trial_ends_ms: int | None = None
     expires_ms: int | None = None
+    cache_secret: str = ""
+
+    def __repr__(self) -> str:
+        """Return what a log may hold."""
+        return f"User(id={self.id!r}, plan={self.plan.name!r}, role={self.role!r})"
 
     def has_trial_ended(self) -> bool:
         """Say whether the account is on trial no more and has no other plan."""
@@ -151,6 +157,24 @@ class Accounts:
         self._remember(user)
         return user
 
+    def cache_secret_of(self, user: User) -> str:
+        """Return the account's secret for the cache; make it if it has none, once for all.
+
+        Raises:
+            UserNotFound: the account is gone.
+        """
+        if user.cache_secret:
+            return user.cache_secret
+        without = {"_id": user.id, "cache_secret": {"$exists": False}}
+        with store_errors():
+            self._users.update_one(without, {"$set": {"cache_secret": _new_cache_secret()}})
+            # Another process may have been first: what is stored counts.
+            document = self._users.find_one({"_id": user.id})
+        if document is None:
+            raise UserNotFound
+        self._remember(_to_user(document))
+        return str(document["cache_secret"])
+
     def set_plan(self, user_id: str, plan: PlanName) -> User:
         """Give the account a plan and return it; a trial begins anew, a demo account stays.
 
@@ -231,7 +255,12 @@ def _new_document(name: str) -> dict[str, Any]:
         "token_version": 0,
         "created_at": now,
         "trial_ends_at": now + timedelta(days=TRIAL_DAYS),
+        "cache_secret": _new_cache_secret(),
     }
+
+
+def _new_cache_secret() -> str:
+    return secrets.token_hex(32)
 
 
 def _to_user(document: dict[str, Any]) -> User:
@@ -245,6 +274,7 @@ def _to_user(document: dict[str, Any]) -> User:
         token_version=document["token_version"],
         trial_ends_ms=_optional_ms(document.get("trial_ends_at")),
         expires_ms=_optional_ms(document.get("expires_at")),
+        cache_secret=document.get("cache_secret", ""),
     )
 
 

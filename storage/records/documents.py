@@ -12,6 +12,8 @@ from core.outcome import Outcome
 
 
 def to_document(job: Job) -> dict[str, Any]:
+    # Restoring an unfinished job needs the secret; after the end it would only outlive its use.
+    spec = msgspec.structs.replace(job.spec, cache_secret="") if job.is_terminal else job.spec
     return {
         "_id": job.id,
         "user_id": job.spec.user_id,
@@ -22,7 +24,7 @@ def to_document(job: Job) -> dict[str, Any]:
         "cursor": job.cursor,
         "started_ms": job.started_ms,
         "finished_ms": job.finished_ms,
-        "spec": msgspec.to_builtins(job.spec),
+        "spec": msgspec.to_builtins(spec),
         "question": msgspec.to_builtins(job.question),
         "outcome": None if job.outcome is None else msgspec.to_builtins(job.outcome),
     }

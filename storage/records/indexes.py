@@ -58,6 +58,8 @@ _USERS: Final = CollectionPlan(
             "created_at": _TIME,
             "trial_ends_at": _TIME,
             "expires_at": _TIME,
+            "deleting_at": _TIME,
+            "cache_secret": {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"},
         },
     },
 )

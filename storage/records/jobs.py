@@ -110,14 +110,16 @@ class JobRecords:
         """Write the end into the record that the accept made; return its user."""
         end_ms = end.finished_ms or now_ms()
         outcome = without_content(Outcome(cost_micros=end.cost_micros))
-        change = {
+        changes = {
             "status": end.status.value,
             "finished_ms": end_ms,
             "finished_at": to_time(end_ms),
             "outcome": msgspec.to_builtins(outcome),
         }
         with store_errors():
-            found = self._jobs.find_one_and_update({"_id": job_id}, {"$set": change})
+            found = self._jobs.find_one_and_update(
+                {"_id": job_id}, {"$set": changes, "$unset": {"spec.cache_secret": ""}}
+            )
             if found is None:
                 return None
             created_ms = round(found["created_at"].timestamp() * 1000)

@@ -25,6 +25,8 @@ def find_answer(services: WebServices, spec: JobSpec, question: Question) -> Hit
     if spec.cache.mode == "bypass" or spec.conversation_id is not None:
         return None
     fingerprint = services.fingerprints.of(spec, question)
+    if not fingerprint:
+        return None
     if spec.cache.mode == "refresh":
         # The client that refreshes may repeat the request before the other processes know.
         services.cache.drop_local(fingerprint)

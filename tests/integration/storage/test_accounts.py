@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from pymongo.errors import WriteError
 from core.account_errors import AccountExists, InvalidResetToken, WrongPassword
 from core.errors import StoreUnavailable
 from core.ids import new_user_id
+from core.jobs import Job, JobStatus
 from core.plans import PLANS
 from core.settings import Settings
 from core.timing import now_ms
@@ -23,6 +25,7 @@ from storage.accounts.users import Accounts
 from storage.connections import close_all
 from storage.connections import mongo_database as connect
 from storage.records.indexes import COLLECTIONS, ensure_indexes, ensure_validators
+from tests.jobs import make_spec
 from tests.services import port_of
 from tests.tcp_proxy import TcpProxy
 
@@ -94,6 +97,31 @@ def test_user_is_gone_when_the_account_has_expired(accounts, database):
 def test_nobody_is_found_when_there_is_no_such_user(accounts):
     assert accounts.get(new_user_id()) is None
     assert accounts.find_by_email("nobody@example.com") is None
+
+
+def test_one_cache_secret_is_made_when_many_need_that_of_an_account_of_before(accounts, database):
+    user = accounts.create("ann@example.com", "hash")
+    database["users"].update_one({"_id": user.id}, {"$unset": {"cache_secret": ""}})
+    of_before = Accounts(database).get(user.id)
+    assert of_before.cache_secret == ""
+
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: Accounts(database).cache_secret_of(of_before), range(8)))
+
+    assert found == {database["users"].find_one({"_id": user.id})["cache_secret"]}
+    assert accounts.cache_secret_of(Accounts(database).get(user.id)) in found
+    assert re.fullmatch("[0-9a-f]{64}", *found)
+
+
+def test_no_log_line_holds_the_cache_secret_when_it_holds_a_user_or_a_job(accounts):
+    user = accounts.create("ann@example.com", "hash")
+    spec = make_spec(cache_secret=user.cache_secret, metadata={"a": "private"})
+
+    shown = f"{user!r} {spec!r} {Job(spec=spec, status=JobStatus.QUEUED)!r}"
+
+    assert len(user.cache_secret) == 64
+    assert user.cache_secret not in shown
+    assert "private" not in shown
 
 
 def test_tokens_are_void_when_their_version_is_raised(accounts):

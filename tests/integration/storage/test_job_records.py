@@ -14,6 +14,7 @@ from core.outcome import WORKER_LOST, Answer, CacheUse, JobError, Outcome
 from core.settings import Settings
 from storage.connections import close_all
 from storage.connections import mongo_database as connect
+from storage.jobs.fields import UnreadableEnd
 from storage.records.jobs import JobRecords
 from tests.jobs import QUESTION, make_spec
 from tests.services import port_of, wait_until
@@ -103,6 +104,21 @@ def test_answer_from_the_cache_is_recorded_once_when_its_write_is_repeated(recor
     assert records.get(answered.id, answered.spec.user_id) == answered
     assert [records.get(job.id, job.spec.user_id) for job in others] == [ended(o) for o in others]
     assert mongo_database["ledger"].count_documents({"job_id": answered.id}) == 1
+
+
+def test_the_cache_secret_is_recorded_only_while_the_job_may_have_to_be_restored(
+    records, mongo_database
+):
+    job, unreadable = (queued(cache_secret="5" * 64) for _ in range(2))
+    for accepted in (job, unreadable):
+        records.insert(accepted)
+    restored = records.unfinished(is_batch=False, before=None, limit=9)
+    assert {found.cache_secret for found, _ in restored} == {"5" * 64}
+
+    records.write_finished([ended(job)])
+    records.set_unreadable_aside(unreadable.id, UnreadableEnd())
+
+    assert "5" * 64 not in str(list(mongo_database["jobs"].find()))
 
 
 def test_every_writer_waits_for_its_own_record_when_many_write_at_once(records):

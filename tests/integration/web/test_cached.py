@@ -72,6 +72,25 @@ def test_repeat_of_an_idempotency_key_does_not_count_again_when_it_was_a_hit(ser
     wait_until(lambda: counted(services) == expected, 5, "the counts")
 
 
+def test_the_job_carries_the_secret_of_its_user_and_no_response_shows_it(
+    services, client, submit, mongo_database
+):
+    (user,) = mongo_database["users"].find()
+
+    accepted = submit()
+    keep_answer(services, accepted.json["id"])
+    answered = submit()
+
+    spec = services.job_store.get(accepted.json["id"]).spec
+    assert spec.cache_secret == user["cache_secret"]
+    headers = {"Authorization": accepted.request.headers["Authorization"]}
+    paths = ("/api/auth/me", "/api/ai/v4/jobs", answered.headers["Location"])
+    shown = [client.get(path, headers=headers) for path in paths]
+    assert [response.status_code for response in shown] == [200] * 3
+    texts = [response.get_data(as_text=True) for response in (accepted, answered, *shown)]
+    assert not [text for text in texts if spec.cache_secret in text]
+
+
 def test_time_of_a_hit_is_spent_on_accepting_it(services, submit):
     keep_answer(services, submit().json["id"])
 

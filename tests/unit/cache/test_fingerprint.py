@@ -18,7 +18,7 @@ from ops.stack.state import ROOT
 from tests.jobs import make_spec
 
 FINGERPRINTS = Fingerprints("secret", "v1", is_shared=False)
-SPEC = make_spec()
+SPEC = make_spec(cache_secret="5" * 64)
 QUESTION = Question("What is a mutex?")
 
 
@@ -51,6 +51,7 @@ def test_fingerprint_is_the_same_when_the_answer_does_not_depend_on_the_change(f
     "fields",
     [
         {"user_id": new_user_id()},
+        {"cache_secret": "6" * 64},
         {"mode": "quick"},
         {"agent": "dev"},
         {"team": TeamRequest()},
@@ -74,7 +75,7 @@ def test_fingerprint_differs_by_the_message_but_not_by_blanks_that_nobody_sees()
 def test_every_part_of_a_job_counts_or_is_known_not_to():
     # A new field belongs into one of these sets; one that the answer depends on, also into `of`.
     counts = {"user_id", "mode", "max_tokens", "temperature", "agent", "team"}
-    counts |= {"route"}
+    counts |= {"route", "cache_secret"}
     by_history = {"conversation_id"}
     does_not = {"id", "created_ms", "allowed_ms", "cache", "metadata", "reserved_micros"}
     does_not |= {"request_id", "plan", "is_batch", "priority", "run_at_ms", "expires_at_ms"}
@@ -143,9 +144,18 @@ def test_fingerprint_differs_by_secret_and_version():
     assert len({fingerprints.of(SPEC, QUESTION) for fingerprints in (FINGERPRINTS, *others)}) == 3
 
 
+def test_there_is_no_fingerprint_when_an_answer_would_outlive_its_only_user():
+    of_before = changed(cache_secret="")
+    shared = Fingerprints("secret", "v1", is_shared=True)
+
+    assert FINGERPRINTS.of(of_before, QUESTION) == ""
+    assert shared.of(msgspec.structs.replace(of_before, conversation_id="c"), QUESTION) == ""
+    assert shared.of(of_before, QUESTION) == shared.of(SPEC, QUESTION) != ""
+
+
 def test_fingerprint_is_shared_by_users_only_without_a_conversation():
     shared = Fingerprints("secret", "v1", is_shared=True)
-    other = changed(user_id=new_user_id())
+    other = changed(user_id=new_user_id(), cache_secret="6" * 64)
 
     assert shared.of(SPEC, QUESTION) == shared.of(other, QUESTION)
     mine, theirs = (msgspec.structs.replace(spec, conversation_id="c") for spec in (SPEC, other))
