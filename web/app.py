@@ -16,6 +16,7 @@ from core.settings import Settings, read_settings
 from monitoring.counters import Counters
 from storage.accounts.api_keys import ApiKeys
 from storage.accounts.audit import AuditLog
+from storage.accounts.cache_secrets import CacheSecrets
 from storage.accounts.password_changes import PasswordChanges
 from storage.accounts.revoked_tokens import RevokedTokens
 from storage.accounts.sessions import RefreshFamilies
@@ -153,6 +154,7 @@ def _account_services(
         "accounts": accounts,
         "api_keys": ApiKeys(database),
         "audit": AuditLog(database),
+        "cache_secrets": CacheSecrets(database),
         "password_changes": PasswordChanges(database, accounts),
         "passwords": Passwords(),
         "plan_uses": PlanUses(redis),

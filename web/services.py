@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from monitoring.counters import Counters
     from storage.accounts.api_keys import ApiKeys
     from storage.accounts.audit import AuditLog
+    from storage.accounts.cache_secrets import CacheSecrets
     from storage.accounts.password_changes import PasswordChanges
     from storage.accounts.revoked_tokens import RevokedTokens
     from storage.accounts.sessions import RefreshFamilies
@@ -77,6 +78,7 @@ class WebServices:
     queue: JobQueue
     accounts: Accounts
     api_keys: ApiKeys
+    cache_secrets: CacheSecrets
     audit: AuditLog
     password_changes: PasswordChanges
     plan_uses: PlanUses

@@ -14,6 +14,7 @@ from core.errors import AetherError, StoreUnavailable, SumsUnknown
 from core.ids import new_job_id
 from core.jobs import Job, JobStatus, default_expiry_ms
 from ops.stack.state import CannotRun
+from storage.accounts.cache_secrets import CacheSecrets
 from storage.accounts.users import Accounts
 from storage.connections import mongo_database, redis_client
 from storage.jobs.acceptance import Acceptance, IdempotencyClaim
@@ -46,6 +47,7 @@ class DeadLetters:
         database = mongo_database(settings)
         self._records = JobRecords(database)
         self._accounts = Accounts(database)
+        self._cache_secrets = CacheSecrets(database)
         redis = redis_client(settings, name="aether-ops", answer_timeout_s=5.0)
         self._acceptance = Acceptance(redis)
         self._lost_jobs = LostJobs(
@@ -95,7 +97,7 @@ class DeadLetters:
             run_at_ms=None,
             expires_at_ms=default_expiry_ms(now_ms, is_batch=dead.spec.is_batch),
             metadata=dead.spec.metadata | {ORIGIN: job_id},
-            cache_secret=self._accounts.cache_secret_of(user),
+            cache_secret=self._cache_secrets.of(user),
         )
         claim = IdempotencyClaim(digest=f"requeue-{job_id}", body_hash=job_id)
         accepted_id = self._accept(spec, dead.question, user.plan_in_force(), claim)

@@ -17,6 +17,7 @@ from core.errors import AetherError, StoreUnavailable
 from core.ids import new_user_id
 from core.plans import PLANS, Plan, PlanName, Role
 from core.timing import now_ms
+from storage.accounts.cache_secrets import new_cache_secret
 from storage.failures import store_errors
 
 if TYPE_CHECKING:
@@ -157,24 +158,6 @@ class Accounts:
         self._remember(user)
         return user
 
-    def cache_secret_of(self, user: User) -> str:
-        """Return the account's secret for the cache; make it if it has none, once for all.
-
-        Raises:
-            UserNotFound: the account is gone.
-        """
-        if user.cache_secret:
-            return user.cache_secret
-        without = {"_id": user.id, "cache_secret": {"$exists": False}}
-        with store_errors():
-            self._users.update_one(without, {"$set": {"cache_secret": _new_cache_secret()}})
-            # Another process may have been first: what is stored counts.
-            document = self._users.find_one({"_id": user.id})
-        if document is None:
-            raise UserNotFound
-        self._remember(_to_user(document))
-        return str(document["cache_secret"])
-
     def set_plan(self, user_id: str, plan: PlanName) -> User:
         """Give the account a plan and return it; a trial begins anew, a demo account stays.
 
@@ -255,12 +238,8 @@ def _new_document(name: str) -> dict[str, Any]:
         "token_version": 0,
         "created_at": now,
         "trial_ends_at": now + timedelta(days=TRIAL_DAYS),
-        "cache_secret": _new_cache_secret(),
+        "cache_secret": new_cache_secret(),
     }
-
-
-def _new_cache_secret() -> str:
-    return secrets.token_hex(32)
 
 
 def _to_user(document: dict[str, Any]) -> User:

@@ -183,7 +183,7 @@ def _to_spec(
         api_key_id=who.key_id,
         units=who.units,
         request_id=request_id,
-        cache_secret=services.accounts.cache_secret_of(user),
+        cache_secret=services.cache_secrets.of(user),
     )
 
 

@@ -18,6 +18,7 @@ from core.plans import PLANS
 from core.settings import Settings
 from core.timing import now_ms
 from storage import keys
+from storage.accounts.cache_secrets import CacheSecrets
 from storage.accounts.password_changes import PasswordChanges
 from storage.accounts.revoked_tokens import RevokedTokens
 from storage.accounts.sessions import Origin, RefreshFamilies
@@ -106,11 +107,11 @@ def test_one_cache_secret_is_made_when_many_need_that_of_an_account_of_before(ac
     assert of_before.cache_secret == ""
 
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lambda _: Accounts(database).cache_secret_of(of_before), range(8)))
+        found = set(pool.map(lambda _: CacheSecrets(database).of(of_before), range(8)))
 
     assert found == {database["users"].find_one({"_id": user.id})["cache_secret"]}
-    assert accounts.cache_secret_of(Accounts(database).get(user.id)) in found
-    assert re.fullmatch("[0-9a-f]{64}", *found)
+    assert CacheSecrets(database).of(Accounts(database).get(user.id)) in found
+    assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in found)
 
 
 def test_no_log_line_holds_the_cache_secret_when_it_holds_a_user_or_a_job(accounts):
