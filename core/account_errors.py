@@ -59,7 +59,7 @@ class TooManyAgents(Forbidden):
 
 
 class WrongPassword(Forbidden):
-    """The current password is wrong; nothing was changed."""
+    """The password is wrong; nothing was changed."""
 
     code = "wrong_password"
 

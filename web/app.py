@@ -17,7 +17,9 @@ from monitoring.counters import Counters
 from storage.accounts.api_keys import ApiKeys
 from storage.accounts.audit import AuditLog
 from storage.accounts.cache_secrets import CacheSecrets
+from storage.accounts.deletions import Deletions
 from storage.accounts.password_changes import PasswordChanges
+from storage.accounts.personal_data import PersonalData
 from storage.accounts.revoked_tokens import RevokedTokens
 from storage.accounts.sessions import RefreshFamilies
 from storage.accounts.usage import PlanUses
@@ -41,6 +43,7 @@ from storage.jobs.feedback import LiveFeedback
 from storage.jobs.lines import Lines
 from storage.jobs.recovery import Recovery
 from storage.jobs.store import JobStore
+from storage.jobs.user_keys import UserKeys
 from storage.limits.lessons import Lessons
 from storage.limits.throttle import Throttle
 from storage.loop_reports import LoopReports
@@ -49,6 +52,7 @@ from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
 from storage.records.lost_jobs import LostJobs
+from web.accounts.account import account_api
 from web.accounts.auth import auth_api
 from web.accounts.key_routes import keys_api
 from web.accounts.password_routes import password_api, reset_api
@@ -80,8 +84,8 @@ if TYPE_CHECKING:
 
 #: Every route of the API.
 BLUEPRINTS: Final = (
-    *(auth_api, sessions_api, password_api, reset_api, keys_api, subscription_api),
-    *(chat_api, jobs_api, feedback_api, admin_api, health_api),
+    *(auth_api, sessions_api, password_api, reset_api, keys_api, account_api),
+    *(subscription_api, chat_api, jobs_api, feedback_api, admin_api, health_api),
 )
 #: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
@@ -156,12 +160,15 @@ def _account_services(
         "audit": AuditLog(database),
         "cache_secrets": CacheSecrets(database),
         "password_changes": PasswordChanges(database, accounts),
+        "deletions": Deletions(database),
         "passwords": Passwords(),
+        "personal_data": PersonalData(database),
         "plan_uses": PlanUses(redis),
         "refresh_families": RefreshFamilies(database, life_s=settings.refresh_token_s),
         "revoked_tokens": RevokedTokens(redis),
         "throttle": Throttle(redis),
         "tokens": Tokens(app, settings),
+        "user_keys": UserKeys(redis),
     }
 
 
@@ -203,3 +210,18 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         drain=hub.drain,
         close=partial(_close, hub, counters, database, redis, probe, cache_redis),
     )
+
+
+def _account_services(settings: Settings, database: Any, redis: Redis) -> dict[str, Any]:
+    """Return the services of accounts, by the names that they have in `WebServices`."""
+    return {
+        "accounts": Accounts(database),
+        "cache_secrets": CacheSecrets(database),
+        "audit": AuditLog(database),
+        "deletions": Deletions(database),
+        "personal_data": PersonalData(database),
+        "user_keys": UserKeys(redis),
+        "plan_uses": PlanUses(redis),
+        "refresh_families": RefreshFamilies(database, life_s=settings.refresh_token_s),
+        "revoked_tokens": RevokedTokens(redis),
+    }

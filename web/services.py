@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from storage.accounts.api_keys import ApiKeys
     from storage.accounts.audit import AuditLog
     from storage.accounts.cache_secrets import CacheSecrets
+    from storage.accounts.deletions import Deletions
     from storage.accounts.password_changes import PasswordChanges
+    from storage.accounts.personal_data import PersonalData
     from storage.accounts.revoked_tokens import RevokedTokens
     from storage.accounts.sessions import RefreshFamilies
     from storage.accounts.usage import PlanUses
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from storage.jobs.drain import Drain
     from storage.jobs.feedback import LiveFeedback
     from storage.jobs.store import JobStore
+    from storage.jobs.user_keys import UserKeys
     from storage.limits.lessons import Lessons
     from storage.limits.throttle import Throttle
     from storage.loop_reports import LoopReports
@@ -81,6 +84,9 @@ class WebServices:
     cache_secrets: CacheSecrets
     audit: AuditLog
     password_changes: PasswordChanges
+    deletions: Deletions
+    personal_data: PersonalData
+    user_keys: UserKeys
     plan_uses: PlanUses
     refresh_families: RefreshFamilies
     revoked_tokens: RevokedTokens

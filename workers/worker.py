@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 from redis import Redis
@@ -25,12 +25,14 @@ from core.policy_version import policy_version
 from core.routing_rules import read_rules
 from core.settings import Settings, read_settings
 from monitoring.counters import Counters
+from storage.accounts.deletions import Deletions
+from storage.accounts.personal_data import PersonalData
 from storage.connections import cache_redis_client, mongo_database, redis_client
 from storage.events.hub import listen_for_cancels
 from storage.events.log import EventLog
 from storage.jobs.acceptance import Acceptance
 from storage.jobs.attempts import Attempts
-from storage.jobs.cancellation import Cancellation
+from storage.jobs.cancellation import Cancellation, cancellation_of
 from storage.jobs.claims import Claim
 from storage.jobs.epoch import Epoch
 from storage.jobs.lines import Lines
@@ -38,6 +40,7 @@ from storage.jobs.recovery import Recovery
 from storage.jobs.store import JobStore
 from storage.jobs.sweep import Sweep
 from storage.jobs.teams import SlotClaim, Teams
+from storage.jobs.user_keys import UserKeys
 from storage.limits.breaker import SharedBreaker
 from storage.limits.lessons import Lessons
 from storage.limits.single_flight import SingleFlight as SharedSingleFlight
@@ -64,6 +67,7 @@ from workers.team.finish import RoundEnds
 from workers.team.start import TeamStarter
 from workers.team.turn import AgentTurns
 from workers.upkeep.records import RecordWriter
+from workers.upkeep.remover import AccountRemover
 from workers.upkeep.restoration import Restoration
 from workers.upkeep.sweeper import Sweeper
 from workers.upkeep.teams import TeamSweeper
@@ -73,6 +77,9 @@ from workers.upkeep.waker import Waker
 _RECORDS_WAIT_S: Final = 1.0
 _RECORDS_PAUSE_S: Final = 0.5
 _WAKE_EVERY_S: Final = 1.0
+_REMOVE_EVERY_S: Final = 2.0
+#: A turn may go through all keys of Redis.
+_REMOVE_WITHIN_S: Final = 60.0
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -111,7 +118,7 @@ def worker() -> Worker:
 
 
 def _build(settings: Settings) -> Worker:
-    redis = redis_client(settings)
+    redis, database = redis_client(settings), mongo_database(settings)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     planner, provider = _planner(settings, catalogue), _provider(settings)
     answers = _answers(settings, redis, catalogue, provider)
@@ -127,7 +134,6 @@ def _build(settings: Settings) -> Worker:
     turns = AgentTurns(slots, attempts, planner, answers, wake_ups, starter)
     ends = RoundEnds(slots, attempts, planner, answers, cache, starter)
     jobs = JobRunner(attempts, planner, answers, cache, single_flight, starter)
-    database = mongo_database(settings)
     records, teams = JobRecords(database), TeamSweeper(slots, attempts, turns, ends)
     restoration = _restoration(redis, store, records, Ledger(database))
     sweeper = Sweeper(
@@ -144,6 +150,7 @@ def _build(settings: Settings) -> Worker:
         upkeep=(
             _records_loop(RecordStream(redis, store), records),
             *_timed_loops(settings, sweeper, Waker(lines, wake_ups)),
+            _remover_loop(redis, database, store, lease_s),
         ),
         provider=provider,
         catalogue=catalogue,
@@ -181,6 +188,16 @@ def _timed_loops(settings: Settings, sweeper: Sweeper, waker: Waker) -> tuple[Lo
 def _records_loop(stream: RecordStream, records: JobRecords) -> Loop:
     step = partial(RecordWriter(stream, records).run, wait_s=_RECORDS_WAIT_S)
     return Loop("record-writer", step, every_s=_RECORDS_PAUSE_S)
+
+
+def _remover_loop(redis: Redis, database: Any, store: JobStore, lease_s: int) -> Loop:
+    remover = AccountRemover(
+        *(Deletions(database), PersonalData(database), UserKeys(redis)),
+        *(store, cancellation_of(redis, lease_s=lease_s), Epoch(redis)),
+    )
+    return Loop(
+        "account-remover", remover.run, every_s=_REMOVE_EVERY_S, stuck_after_s=_REMOVE_WITHIN_S
+    )
 
 
 def _planner(settings: Settings, catalogue: Catalogue) -> Planner:

@@ -1,4 +1,4 @@
-"""`aether users`: what of accounts only an operator does: roles, and links for new passwords."""
+"""`aether users`: what of accounts only an operator does: roles, links for new passwords, deletion."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from ops.stack.running import command_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory, read_record
 from ops.terminal import PlainConsole, say
 from storage.accounts.audit import OPERATOR, AuditLog
+from storage.accounts.deletions import Deletions
 from storage.accounts.password_changes import PasswordChanges
 from storage.accounts.users import Accounts, User
 from storage.connections import close_all, mongo_database
 
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 Email = Annotated[str, typer.Argument(help="The account's e-mail address.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 users_app = typer.Typer(
-    no_args_is_help=True, help="Roles of accounts, and links for new passwords."
+    no_args_is_help=True, help="Roles of accounts, links for new passwords, deletion."
 )
 _console = PlainConsole()
 
@@ -57,6 +59,18 @@ def reset_password(email: Email, state: State = DEFAULT_STATE) -> None:
         token, until_ms = changes.make_reset_token(user.id)
     say(f"{_public_url(settings, directory)}/reset-password?token={token}")
     say(f"Works once, until {iso_time(until_ms)}; a link made before is void.")
+
+
+@users_app.command()
+def delete(email: Email, yes: Yes = False, state: State = DEFAULT_STATE) -> None:
+    """Delete an account with its jobs and everything else that is held about it, for good."""
+    with _database(StateDirectory(state.resolve())) as (_, database):
+        user = _find(database, email)
+        if not yes:
+            typer.confirm(f"Delete {user.email} and all its data for good?", abort=True)
+        AuditLog(database).add("account.delete", user.id, actor=OPERATOR, before="", after="")
+        Deletions(database).begin(user.id)
+    _console.print(f"{user.email} cannot be used any more; upkeep removes its data.")
 
 
 def _set_role(email: str, role: Role, state: Path) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Act = Literal[
     "key.create",
     "key.revoke",
+    "account.export",
+    "account.delete",
     "plan.set",
     "trial.start",
     "role.set",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: How long a new account may try Aether; a demo account is gone after it.
 TRIAL_DAYS: Final = 14
+#: Of an account that is not being deleted.
+STAYS: Final[dict[str, Any]] = {"deleting_at": {"$exists": False}}
 #: How long a process may use what it last read of a user, in seconds.
 _CACHE_S: Final = 10.0
 #: The same while MongoDB is away; Redis keeps revoked tokens for as long.
@@ -43,6 +45,7 @@ class User(Struct, frozen=True, kw_only=True):
         token_version: tokens of an earlier version are void.
         trial_ends_ms: when the account's one trial ends or ended; None if it had none.
         expires_ms: when the account is deleted, None if it stays.
+        is_deleting: its data is being removed: it exists no more for anybody but the remover.
         cache_secret: names kept answers; empty for an account of before that never needed one.
     """
 
@@ -55,6 +58,7 @@ class User(Struct, frozen=True, kw_only=True):
     token_version: int = 0
     trial_ends_ms: int | None = None
     expires_ms: int | None = None
+    is_deleting: bool = False
     cache_secret: str = ""
 
     def __repr__(self) -> str:
@@ -105,7 +109,7 @@ class Accounts:
         return self._insert(document)
 
     def create_trial(self) -> User:
-        """Store a new demo user, whom MongoDB removes when the trial ends."""
+        """Store a new demo user, who is deleted when the trial ends."""
         document = _new_document(f"Guest {secrets.token_hex(2)}")
         document["expires_at"] = document["trial_ends_at"]
         return self._insert(document)
@@ -120,13 +124,14 @@ class Accounts:
 
     def find_by_email(self, email: str) -> Credentials | None:
         with store_errors():
-            document = self._users.find_one({"email": _normal(email)})
+            document = self._users.find_one({"email": _normal(email), **STAYS})
         if document is None:
             return None
         return Credentials(_to_user(document), document["password_hash"])
 
     def get(self, user_id: str) -> User | None:
-        """Return the user as of at most ten seconds ago; None also for one that has expired.
+        """Return the user as of at most ten seconds ago; None also for one that has expired, or is
+        being deleted.
 
         While MongoDB is away a user is returned as this process last saw it, so that polls and
         streams go on.
@@ -136,7 +141,9 @@ class Accounts:
         user = user or self._read(user_id)
         if user is None:
             return None
-        is_over = user.expires_ms is not None and user.expires_ms <= _now().timestamp() * 1000
+        is_over = user.is_deleting or (
+            user.expires_ms is not None and user.expires_ms <= _now().timestamp() * 1000
+        )
         return None if is_over else user
 
     def _read(self, user_id: str) -> User | None:
@@ -195,7 +202,7 @@ class Accounts:
         """Change the account that the filter chooses and return it, or raise `missing`."""
         with store_errors():
             document = self._users.find_one_and_update(
-                chosen, changes, return_document=ReturnDocument.AFTER
+                {**chosen, **STAYS}, changes, return_document=ReturnDocument.AFTER
             )
         if document is None:
             raise missing
@@ -219,6 +226,12 @@ class Accounts:
             )
         if document is not None:
             self._remember(_to_user(document))
+
+    def forget(self, user_id: str) -> None:
+        """Read the user anew at the next look, in this process."""
+        with self._cache_lock:
+            self._cache.pop(user_id, None)
+            self._last_seen.pop(user_id, None)
 
     def _remember(self, user: User) -> None:
         with self._cache_lock:
@@ -253,6 +266,7 @@ def _to_user(document: dict[str, Any]) -> User:
         token_version=document["token_version"],
         trial_ends_ms=_optional_ms(document.get("trial_ends_at")),
         expires_ms=_optional_ms(document.get("expires_at")),
+        is_deleting="deleting_at" in document,
         cache_secret=document.get("cache_secret", ""),
     )
 

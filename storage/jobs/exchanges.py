@@ -44,6 +44,15 @@ def read_exchanges(redis: Redis, spec: JobSpec) -> list[Exchange]:
     """
     if spec.conversation_id is None:
         return []
+    return read_conversation(redis, spec.user_id, spec.conversation_id)
+
+
+def read_conversation(redis: Redis, user_id: str, conversation_id: str) -> list[Exchange]:
+    """Return what is remembered of a user's conversation, oldest first.
+
+    Raises:
+        CoordinatorUnavailable: Redis is away.
+    """
     with coordinator_errors():
-        rows: Any = redis.lrange(keys.conversation(spec.user_id, spec.conversation_id), 0, -1)
+        rows: Any = redis.lrange(keys.conversation(user_id, conversation_id), 0, -1)
     return [msgspec.json.decode(row, type=Exchange) for row in rows]

@@ -39,7 +39,9 @@ _USERS: Final = CollectionPlan(
         # Demo accounts have no address; a sparse index leaves them out.
         IndexModel([("email", ASCENDING)], name="email", unique=True, sparse=True),
         IndexModel([("reset_hash", ASCENDING)], name="reset", unique=True, sparse=True),
-        IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+        # The remover's: demo accounts whose time is over, and accounts that are being deleted.
+        IndexModel([("expires_at", ASCENDING)], name="expires", sparse=True),
+        IndexModel([("deleting_at", ASCENDING)], name="deleting", sparse=True),
     ),
     schema={
         "bsonType": "object",
@@ -67,7 +69,10 @@ _USERS: Final = CollectionPlan(
 _AUDIT: Final = CollectionPlan(
     name="audit",
     # Read whole by _id, which begins with the time.
-    indexes=(IndexModel([("user_id", ASCENDING), ("_id", DESCENDING)], name="user"),),
+    indexes=(
+        IndexModel([("user_id", ASCENDING), ("_id", DESCENDING)], name="user"),
+        IndexModel([("actor", ASCENDING)], name="actor"),
+    ),
     schema={
         "bsonType": "object",
         "required": ["_id", "at", "actor", "act", "user_id", "before", "after"],
@@ -191,7 +196,10 @@ _LEDGER: Final = CollectionPlan(
 _SET_ASIDE_KEPT_S: Final = 90 * 24 * 3600
 _SET_ASIDE: Final = CollectionPlan(
     name="set_aside",
-    indexes=(IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=_SET_ASIDE_KEPT_S),),
+    indexes=(
+        IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=_SET_ASIDE_KEPT_S),
+        IndexModel([("user_id", ASCENDING)], name="user"),
+    ),
 )
 
 _MICROS: Final = {"bsonType": ["int", "long"], "minimum": 0}
@@ -209,7 +217,10 @@ _COMPARED: Final = {
 }
 _COMPARISONS: Final = CollectionPlan(
     name="comparisons",
-    indexes=(IndexModel([("at", DESCENDING)], name="time"),),
+    indexes=(
+        IndexModel([("at", DESCENDING)], name="time"),
+        IndexModel([("user_id", ASCENDING)], name="user"),
+    ),
     schema={
         "bsonType": "object",
         "required": ["_id", "at", *_COMPARED],

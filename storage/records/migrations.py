@@ -54,6 +54,14 @@ def _order_sessions(database: Database[dict[str, Any]]) -> None:
     ensure_validators(database)
 
 
+def _let_upkeep_delete_accounts(database: Database[dict[str, Any]]) -> None:
+    """Stop MongoDB from removing demo users by itself: it leaves their jobs behind."""
+    with store_errors():
+        if "expiry" in database["users"].index_information():
+            database["users"].drop_index("expiry")
+    ensure_validators(database)
+
+
 #: In the order of their numbers, which are never used again.
 MIGRATIONS: Final = (
     Migration(1, "validators that leave other versions' fields alone", ensure_validators),
@@ -63,6 +71,7 @@ MIGRATIONS: Final = (
     Migration(5, "indexes of the ledger by job, and of reruns", ensure_indexes),
     Migration(6, "sessions by their last use, and links for new passwords", _order_sessions),
     Migration(7, "API keys", ensure_validators),
+    Migration(8, "feedback, and accounts that upkeep deletes", _let_upkeep_delete_accounts),
 )
 
 

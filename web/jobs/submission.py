@@ -85,7 +85,7 @@ def submit(
     services.memory.require_room()
     lesson_of = admit(services, applicant, created_ms, idempotency)
     _refuse_unknown_agents(request)
-    spec = _to_spec(services, applicant, request, mode, request_id, created_ms, lesson_of)
+    spec = _to_spec(services, user, applicant, request, mode, request_id, created_ms, lesson_of)
     question = Question(request.message)
     hit = find_answer(services, spec, question)
     if hit is not None:
@@ -141,6 +141,7 @@ def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
 
 def _to_spec(
     services: WebServices,
+    user: User,
     who: Applicant,
     request: ChatRequest | TeamChatRequest,
     mode: Mode,
@@ -183,7 +184,7 @@ def _to_spec(
         api_key_id=who.key_id,
         units=who.units,
         request_id=request_id,
-        cache_secret=services.cache_secrets.of(user),
+        cache_secret=services.cache_secrets.of(user.id, user.cache_secret),
     )
 
 

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from core.account_errors import InvalidResetToken
 from ops.cli.main import app
+from storage.accounts.deletions import Deletions
 from storage.accounts.password_changes import PasswordChanges, ResetTarget
+from storage.accounts.sessions import RefreshFamilies
 from storage.accounts.users import Accounts
 from storage.records.indexes import ensure_indexes
 
@@ -97,4 +99,37 @@ def test_no_link_is_made_for_who_has_no_account(users, mongo_database):
     status, text = users("reset-password", "nobody@example.com")
 
     assert (status, text) == (1, "No account has the address nobody@example.com.\n")
+    assert mongo_database["audit"].count_documents({}) == 0
+
+
+def test_an_account_is_marked_to_be_deleted_and_the_log_says_so(users, mongo_database):
+    accounts = Accounts(mongo_database)
+    user = accounts.create("ann@example.com", "a hash")
+    RefreshFamilies(mongo_database, life_s=60).open(user.id)
+
+    status, text = users("delete", "Ann@example.com", "--yes")
+
+    assert (status, text) == (
+        0,
+        "ann@example.com cannot be used any more; upkeep removes its data.\n",
+    )
+    assert accounts.get(user.id) is None
+    assert accounts.find_by_email("ann@example.com") is None
+    assert [deletion.user_id for deletion in Deletions(mongo_database).list(limit=9)] == [user.id]
+    assert mongo_database["refresh_families"].count_documents({}) == 0
+    (entry,) = mongo_database["audit"].find()
+    assert (entry["actor"], entry["act"], entry["user_id"]) == (
+        "operator",
+        "account.delete",
+        user.id,
+    )
+    assert users("delete", "ann@example.com", "--yes")[0] == 1
+
+
+def test_no_account_is_deleted_when_nobody_confirms(users, mongo_database):
+    user = Accounts(mongo_database).create("ann@example.com", "a hash")
+
+    assert users("delete", "ann@example.com")[0] == 1
+
+    assert Accounts(mongo_database).get(user.id).email == "ann@example.com"
     assert mongo_database["audit"].count_documents({}) == 0

@@ -103,14 +103,13 @@ def test_nobody_is_found_when_there_is_no_such_user(accounts):
 def test_one_cache_secret_is_made_when_many_need_that_of_an_account_of_before(accounts, database):
     user = accounts.create("ann@example.com", "hash")
     database["users"].update_one({"_id": user.id}, {"$unset": {"cache_secret": ""}})
-    of_before = Accounts(database).get(user.id)
-    assert of_before.cache_secret == ""
+    assert Accounts(database).get(user.id).cache_secret == ""
 
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lambda _: CacheSecrets(database).of(of_before), range(8)))
+        found = set(pool.map(lambda _: CacheSecrets(database).of(user.id, ""), range(8)))
 
     assert found == {database["users"].find_one({"_id": user.id})["cache_secret"]}
-    assert CacheSecrets(database).of(Accounts(database).get(user.id)) in found
+    assert Accounts(database).get(user.id).cache_secret in found
     assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in found)
 
 
