@@ -2,7 +2,8 @@
 
 Coordination is one Redis (replicated, by Sentinel's URL), not Redis Cluster: who is next is decided
 over all users. The keys of one user and of its jobs carry the user's shard, by which records are
-read in parts.
+read in parts. When an account is deleted, storage/jobs/user_keys.py removes what is named after it
+and its jobs.
 
 | Key | Type | Lives | Written by | Read by |
 |---|---|---|---|---|

@@ -6,9 +6,10 @@ older one never puts its own back. Documents of the version before and of the on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ _MIGRATIONS_ID: Final = "migrations"
 _LOCK_ID: Final = "lock"
 #: A migration that was killed holds the lock no longer.
 _LOCK_FOR: Final = timedelta(minutes=10)
+_OWNERS_AT_ONCE: Final = 1_000
 
 
 class CannotMigrate(Exception):
@@ -55,11 +57,30 @@ def _order_sessions(database: Database[dict[str, Any]]) -> None:
 
 
 def _let_upkeep_delete_accounts(database: Database[dict[str, Any]]) -> None:
-    """Stop MongoDB from removing demo users by itself: it leaves their jobs behind."""
+    """Stop MongoDB from removing demo users by itself, and mark those whose jobs it left behind."""
     with store_errors():
         if "expiry" in database["users"].index_information():
             database["users"].drop_index("expiry")
     ensure_validators(database)
+    with store_errors():
+        owners = database["jobs"].aggregate([{"$group": {"_id": "$user_id"}}], allowDiskUse=True)
+        while user_ids := [row["_id"] for row in islice(owners, _OWNERS_AT_ONCE)]:
+            _mark_missing(database, user_ids)
+
+
+def _mark_missing(database: Database[dict[str, Any]], user_ids: Sequence[str]) -> None:
+    """Add a user who is to be deleted for each id that has none."""
+    users = database["users"]
+    there = {user["_id"] for user in users.find({"_id": {"$in": list(user_ids)}}, {"_id": 1})}
+    now = datetime.now(UTC)
+    marks = {"created_at": now, "deleting_at": now, "token_version": 0}
+    missing = [
+        {"_id": user_id, "name": "", "plan": "trial", **marks}
+        for user_id in user_ids
+        if user_id not in there
+    ]
+    if missing:
+        users.insert_many(missing)
 
 
 #: In the order of their numbers, which are never used again.

@@ -8,7 +8,14 @@ from flask import Response, g
 from pydantic import Field, SecretStr
 
 from core.account_errors import WrongPassword
-from core.errors import CoordinatorUnavailable, InvalidRequest, ServiceUnavailable, StoreUnavailable
+from core.errors import (
+    CoordinatorUnavailable,
+    InvalidRequest,
+    ServiceUnavailable,
+    StoreUnavailable,
+    TooManyStreams,
+    TooManyWaiting,
+)
 from web.accounts.auth import current_user, require_user
 from web.accounts.export import MEDIA_TYPE, export_of
 from web.accounts.passwords import normalised
@@ -58,6 +65,8 @@ class AccountDeletion(ResponseBody):
     "/export",
     **returns(
         {200: (ExportLine, "The lines, one JSON object each.")},
+        TooManyStreams,
+        TooManyWaiting,
         StoreUnavailable,
         CoordinatorUnavailable,
         media_type=MEDIA_TYPE,
@@ -66,11 +75,17 @@ class AccountDeletion(ResponseBody):
 def export_account() -> Response:
     """Return all that is held about the account, as lines of JSON (NDJSON).
 
-    Hashes and secrets are left out. What has ended within the last second may be missing.
+    Hashes and secrets are left out. What has ended within the last second may be missing. An
+    export counts as one of the user's open streams.
     """
     user, services = current_user(), current_services()
     _audit("account.export")
-    return Response(export_of(services, user.id), mimetype=MEDIA_TYPE, headers=_HEADERS)
+    lines = export_of(services, user.id)
+    leave = services.open_requests.enter(user.id)
+    response = Response(lines, mimetype=MEDIA_TYPE, headers=_HEADERS)
+    # Also for a client that goes before the last line.
+    response.call_on_close(leave)
+    return response
 
 
 @account_api.delete(

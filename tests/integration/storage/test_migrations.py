@@ -217,6 +217,27 @@ def test_sessions_are_found_by_their_last_use_when_migration_6_has_run(stores, m
     assert "user" not in families.index_information()
 
 
+def test_mongodb_removes_no_user_by_itself_any_more_and_upkeep_those_that_it_did(
+    stores, mongo_database
+):
+    users = mongo_database["users"]
+    users.insert_one(dict(USER))
+    users.create_index("expires_at", name="expiry", expireAfterSeconds=0)
+    # MongoDB removed the user of one of these jobs.
+    lost, kept = make_spec(), make_spec(user_id=USER["_id"])
+    for spec in (lost, kept):
+        job = Job(spec=spec, question=QUESTION, status=JobStatus.COMPLETED, cursor=1)
+        JobRecords(mongo_database).insert(job)
+
+    assert "Migration 8: feedback, and accounts that upkeep deletes." in migrate(*stores)
+
+    indexes = users.index_information()
+    assert [name for name, index in indexes.items() if "expireAfterSeconds" in index] == []
+    assert {"expires", "deleting"} <= indexes.keys()
+    marked = users.find({"deleting_at": {"$exists": True}})
+    assert [user["_id"] for user in marked] == [lost.user_id]
+
+
 def test_a_process_ends_when_its_stores_are_migrated_under_it(stores, monkeypatch):
     ended = []
     watch = FormatWatch(*stores, end=lambda: ended.append(1))
