@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -51,13 +52,15 @@ class CheaperAnswers:
 
     def ratings(self, deep: Model, *, since_ms: int) -> dict[str, float]:
         """Return what users rated these answers, 1 for up and 0 for down, by job id."""
-        job_ids, ratings = self.ids(deep, since_ms=since_ms), dict[str, float]()
-        for start in range(0, len(job_ids), _BATCH):
-            wanted = {"_id": {"$in": job_ids[start : start + _BATCH]}}
-            with store_errors():
-                for row in self._feedback.find(wanted, {"rating": 1}):
-                    ratings[row["_id"]] = float(row["rating"] == "up")
-        return ratings
+        found = dict[str, float]()
+        with store_errors():
+            rows = self._feedback.find({}, {"rating": 1})
+            # Few answers are rated, so the jobs are asked for by what is.
+            while rated := {row["_id"]: row["rating"] for row in islice(rows, _BATCH)}:
+                chosen = {**_below(deep, since_ms), "_id": {"$in": list(rated)}}
+                for document in self._jobs.find(chosen, {"_id": 1}):
+                    found[document["_id"]] = float(rated[document["_id"]] == "up")
+        return found
 
     def _by_id(self, job_ids: Sequence[str], fields: dict[str, int]) -> Iterator[dict[str, Any]]:
         for start in range(0, len(job_ids), _BATCH):

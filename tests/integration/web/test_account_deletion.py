@@ -111,21 +111,20 @@ def services(app, redis_client, mongo_database):
 
 @pytest.fixture
 def upkeep(services, redis_client, mongo_database):
-    """Upkeep's remover, which waits no time after a mark, and its writer of records."""
+    """Upkeep's writer of records, and a remover that waits after a mark and one that does not."""
     store, epoch = JobStore(redis_client), Epoch(redis_client)
     epoch.confirm(epoch.current())
     stream = RecordStream(redis_client, store)
-    remover = AccountRemover(
-        Deletions(mongo_database),
-        PersonalData(mongo_database),
-        UserKeys(redis_client),
-        store,
-        cancellation_of(redis_client, lease_s=15),
-        epoch,
-        after_s=0,
+    parts = (
+        *(Deletions(mongo_database), PersonalData(mongo_database), UserKeys(redis_client)),
+        *(store, cancellation_of(redis_client, lease_s=15), epoch),
     )
-    writer = RecordWriter(stream, JobRecords(mongo_database))
-    return SimpleNamespace(remover=remover, write_records=writer.run)
+    return SimpleNamespace(
+        remover=AccountRemover(*parts, after_s=0),
+        patient_remover=AccountRemover(*parts),
+        attempts=ClaimingAttempts(redis_client),
+        write_records=RecordWriter(stream, JobRecords(mongo_database)).run,
+    )
 
 
 class Person:
@@ -232,8 +231,7 @@ def test_nothing_of_a_deleted_user_is_left_and_all_of_another(
     upkeep.remover.run()
     assert client.get("/api/auth/me", headers=ann.headers).status_code == 401
     assert mongo_database["jobs"].count_documents({"user_id": ann.id}) == len(ann.job_ids)
-    attempts = ClaimingAttempts(redis_client)
-    attempts.finish(ann.running, JobStatus.CANCELLED, DONE)
+    upkeep.attempts.finish(ann.running, JobStatus.CANCELLED, DONE)
     upkeep.remover.run()
     assert mongo_database["jobs"].count_documents({"user_id": ann.id}) == len(ann.job_ids)
     upkeep.write_records()
@@ -268,7 +266,7 @@ def test_what_was_done_stays_in_the_log_and_says_of_whom_no_more(client, upkeep,
     services.audit.add("plan.set", bob.id, actor=ann.id, before="trial", after="basic")
     services.audit.add("email.set", ann.id, actor=ann.id, before="ann@", after="ann2@")
     ann.delete()
-    finish(upkeep, services, ann)
+    finish(upkeep, ann)
 
     entries = services.audit.list(limit=50)
 
@@ -286,11 +284,10 @@ def test_what_was_done_stays_in_the_log_and_says_of_whom_no_more(client, upkeep,
     ]
 
 
-def finish(upkeep, services, person):
+def finish(upkeep, person):
     """End the user's jobs and let upkeep do its part."""
     upkeep.remover.run()
-    attempts = ClaimingAttempts(services.job_store._redis)
-    attempts.finish(person.running, JobStatus.CANCELLED, DONE)
+    upkeep.attempts.finish(person.running, JobStatus.CANCELLED, DONE)
     upkeep.write_records()
     upkeep.remover.run()
 
@@ -311,7 +308,7 @@ def test_a_deletion_goes_on_when_its_process_dies(
     with monkeypatch.context() as patch:
         patch.setattr(owner, dies_in, die)
         with pytest.raises(StoreUnavailable):
-            finish(upkeep, services, ann)
+            finish(upkeep, ann)
     upkeep.remover.run()
 
     assert traces_in_redis(redis_client, ann.ids) == {}
@@ -325,7 +322,7 @@ def test_nothing_is_removed_when_redis_may_have_lost_unfinished_jobs(
     ann.delete()
     redis_client.delete(keys.EPOCH)
 
-    finish(upkeep, services, ann)
+    finish(upkeep, ann)
 
     assert mongo_database["jobs"].count_documents({"user_id": ann.id}) == len(ann.job_ids)
 
@@ -333,14 +330,12 @@ def test_nothing_is_removed_when_redis_may_have_lost_unfinished_jobs(
 def test_nothing_is_removed_soon_after_the_mark(services, redis_client, mongo_database, upkeep):
     user = services.accounts.create_trial()
     Deletions(mongo_database).begin(user.id)
-    remover = upkeep.remover
-    remover._after_ms = 60_000
 
-    remover.run()
+    upkeep.patient_remover.run()
     assert mongo_database["users"].count_documents({}) == 1
     long_ago = {"$set": {"deleting_at": datetime.now(UTC) - timedelta(minutes=2)}}
     mongo_database["users"].update_one({"_id": user.id}, long_ago)
-    remover.run()
+    upkeep.patient_remover.run()
 
     assert mongo_database["users"].count_documents({}) == 0
 
@@ -354,7 +349,7 @@ def test_a_demo_account_is_deleted_wholly_when_its_time_is_over(
     given_a_plan = services.accounts.create_trial()
     services.accounts.set_plan(given_a_plan.id, "basic")
 
-    finish(upkeep, services, ann)
+    finish(upkeep, ann)
 
     assert traces_in_mongo(mongo_database, [ann.id]) == {}
     assert services.accounts.get(given_a_plan.id) is not None
@@ -366,7 +361,7 @@ def test_a_large_account_is_removed_in_parts(monkeypatch, upkeep, services, fill
     monkeypatch.setattr("storage.accounts.personal_data._AT_ONCE", 1)
     (ann,) = fill("ann@example.com")
     ann.delete()
-    finish(upkeep, services, ann)
+    finish(upkeep, ann)
     left = []
     while mongo_database["users"].count_documents({"_id": ann.id}):
         left.append(sum(map(len, traces_in_mongo(mongo_database, [ann.id]).values())))
