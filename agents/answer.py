@@ -36,7 +36,7 @@ from core.model_errors import (
     TransientModelError,
     TurnStopped,
 )
-from core.models import Catalogue, Model, estimate_tokens
+from core.models import Catalogue, Model
 from core.outcome import AgentReport
 from core.stop import StopSignal
 
@@ -238,7 +238,7 @@ class AnswerRunner:
             usage = error.usage
             raise
         finally:
-            usage = usage or _estimate(request, "".join(run.text))
+            usage = usage or spending.estimate()
             cost_micros = self._catalogue.cost_micros(model, usage)
             run.usage += usage
             run.cost_micros += cost_micros
@@ -250,15 +250,6 @@ def _fault_of_draft(turn: Turn, draft: Reply) -> str | None:
     if draft.report.status == "failed":
         return "the quick model failed"
     return fault_of(turn.messages[-1].content, draft.text, draft.finish_reason)
-
-
-def _estimate(request: ModelRequest, text: str) -> Usage:
-    if not text:
-        return Usage()
-    return Usage(
-        input_tokens=sum(estimate_tokens(message.content) for message in request.messages),
-        output_tokens=min(estimate_tokens(text), request.max_tokens),
-    )
 
 
 def _to_ms(seconds: float | None) -> int | None:

@@ -6,12 +6,13 @@ what is held does not suffice; the text that is not covered ends the turn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Final
 
 from core.chat import Message, StreamEnd, Usage
-from core.lessons import CallSample, Lesson
+from core.lessons import NOTHING_LEARNED, CallSample, Lesson
 from core.model_errors import BudgetGone, BudgetHeld, CostLimitReached
 from core.models import Catalogue, Model
 
@@ -67,21 +68,30 @@ class Spending:
         self._prompt_chars = 0
         self._base = 0
         self._price = 0.0
-        self._per_char = 0.0
-        self._chars = 0
-        self._pieces = 0
+        self._lesson = NOTHING_LEARNED
+        self._input_tokens = self._allowed = 0
+        self._chars = self._pieces = 0
+        self._tokens = 0.0
         self._is_refused = False
         #: The cost limit leaves this call fewer tokens than the request does.
         self.is_narrowed = False
 
     @property
     def used(self) -> float:
-        """What the turn has cost so far, as far as that is known: micro-dollars.
+        """What the turn has cost so far, as far as that is known: micro-dollars."""
+        return self._paid + self._base + self._text_tokens * self._price
 
-        A piece of a stream is a token at least, whatever was learned of other texts.
-        """
-        tokens = max(self._chars * self._per_char, self._pieces)
-        return self._paid + self._base + tokens * self._price
+    @property
+    def _text_tokens(self) -> float:
+        # A piece of a stream is a token at least, whatever was learned of other texts.
+        return max(self._tokens, self._pieces)
+
+    def estimate(self) -> Usage:
+        """Return what the call has used, where the provider does not say; nothing without text."""
+        if not self._pieces:
+            return Usage()
+        output = min(math.ceil(self._text_tokens), self._allowed)
+        return Usage(input_tokens=self._input_tokens, output_tokens=output)
 
     @property
     def is_out(self) -> bool:
@@ -97,13 +107,13 @@ class Spending:
         """
         lesson = self._lesson_of(model.id)
         self._prompt_chars = sum(len(message.content) for message in messages)
-        tokens_in = lesson.input_tokens(self._prompt_chars)
+        tokens_in = self._input_tokens = lesson.input_tokens(self._prompt_chars)
         prompt = self._catalogue.cost_micros(model, Usage(input_tokens=tokens_in))
         price = model.output_usd
         allowed = self._within_limit(prompt, price, lesson.hidden_tokens, max_tokens)
         self._base = prompt + round(lesson.hidden_tokens * price)
-        self._price, self._per_char = price, lesson.text_per_char
-        self._chars = self._pieces = 0
+        self._lesson, self._price, self._allowed = lesson, price, allowed
+        self._clear()
         self._is_refused = False
         self._require(self._paid + self._base + round(min(STEP_TOKENS, allowed) * price))
         return allowed
@@ -139,6 +149,11 @@ class Spending:
         """Count a piece of the answer."""
         self._chars += len(text)
         self._pieces += 1
+        self._tokens += self._lesson.tokens_of_text(text)
+
+    def _clear(self) -> None:
+        self._chars = self._pieces = 0
+        self._tokens = 0.0
 
     def wanted(self) -> int | None:
         """Return what is to be held in all with the text so far; None where enough is."""
@@ -176,4 +191,5 @@ class Spending:
                 hidden_tokens=end.hidden_tokens,
             )
             self._learn(sample)
-        self._base = self._chars = self._pieces = 0
+        self._base = 0
+        self._clear()

@@ -8,6 +8,8 @@ from typing import Final
 
 #: Users are spread over this many shards; one shard's keys share one Redis Cluster slot.
 SHARDS: Final = tuple("0123456789abcdef")
+#: Stands in the place of a user who was deleted; no account has this id.
+DELETED_USER: Final = "usr_" + "0" * 32
 _JOB_ID = re.compile(r"job_[0-9a-f]{32}")
 
 

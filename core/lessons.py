@@ -61,6 +61,15 @@ class Lesson(Struct, frozen=True, kw_only=True):
         """Return what a prompt of so many characters comes to."""
         return math.ceil(chars * self.input_per_char)
 
+    def tokens_of_text(self, text: str) -> float:
+        """Return what a piece of an answer comes to; before anything was learned, by its bytes.
+
+        A Chinese character has three of them and is about one token.
+        """
+        if not self.is_enough:
+            return len(text.encode(errors="replace")) * _FIRST_GUESS_PER_CHAR
+        return len(text) * self.text_per_char
+
 
 NOTHING_LEARNED: Final = Lesson()
 

@@ -11,10 +11,10 @@ and its jobs.
 | aether:{s}:events:<id> | stream, ids <sequence>-0 | as the job | accept, accept_answered, append, defer, finish, put_back, report, restore, start_round | web, sweeper |
 | aether:{s}:active:<user> | sorted set, by time: a job's id, and of a team <id>#2, <id>#3 and so on, one for each agent | members until their job ends | accept, restore, finish, withdraw | accept, admit |
 | aether:{s}:spend:<user>:<yyyymm> | hash, see storage/lua/money.lua: reserved, spent (micro-dollars), known | 62 d | accept, append, extend, restore, finish, know_spent, withdraw | accept, admit, append, extend |
-| aether:spend:key:<key>:<yyyymm> | the same of an API key | likewise | likewise | likewise |
-| aether:spend:all:<yyyymm>, :<yyyymmdd> | the same of the deployment's month and day | likewise | likewise | likewise |
+| aether:{s}:key_spend:<user>:<key>:<yyyymm> | the same of an API key | likewise | likewise | likewise |
+| aether:spend:all:<yyyymm> | and <yyyymmdd>: the same of the deployment's month and day | likewise | likewise | likewise |
 | aether:{s}:rates:<user> | hash, moving windows: see storage/lua/limits.lua | 26 h after the last count | accept, accept_answered, finish | admit, accept, accept_answered |
-| aether:rates:<key> | the same of an API key | likewise | accept, accept_answered | likewise |
+| aether:{s}:rates:<user>:<key> | the same of an API key | likewise | accept, accept_answered | likewise |
 | aether:tries:<digest> | the same of an address, an account, or both | likewise | count | count |
 | aether:{s}:learned:<user> | hash: what the user's calls of each model came to, see storage/lua/learn.lua | 30 d after the last call | learn | admit |
 | aether:learned | the same of all users | likewise | learn | web, workers |
@@ -99,7 +99,8 @@ def budget_of(scope: Scope, user_id: str, key_id: str | None, unix_ms: int) -> s
         case "user":
             return spend(user_id, unix_ms)
         case "key":
-            return f"aether:spend:key:{key_id}:{moment:%Y%m}"
+            shard = shard_of(user_id)
+            return f"aether:{{{shard}}}:key_spend:{user_id}:{key_id}:{moment:%Y%m}"
         case "month":
             return f"aether:spend:all:{moment:%Y%m}"
         case "day":
@@ -108,7 +109,8 @@ def budget_of(scope: Scope, user_id: str, key_id: str | None, unix_ms: int) -> s
 
 def rates(user_id: str, key_id: str | None = None) -> str:
     """Name the moving windows of a user, or of an API key."""
-    return f"aether:rates:{key_id}" if key_id else f"aether:{{{shard_of(user_id)}}}:rates:{user_id}"
+    of_user = f"aether:{{{shard_of(user_id)}}}:rates:{user_id}"
+    return f"{of_user}:{key_id}" if key_id else of_user
 
 
 def tries(owner_digest: str) -> str:

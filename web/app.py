@@ -153,6 +153,7 @@ def _close(hub: EventHub, counters: Counters, *clients: Any) -> None:
 def _account_services(
     app: Flask, settings: Settings, redis: Redis, database: Any
 ) -> dict[str, Any]:
+    """Return the services of accounts, by the names that they have in `WebServices`."""
     accounts = Accounts(database)
     return {
         "accounts": accounts,
@@ -210,18 +211,3 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         drain=hub.drain,
         close=partial(_close, hub, counters, database, redis, probe, cache_redis),
     )
-
-
-def _account_services(settings: Settings, database: Any, redis: Redis) -> dict[str, Any]:
-    """Return the services of accounts, by the names that they have in `WebServices`."""
-    return {
-        "accounts": Accounts(database),
-        "cache_secrets": CacheSecrets(database),
-        "audit": AuditLog(database),
-        "deletions": Deletions(database),
-        "personal_data": PersonalData(database),
-        "user_keys": UserKeys(redis),
-        "plan_uses": PlanUses(redis),
-        "refresh_families": RefreshFamilies(database, life_s=settings.refresh_token_s),
-        "revoked_tokens": RevokedTokens(redis),
-    }

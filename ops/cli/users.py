@@ -1,4 +1,4 @@
-"""`aether users`: what of accounts only an operator does: roles, links for new passwords, deletion."""
+"""`aether users`: roles of accounts, links for new passwords, deletion."""
 
 from __future__ import annotations
 

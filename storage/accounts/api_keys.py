@@ -127,7 +127,7 @@ class ApiKeys:
             "hint": secret[-4:],
             "secret_hash": _hash(secret),
             "scopes": list(wanted.scopes),
-            "created_at": datetime.now(UTC),
+            "created_at": _to_time(now_ms()),
             "plan": wanted.plan,
             "requests_per_minute": wanted.limits.requests_per_minute,
             "monthly_budget_micros": wanted.limits.monthly_budget_micros,

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from msgspec import Struct
 from pymongo import WriteConcern
 
+from core.ids import DELETED_USER
 from storage.failures import store_errors
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
     from pymongo.database import Database
 
-#: Stands in the place of a user who was deleted; no account has this id.
-DELETED_USER: Final = "usr_" + "0" * 32
 #: Fields whose names hold one of these words are secrets, or what a secret is checked against.
 _SECRET_WORDS: Final = ("hash", "password", "salt", "secret", "token")
 #: Acts whose `before` and `after` name plans and roles; those of others may name a person.

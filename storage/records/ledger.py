@@ -27,8 +27,6 @@ logger = structlog.get_logger(__name__)
 
 SETTLEMENT: Final = "settlement"
 RERUN: Final = "rerun_after_loss"
-#: Whose entries are left when his account is deleted.
-DELETED: Final = "deleted"
 _DUPLICATE_KEY: Final = 11000
 _TOTAL: Final = {"$sum": "$cost_micros"}
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from core.ids import SHARDS
+from core.ids import DELETED_USER, SHARDS
 from core.jobs import TERMINAL
 from storage import keys
 from storage.failures import coordinator_errors, store_errors
 from storage.records.documents import from_document
-from storage.records.ledger import DELETED, SETTLEMENT, Ledger, to_settlement
+from storage.records.ledger import SETTLEMENT, Ledger, to_settlement
 from storage.scripts import WITH_LINES, Script
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Reconciliation:
             in_flight=in_flight,
             jobs=jobs,
             micros=sum(sums.values()),
-            deleted_micros=sums.get(DELETED, 0),
+            deleted_micros=sums.get(DELETED_USER, 0),
             reruns=self._ledger.count_reruns(),
             differences=found,
         )
@@ -119,7 +119,9 @@ class Reconciliation:
                 with store_errors():
                     self._ledger.add_missing([to_settlement(job) for job in missing])
             added += len(missing)
-        users = sorted({*self._ledger.sums_of(month), *self._users_with_sums(month)} - {DELETED})
+        users = sorted(
+            {*self._ledger.sums_of(month), *self._users_with_sums(month)} - {DELETED_USER}
+        )
         busy = [user for user in users if not self._set_sums(user, month)]
         return Rebuilt(settlements=added, users=len(users) - len(busy), busy=busy)
 
@@ -148,7 +150,7 @@ class Reconciliation:
     def _of_sums(
         self, month: str, sums: dict[str, int], user_id: str | None
     ) -> Iterator[Difference]:
-        users = {*sums, *self._users_with_sums(month)} - {DELETED}
+        users = self._users(month, sums)
         for user in sorted(users if user_id is None else users & {user_id}):
             spent, reserved, is_known = self._sums_in_redis(user, month)
             if is_known and spent != sums.get(user, 0):
@@ -177,6 +179,9 @@ class Reconciliation:
                 pipe.hmget(keys.job(job_id), "reserved", "budgets")
             rows = pipe.execute()
         return sum(int(held or 0) for held, budgets in rows if budget in (budgets or b"").split())
+
+    def _users(self, month: str, sums: Iterable[str]) -> set[str]:
+        return {*sums, *self._users_with_sums(month)} - {DELETED_USER}
 
     def _users_with_sums(self, month: str) -> Iterator[str]:
         with coordinator_errors():

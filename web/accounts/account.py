@@ -13,12 +13,12 @@ from core.errors import (
     InvalidRequest,
     ServiceUnavailable,
     StoreUnavailable,
-    TooManyStreams,
     TooManyWaiting,
 )
+from core.limit_errors import TooManyStreams, TooManyTries
 from web.accounts.auth import current_user, require_user
 from web.accounts.export import MEDIA_TYPE, export_of
-from web.accounts.passwords import normalised
+from web.accounts.throttles import count_failed_login, require_login_tries
 from web.accounts.tokens import LEEWAY_S
 from web.http.openapi import returns, routes
 from web.http.schemas import RequestBody, ResponseBody
@@ -93,6 +93,7 @@ def export_account() -> Response:
     **returns(
         {202: (AccountDeletion, "Nobody can use the account any more; its data is being removed.")},
         WrongPassword,
+        TooManyTries,
         ServiceUnavailable,
         StoreUnavailable,
         CoordinatorUnavailable,
@@ -124,14 +125,13 @@ def _require_owner(body: DeletionRequest) -> None:
         return
     if body.password is None:
         raise InvalidRequest("`password` is required.", field="password")
-    credentials = services.accounts.find_by_email(user.email)
-    password_hash = credentials.password_hash if credentials else None
+    # A stolen session is not to guess faster than a login.
+    require_login_tries(user.email)
+    password_hash = services.password_changes.hash_of(user.id)
     typed = body.password.get_secret_value()
-    # Accounts of before have a hash of what was typed then.
-    for password in dict.fromkeys((normalised(typed), typed)):
-        if services.passwords.verify(password_hash, password):
-            return
-    raise WrongPassword
+    if password_hash is None or not services.passwords.verify_typed(password_hash, typed):
+        count_failed_login(user.email)
+        raise WrongPassword
 
 
 def _audit(act: Literal["account.export", "account.delete"]) -> None:

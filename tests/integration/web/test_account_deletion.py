@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from core.errors import StoreUnavailable
+from core.ids import DELETED_USER
 from core.jobs import JobStatus
+from core.lessons import CallSample
 from core.outcome import Answer, Outcome
 from core.timing import iso_time, now_ms
 from storage import keys
 from storage.accounts.deletions import Deletions
-from storage.accounts.personal_data import DELETED_USER, HOLDINGS, PersonalData
+from storage.accounts.personal_data import HOLDINGS, PersonalData
 from storage.jobs.cancellation import cancellation_of
 from storage.jobs.epoch import Epoch
 from storage.jobs.lines import Lines
@@ -47,6 +49,10 @@ NAMED_AFTER_HIM = {
     "aether:{s}:events:<id>",
     "aether:{s}:active:<user>",
     "aether:{s}:spend:<user>:<yyyymm>",
+    "aether:{s}:key_spend:<user>:<key>:<yyyymm>",
+    "aether:{s}:rates:<user>",
+    "aether:{s}:rates:<user>:<key>",
+    "aether:{s}:learned:<user>",
     "aether:{s}:idempotency:<user>:<digest>",
     "aether:{s}:conversation:<user>:<id>",
     "aether:lines:keys:<lane>:<user>",
@@ -71,6 +77,9 @@ NOBODYS = {
     "aether:single_flight:<fingerprint>:leader",
     "aether:single_flight:<fingerprint>:parked",
     "aether:single_flight:<fingerprint>:note",
+    "aether:spend:all:<yyyymm>",
+    "aether:tries:<digest>",
+    "aether:learned",
     "aether:breaker:<model>",
     "aether:{budget:<model>}",
     "aether:{budget:<model>}:booking:<id>",
@@ -143,12 +152,18 @@ class Person:
     def ids(self):
         return [self.id, *self.job_ids]
 
-    def submit(self, **body):
+    def submit(self, *, by=None, **body):
         body = {"message": "What is a queue?"} | body
-        headers = self.headers | {"Idempotency-Key": f"key-{len(self.job_ids)}"}
+        headers = (by or self.headers) | {"Idempotency-Key": f"key-{len(self.job_ids)}"}
         job = self._client.post("/api/ai/v4/chat/optimized", json=body, headers=headers).json
         self.job_ids.append(job["id"])
         return job["id"]
+
+    def make_key(self):
+        """Make an API key with limits of its own and return its headers."""
+        wanted = {"name": "ci", "monthly_budget_usd": 5, "requests_per_minute": 50}
+        key = self._client.post("/api/keys", json=wanted, headers=self.headers).json["key"]
+        return {"Authorization": f"Bearer {key}"}
 
     def cancel(self, job_id):
         self._client.delete(f"{JOBS}/{job_id}", headers=self.headers)
@@ -172,7 +187,7 @@ def fill(client, services, upkeep, redis_client, mongo_database):
         attempts.finish(claim, JobStatus.COMPLETED, DONE)
         path, feedback = f"{JOBS}/{claim.job_id}/feedback", {"rating": "up", "comment": "good"}
         assert client.post(path, json=feedback, headers=person.headers).status_code == 200
-        person.running = attempts.claim(person.submit(concurrency_key="two"))
+        person.running = attempts.claim(person.submit(by=person.make_key(), concurrency_key="two"))
         return person
 
     def wait(person):
@@ -198,8 +213,16 @@ def note(services, mongo_database, person):
     Comparisons(mongo_database).add(comparison)
     services.job_records.set_aside.add(ended, person.id, "Fault")
     services.audit.add("plan.set", person.id, actor=person.id, before="trial", after="pro")
-    key = {"_id": f"key_{person.id}", "user_id": person.id, "name": "ci", "key_hash": "f" * 64}
-    mongo_database["api_keys"].insert_one(key)
+    sample = CallSample(
+        user_id=person.id,
+        model="m",
+        prompt_chars=4,
+        input_tokens=1,
+        text_chars=4,
+        text_tokens=1,
+    )
+    services.lessons.add(sample)
+    services.lessons.flush()
 
 
 def test_every_key_and_every_collection_has_a_treatment():
@@ -277,10 +300,12 @@ def test_what_was_done_stays_in_the_log_and_says_of_whom_no_more(client, upkeep,
         ("account.delete", DELETED_USER, ""),
         ("email.set", DELETED_USER, ""),
         ("plan.set", DELETED_USER, "trial"),
+        ("key.create", DELETED_USER, ""),
     ]
     assert [(entry.actor, entry.after) for entry in entries if entry.user_id == bob.id] == [
         (DELETED_USER, "basic"),
         (bob.id, "pro"),
+        (bob.id, "ci"),
     ]
 
 

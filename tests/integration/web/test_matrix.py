@@ -40,10 +40,16 @@ ROWS = {
     "POST /api/ai/v4/chat/optimized": Row(body=ASK | {"agent": "dev", "concurrency_key": "k"}),
     "POST /api/ai/v4/chat/quick": Row(body=ASK | {"conversation_id": "c"}),
     "POST /api/ai/v4/chat/stream": Row(body=ASK | {"metadata": {"name": "text"}}),
+    "GET /api/account/export": Row(),
+    "DELETE /api/account": Row(body={"password": "wrong battery"}),
     "GET /api/ai/v4/jobs": Row(),
     "GET /api/ai/v4/jobs/<string:job_id>": Row(foreign=404),
     "DELETE /api/ai/v4/jobs/<string:job_id>": Row(foreign=404),
     "GET /api/ai/v4/jobs/<string:job_id>/events": Row(foreign=404),
+    "POST /api/ai/v4/jobs/<string:job_id>/feedback": Row(
+        body={"rating": "up", "comment": "good"}, foreign=404
+    ),
+    "DELETE /api/ai/v4/jobs/<string:job_id>/feedback": Row(foreign=404),
     "POST /api/auth/demo-login": Row(access="anyone", body={}),
     "POST /api/auth/login": Row(
         access="anyone", body={"email": "a@example.com", "password": "wrong battery"}

@@ -21,7 +21,7 @@ MODEL = Model(
     output_usd=1.0,
 )
 #: A character is a token.
-PLAIN = Lesson(input_per_char=1.0, text_per_char=1.0)
+PLAIN = Lesson(calls=99, input_per_char=1.0, text_per_char=1.0)
 PROMPT = [Message("user", "x" * 100)]
 PROMPT_MICROS = 10
 
@@ -120,7 +120,7 @@ def test_a_text_that_is_longer_than_a_step_is_covered_at_once():
 
 
 def test_a_piece_of_a_stream_is_a_token_at_least():
-    sparse = Lesson(input_per_char=1.0, text_per_char=0.05)
+    sparse = Lesson(calls=99, input_per_char=1.0, text_per_char=0.05)
     spending, _ = begin(lesson=sparse, held=PROMPT_MICROS + STEP_TOKENS)
     spending.begin_call(MODEL, PROMPT, 1_000)
 
