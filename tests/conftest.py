@@ -64,6 +64,7 @@ def mongo_client(mongo_server: Child) -> Iterator[pymongo.MongoClient[dict[str, 
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
         mongo_server.url, tz_aware=True, serverSelectionTimeoutMS=5_000, timeoutMS=10_000
     )
+    client.admin.command("ping")  # what tests time begins with a connection
     yield client
     client.close()
 

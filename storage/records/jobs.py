@@ -46,11 +46,16 @@ _INSERT_S: Final = 0.6
 
 
 class JobRecords:
-    """Jobs in MongoDB; raises StoreUnavailable when it does not answer in time."""
+    """Jobs in MongoDB; raises StoreUnavailable when it does not answer in time.
 
-    def __init__(self, database: Database[dict[str, Any]]) -> None:
+    Args:
+        insert_s: how long an insert may take, a lost answer's repeat included.
+    """
+
+    def __init__(self, database: Database[dict[str, Any]], *, insert_s: float = _INSERT_S) -> None:
         majority = WriteConcern("majority")
         self._jobs = database.get_collection("jobs", write_concern=majority)
+        self._insert_s = insert_s
         self._ledger = Ledger(database)
         self._feedback = FeedbackRecords(database)
         self.set_aside = SetAsideRecords(database)
@@ -62,7 +67,7 @@ class JobRecords:
 
     def _insert_batch(self, jobs: Sequence[Job]) -> None:
         # The driver repeats a write whose answer was lost, and then finds its document there.
-        with store_errors(within_s=_INSERT_S), document_faults():
+        with store_errors(within_s=self._insert_s), document_faults():
             _insert_missing(self._jobs, [to_document(job) for job in jobs])
 
     def write_finished(self, jobs: Sequence[Job]) -> None:

@@ -25,7 +25,7 @@ DONE = Outcome(answer=Answer(text="ab", finish_reason="stop", agents=("dev",)), 
 
 @pytest.fixture
 def records(mongo_database):
-    return JobRecords(mongo_database)
+    return JobRecords(mongo_database, insert_s=10)
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def distant_records(proxy, mongo_database):
     """Records that are reached by the proxy."""
     url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
     settings = Settings(mongo_url=url, mongo_database=mongo_database.name)
-    database = connect(settings, selection_timeout_s=0.3)
-    yield JobRecords(database)
+    database = connect(settings, selection_timeout_s=2)
+    yield JobRecords(database, insert_s=10)
     close_all(database)
 
 

@@ -56,8 +56,8 @@ def runtime(redis_server, redis_client, mongo_database, proxy):
     """All of a worker's parts that upkeep uses."""
     url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
     settings = Settings(mongo_url=url, mongo_database=mongo_database.name, sweep_interval_s=1)
-    database = connect(settings, selection_timeout_s=0.3)
-    store, records = AcceptingStore(redis_client), JobRecords(database)
+    database = connect(settings, selection_timeout_s=2)
+    store, records = AcceptingStore(redis_client), JobRecords(database, insert_s=10)
     attempts, lines = ClaimingAttempts(redis_client), Lines(redis_client, lease_s=15)
     stream = RecordStream(redis_client, store)
     lost_jobs = LostJobs(store, store.recovery, records, Ledger(database))
