@@ -109,7 +109,7 @@ def _chat(chooser: random.Random, size: int) -> list[str]:
 
 async def replay(bench: Bench, workload: Workload, seed: int) -> Replay:
     """Ask every question as one user, four at a time."""
-    (user,) = await sign_in(bench.api, 1)
+    (user,) = await sign_in(bench, 1)
     result, before = Replay(), _upstream_calls(bench.stub)
     pending = iter(workload.questions)
 
@@ -137,7 +137,7 @@ async def hits(bench: Bench, *, concurrency: int, seconds: float) -> Measured:
     Raises:
         RuntimeError: one of them missed.
     """
-    (user,) = await sign_in(bench.api, 1)
+    (user,) = await sign_in(bench, 1)
     body = {"message": "Asked again and again"}
     connection = await Connection.open(bench.api)
     await connection.post(_PATH, body, user | _WAIT)
@@ -157,7 +157,7 @@ async def at_once(bench: Bench, *, jobs: int) -> Counter[str]:
 
     A request that is refused with 503 is repeated after a second, as its `Retry-After` says.
     """
-    users = await sign_in(bench.api, -(-jobs // 10))
+    users = await sign_in(bench, -(-jobs // 10))
     before = _upstream_calls(bench.stub)
     body = {"message": "Asked by all at once [[stub:tokens=40 gap_ms=50]]"}
     answered = Counter[str]()

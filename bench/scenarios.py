@@ -10,10 +10,11 @@ from itertools import count
 import redis
 
 from bench import load
-from bench.client import Connection, Measured, Target
+from bench.client import Connection, Measured
 from bench.cpu import Parts, Sample
 from bench.proxy import Proxy
 from bench.stack import Bench
+from core.plans import PlanName
 
 #: Past the cache, which `bench/cache.py` measures.
 _ANEW = {"cache": {"mode": "bypass"}}
@@ -36,12 +37,18 @@ _ANSWER_WITHIN_S = 30
 _STAGGER_S = 0.022
 
 
-async def sign_in(target: Target, users: int) -> list[dict[str, str]]:
-    """Create demo users and return the request headers of each."""
-    connection = await Connection.open(target)
-    answers = [await connection.post("/api/auth/demo-login", {}, {}) for _ in range(users)]
+async def sign_in(
+    bench: Bench, users: int, *, plan: PlanName = "enterprise"
+) -> list[dict[str, str]]:
+    """Create users of a plan and return the request headers of each."""
+    connection = await Connection.open(bench.api)
+    answers = [
+        json.loads(await connection.post("/api/auth/demo-login", {}, {})) for _ in range(users)
+    ]
     connection.close()
-    return [{"Authorization": f"Bearer {json.loads(a)['access_token']}"} for a in answers]
+    # Before their first request, so that no process knows them with another plan.
+    bench.give_plan([answer["user"]["id"] for answer in answers], plan)
+    return [{"Authorization": f"Bearer {answer['access_token']}"} for answer in answers]
 
 
 async def _job(connection: Connection, user: dict[str, str]) -> None:
@@ -53,13 +60,13 @@ async def _job(connection: Connection, user: dict[str, str]) -> None:
 
 async def jobs_in_turn(bench: Bench, *, requests: int) -> Measured:
     """Run one job at a time, each from its submission with `Prefer: wait` to its answer."""
-    (user,) = await sign_in(bench.api, 1)
+    (user,) = await sign_in(bench, 1)
     return await load.in_turn(bench.api, lambda c, _: _job(c, user), requests=requests)
 
 
 async def team_jobs_in_turn(bench: Bench, *, requests: int) -> Measured:
     """Run one job of five agents and a synthesis at a time; each model call takes 300 ms."""
-    (user,) = await sign_in(bench.api, 1)
+    (user,) = await sign_in(bench, 1)
     return await load.in_turn(bench.api, lambda c, _: _team_job(c, user), requests=requests)
 
 
@@ -72,7 +79,7 @@ async def _team_job(connection: Connection, user: dict[str, str]) -> None:
 
 async def jobs(bench: Bench, *, concurrency: int, seconds: float) -> Measured:
     """Keep `concurrency` jobs in flight, each from its submission to its answer."""
-    users = await sign_in(bench.api, -(-concurrency // _CLIENTS_PER_USER))
+    users = await sign_in(bench, -(-concurrency // _CLIENTS_PER_USER))
     return await load.closed_loop(
         bench.api,
         lambda connection, number: _job(connection, users[number % len(users)]),
@@ -101,7 +108,7 @@ async def proxy(proxy: Proxy, *, concurrency: int, seconds: float, parts: Parts)
 
 async def first_tokens(bench: Bench, *, concurrency: int, rounds: int) -> tuple[Measured, Measured]:
     """Return the time to the first text through Aether, and from the upstream itself."""
-    users = await sign_in(bench.api, -(-concurrency // _CLIENTS_PER_USER))
+    users = await sign_in(bench, -(-concurrency // _CLIENTS_PER_USER))
     ours, direct = Measured(), Measured()
     upstream_body = {
         "model": "bench",

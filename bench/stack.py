@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,19 +15,28 @@ import psutil
 
 from bench.client import Target
 from bench.cpu import Parts
+from core.plans import PlanName
+from core.settings import Settings
 from ops.stack.own import Child, OwnStack, clean_environment, own_stack
 from ops.stack.running import command_settings
 from ops.stack.state import ROOT
+from storage.connections import close_all, mongo_database
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything that runs during a measurement; `parts` looks the processes up anew."""
+    """Everything that runs during a measurement.
+
+    Attributes:
+        parts: looks the processes up anew.
+        give_plan: sets the plan of users by their ids, also where an older version runs.
+    """
 
     api: Target
     stub: Target
     redis_url: str
     parts: Callable[[], Parts]
+    give_plan: Callable[[Sequence[str], PlanName], None]
 
 
 @contextmanager
@@ -43,10 +53,19 @@ def running(
     answers = ("--first-token-ms", "20", "--tokens", "10", "--token-gap-ms", "0")
     settings = {"AETHER_API_PROCESSES": str(api_processes), "AETHER_LOG_LEVEL": "warning"}
     with own_stack(*options, stub=answers, tree=tree, **(settings | chosen)) as (stack, upstream):
-        redis_url = command_settings(stack.directory).redis_url.get_secret_value()
-        redis_url = redis_url.removesuffix("/0") + "/1"
-        api, stub = _target(stack.url), _target(upstream.url)
-        yield Bench(api, stub, redis_url, lambda: _parts(stack, upstream.process.pid))
+        found = command_settings(stack.directory)
+        redis_url = found.redis_url.get_secret_value().removesuffix("/0") + "/1"
+        yield Bench(
+            *(_target(stack.url), _target(upstream.url), redis_url),
+            parts=lambda: _parts(stack, upstream.process.pid),
+            give_plan=partial(_give_plan, found),
+        )
+
+
+def _give_plan(settings: Settings, user_ids: Sequence[str], plan: PlanName) -> None:
+    database = mongo_database(settings)
+    database["users"].update_many({"_id": {"$in": list(user_ids)}}, {"$set": {"plan": plan}})
+    close_all(database)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ _PILED_FOR_S: Final = 3.0
 
 async def queue_times(bench: Bench, *, requests: int) -> tuple[Measured, Measured]:
     """Return how long quick jobs of one user waited for a worker: alone, and behind the pile."""
-    (late, *others) = await scenarios.sign_in(bench.api, 1 + _USERS)
+    (late, *others) = await scenarios.sign_in(bench, 1 + _USERS, plan="trial")
     alone = await _ask(bench, late, requests)
     over = asyncio.Event()
     clients = [
