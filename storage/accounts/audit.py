@@ -75,9 +75,17 @@ class AuditLog:
         with store_errors():
             self._audit.insert_one(document)
 
-    def list(self, *, limit: int, before_id: str | None = None) -> list[AuditEntry]:
-        """Return entries, the latest first; `before_id` goes on behind an earlier page."""
-        chosen = {"_id": {"$lt": before_id}} if before_id else {}
+    def list(
+        self, *, limit: int, before_id: str | None = None, user_id: str | None = None
+    ) -> list[AuditEntry]:
+        """Return entries, the latest first; `before_id` goes on behind an earlier page.
+
+        Args:
+            user_id: whose account was changed; None for everybody's.
+        """
+        chosen: dict[str, Any] = {"user_id": user_id} if user_id else {}
+        if before_id:
+            chosen["_id"] = {"$lt": before_id}
         with store_errors():
             found = list(self._audit.find(chosen).sort("_id", DESCENDING).limit(limit))
         return [

@@ -20,7 +20,7 @@ end
 if is_draining() then
   return {'draining'}
 end
-if redis.call('ZCARD', active) + tonumber(units) > tonumber(most_units) then
+if not has_units_left(active, tonumber(units), tonumber(most_units)) then
   return {'too_many'}
 end
 local now, windows, budgets = now_ms(), read_windows(window_text), read_budgets(budget_text)

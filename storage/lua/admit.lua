@@ -11,7 +11,7 @@ local models = { unpack(ARGV, 6) }
 -- A repeat is answered with the first job, whatever the limits are.
 local is_repeat = has_idempotency == '1' and redis.call('EXISTS', idempotency) == 1
 if not is_repeat then
-  if redis.call('ZCARD', active) + tonumber(units) > tonumber(most_units) then
+  if not has_units_left(active, tonumber(units), tonumber(most_units)) then
     return {'too_many'}
   end
   local full = find_full_window(read_windows(window_text), now_ms())

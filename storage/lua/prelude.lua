@@ -172,6 +172,22 @@ local function forget_active(active, job_id)
   end
 end
 
+-- Say whether the user has room for so many units beside what is unfinished. Where he has not, what the version before
+-- left behind of teams that ended is removed first; it is among the oldest.
+local function has_units_left(active, units, most)
+  if redis.call('ZCARD', active) + units <= most then
+    return true
+  end
+  for _, unit in ipairs(redis.call('ZRANGE', active, 0, 19)) do
+    local job_id = string.match(unit, '^(.-)#') or unit
+    local status = redis.call('HGET', 'aether:{' .. string.sub(job_id, 5, 5) .. '}:job:' .. job_id, 'status')
+    if status ~= 'queued' and status ~= 'in_progress' then
+      redis.call('ZREM', active, unit)
+    end
+  end
+  return redis.call('ZCARD', active) + units <= most
+end
+
 local function remember_repeat(key, body_hash, job_id, ttl_s)
   if body_hash ~= '' then
     redis.call('SET', key, body_hash .. ':' .. job_id, 'EX', ttl_s)

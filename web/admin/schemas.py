@@ -31,6 +31,8 @@ class AuditQuery(Query):
     """How many entries at most."""
     cursor: Annotated[str, StringConstraints(pattern="^aud_[0-9a-f]{32}$")] | None = None
     """`next_cursor` of the page before."""
+    user_id: Annotated[str, StringConstraints(pattern="^usr_[0-9a-f]{32}$")] | None = None
+    """Only what was changed of this account."""
 
 
 class AuditEntry(ResponseBody):

@@ -60,7 +60,9 @@ def set_plan(path: schemas.UserPath, body: schemas.PlanRequest) -> Any:
 )
 def list_audit(query: schemas.AuditQuery) -> Any:
     """Return what was changed of accounts and by whom, the latest first."""
-    entries = current_services().audit.list(limit=query.limit, before_id=query.cursor)
+    entries = current_services().audit.list(
+        limit=query.limit, before_id=query.cursor, user_id=query.user_id
+    )
     return {
         "object": "list",
         "data": [

@@ -186,6 +186,19 @@ def test_everything_a_team_counted_for_is_free_when_it_ends(take, attempts, redi
     assert redis_client.zcard(keys.active(user)) == 0
 
 
+def test_what_the_version_before_left_of_a_team_that_ended_counts_no_more(take, redis_client, user):
+    plan = replace(ROOMY, unfinished=4)
+    accepted = take(plan, units=4)
+    # It knew the job's own entry only.
+    redis_client.hset(keys.job(accepted.job_id), "status", "completed")
+    redis_client.zrem(keys.active(user), accepted.job_id)
+    who = Applicant(user_id=user, plan=plan, budgets=(), units=2)
+
+    Acceptance(redis_client).admit(who, now_ms(), ["m"], None)
+
+    assert take(plan, units=4)
+
+
 def test_whoever_is_at_a_limit_is_refused_before_his_question_is_looked_at(
     take, redis_client, user
 ):

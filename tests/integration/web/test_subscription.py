@@ -187,6 +187,18 @@ def test_the_log_is_read_page_by_page(client, begin, admin):
     assert second["next_cursor"] is None
 
 
+def test_the_log_is_read_of_one_account(client, begin, admin):
+    ids = [begin()[1] for _ in range(2)]
+    for user_id in ids:
+        client.put(f"/api/admin/users/{user_id}/plan", json={"plan": "pro"}, headers=admin[0])
+
+    found = client.get(f"/api/admin/audit?user_id={ids[0]}", headers=admin[0]).json["data"]
+    wrong = client.get("/api/admin/audit?user_id=everybody", headers=admin[0])
+
+    assert [entry["user_id"] for entry in found] == ids[:1]
+    assert (wrong.status_code, wrong.json["field"]) == (400, "user_id")
+
+
 def test_a_role_is_set_by_the_store_alone(client, mongo_database):
     body = {"email": "eve@example.com", "password": "correct horse", "role": "admin"}
 
