@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 class PlanUse(Struct, frozen=True, kw_only=True):
-    """Jobs that have not ended, and micro-dollars spent and held in this calendar month (UTC)."""
+    """Jobs that have not ended, and micro-dollars spent and held in this calendar month (UTC).
+
+    Attributes:
+        unfinished: model calls that they make at a time.
+        spent_micros: None where Redis does not know it; the ledger does.
+    """
 
     unfinished: int
-    spent_micros: int
+    spent_micros: int | None
     reserved_micros: int
 
 
@@ -31,11 +36,11 @@ class PlanUses:
     def of(self, user_id: str) -> PlanUse:
         with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.zcard(keys.active(user_id))
-            pipe.hmget(keys.spend(user_id, now_ms()), "spent", "reserved")
+            pipe.hmget(keys.spend(user_id, now_ms()), "spent", "reserved", "known")
             answers: Any = pipe.execute()
-        unfinished, (spent, reserved) = answers
+        unfinished, (spent, reserved, known) = answers
         return PlanUse(
             unfinished=unfinished,
-            spent_micros=int(spent or 0),
+            spent_micros=None if known is None else int(spent or 0),
             reserved_micros=int(reserved or 0),
         )

@@ -50,6 +50,10 @@ class LostJobs:
             )
         self._know_budgets([spec])
 
+    def spent_of(self, user_id: str, at_ms: int) -> int:
+        """Return what a user's month (UTC) of `at_ms` has paid by the ledger, in micro-dollars."""
+        return self._ledger.paid_by("user", user_id, None, at_ms)
+
     def bring_back(self, lost: Sequence[tuple[JobSpec, Question]]) -> int:
         """Restore the jobs that Redis does not have, and return how many it did not.
 

@@ -94,3 +94,20 @@ def test_retries_count_before_the_next_call(api):
     # The first call was cut off after 800 tokens; the next may say what is left of the limit.
     assert job["usage"]["output_tokens"] > 800
     assert job["cost"]["usd"] <= 0.0006
+
+
+def test_exactly_as_many_jobs_are_unfinished_as_allowed_when_a_hundred_come_at_once(api):
+    def submit(number):
+        return api.submit(f"{number} [[stub:stall_before=60]]", cache={"mode": "bypass"})
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(submit, range(100)))
+
+    accepted = [answer.json()["id"] for answer in answers if answer.status_code == 202]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert (len(accepted), len(refused)) == (10, 90)
+    assert {answer.json()["limit"] for answer in refused} == {"unfinished"}
+    assert all("Retry-After" in answer.headers for answer in refused)
+    for job_id in accepted:
+        api.cancel(job_id)
+        api.end_of(job_id)

@@ -9,7 +9,7 @@ from flask import g
 from core.account_errors import TrialUsed
 from core.errors import CoordinatorUnavailable, StoreUnavailable
 from core.money import to_usd
-from core.timing import iso_time
+from core.timing import iso_time, now_ms
 from web.accounts import schemas
 from web.accounts.auth import current_user, require_user
 from web.http.openapi import returns, routes
@@ -69,7 +69,11 @@ def start_trial(body: schemas.TrialRequest) -> Any:
 
 
 def _to_public(user: User) -> dict[str, Any]:
-    plan, used = user.plan, current_services().plan_uses.of(user.id)
+    plan, services = user.plan, current_services()
+    used = services.plan_uses.of(user.id)
+    spent_micros = used.spent_micros
+    if spent_micros is None:
+        spent_micros = services.lost_jobs.spent_of(user.id, now_ms())
     return {
         "plan": plan.name,
         "status": _status(user),
@@ -80,7 +84,7 @@ def _to_public(user: User) -> dict[str, Any]:
         },
         "usage": {
             "unfinished": used.unfinished,
-            "month_spent_usd": to_usd(used.spent_micros),
+            "month_spent_usd": to_usd(spent_micros),
             "month_reserved_usd": to_usd(used.reserved_micros),
         },
     }

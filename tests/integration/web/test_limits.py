@@ -80,8 +80,10 @@ def test_a_spent_budget_stays_spent_when_redis_has_lost_everything(
 
     refused = client.post(CHAT, json=QUESTION, headers=headers)
     redis_client.flushall()
+    used = client.get("/api/subscription", headers=headers).json["usage"]
     again = client.post(CHAT, json=QUESTION, headers=headers)
 
+    assert used["month_spent_usd"] == budget / 1e6
     for response in (refused, again):
         assert problem(response) == (429, "budget_exhausted", "monthly_budget")
         assert int(response.headers["Retry-After"]) > 1
