@@ -14,8 +14,12 @@ from ops.stack.state import CannotRun
 
 _TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.2
+#: The supervisor's fault for a program without a process.
+_NOT_RUNNING: Final = 70
 RUNNING: Final = "RUNNING"
-GONE: Final = frozenset({"STOPPED", "EXITED", "FATAL"})
+#: A program in these states is not started anew.
+_STOPPED: Final = frozenset({"STOPPED", "FATAL"})
+GONE: Final = _STOPPED | {"EXITED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +64,28 @@ class Supervisor:
     def stop(self, name: str, timeout_s: float) -> None:
         """Stop a program and wait until it has ended; it stays in the configuration.
 
+        One that has just died is stopped, too: it would be started anew. A repeat does nothing.
+
         Raises:
             CannotRun: it did not end within `timeout_s`.
         """
-        self._call("stopProcess", name, False)
         deadline = time.monotonic() + timeout_s
-        while self._state_of(name) not in GONE:
+        is_told = False
+        while True:
+            is_told = is_told or self._tell_to_stop(name)
+            if is_told and self._state_of(name) in GONE:
+                return
             if time.monotonic() > deadline:
                 raise CannotRun(f"{name} did not end within {timeout_s:.0f} s.")
             time.sleep(_POLL_S)
+
+    def _tell_to_stop(self, name: str) -> bool:
+        """Return False where the program is between a death and its new start."""
+        try:
+            self._call("stopProcess", name, False)
+        except _NotRunning:
+            return self._state_of(name) in _STOPPED
+        return True
 
     def drain(self, name: str, timeout_s: float) -> None:
         """Stop a program and remove it from the running configuration.
@@ -93,7 +110,13 @@ class Supervisor:
         except (OSError, http.client.HTTPException) as error:
             raise CannotRun("No stack runs here; start one with `aether up`.") from error
         except xmlrpc.client.Fault as fault:
+            if fault.faultCode == _NOT_RUNNING:
+                raise _NotRunning(f"{arguments[0]} does not run.") from fault
             raise CannotRun(f"The supervisor refused {method}: {fault.faultString}.") from fault
+
+
+class _NotRunning(CannotRun):
+    """The program has no process now."""
 
 
 class _UnixTransport(xmlrpc.client.Transport):
