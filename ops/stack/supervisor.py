@@ -70,16 +70,16 @@ class Supervisor:
             CannotRun: it did not end within `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
-        is_told = False
+        is_stopping = False
         while True:
-            is_told = is_told or self._tell_to_stop(name)
-            if is_told and self._state_of(name) in GONE:
+            is_stopping = is_stopping or self._begin_to_stop(name)
+            if is_stopping and self._state_of(name) in GONE:
                 return
             if time.monotonic() > deadline:
                 raise CannotRun(f"{name} did not end within {timeout_s:.0f} s.")
             time.sleep(_POLL_S)
 
-    def _tell_to_stop(self, name: str) -> bool:
+    def _begin_to_stop(self, name: str) -> bool:
         """Return False where the program is between a death and its new start."""
         try:
             self._call("stopProcess", name, False)
