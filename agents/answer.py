@@ -146,6 +146,7 @@ class AnswerRunner:
             timing_ms={"first_token": _to_ms(run.first_token_s), "total": _to_ms(run.elapsed_s)},
             error=ending.error,
             fallback_from=turn.models[0].id if is_fallback else None,
+            exchanges=turn.exchanges,
         )
         return Reply(
             text="".join(run.text),

@@ -33,6 +33,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     Attributes:
         models: in the order in which they are asked; each is the fallback of the one before.
         reason: why this agent takes part.
+        exchanges: how many earlier exchanges of the conversation are among the messages.
         stronger: the turn that answers instead where this one's reply does not pass its check.
     """
 
@@ -41,6 +42,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     models: tuple[Model, ...]
     reason: str
     messages: tuple[Message, ...]
+    exchanges: int = 0
     max_tokens: int
     temperature: float | None = None
     stronger: Turn | None = None
@@ -115,7 +117,7 @@ class Planner:
             question.message,
             budget_tokens=model.context_tokens - spec.max_tokens,
         )
-        return self._to_turn(spec, member, messages)
+        return self._to_turn(spec, member, messages, _answers_in(messages))
 
     def revision_turn(
         self,
@@ -141,7 +143,8 @@ class Planner:
             history,
             budget_tokens=model.context_tokens - spec.max_tokens,
         )
-        return self._to_turn(spec, member, messages)
+        # One answer among them is the agent's own of the round before.
+        return self._to_turn(spec, member, messages, _answers_in(messages) - 1)
 
     def synthesis_turn(
         self,
@@ -160,7 +163,7 @@ class Planner:
             history,
             budget_tokens=model.context_tokens - spec.max_tokens,
         )
-        return self._to_turn(spec, member, messages)
+        return self._to_turn(spec, member, messages, _answers_in(messages))
 
     def synthesis_member(self) -> Member:
         """Return who makes a synthesis, and with which model."""
@@ -188,7 +191,9 @@ class Planner:
         model = self._catalogue.for_tier(persona.tier)
         return Member(agent=persona.name, tier=persona.tier, model=model.id, reason=reason)
 
-    def _to_turn(self, spec: JobSpec, member: Member, messages: tuple[Message, ...]) -> Turn:
+    def _to_turn(
+        self, spec: JobSpec, member: Member, messages: tuple[Message, ...], exchanges: int
+    ) -> Turn:
         model = self._catalogue.models[member.model]
         return Turn(
             agent=member.agent,
@@ -196,6 +201,7 @@ class Planner:
             models=tuple(fallbacks_of(model, self._catalogue)),
             reason=member.reason,
             messages=messages,
+            exchanges=exchanges,
             max_tokens=spec.max_tokens,
             temperature=spec.temperature,
         )
@@ -215,6 +221,10 @@ class Planner:
         first = replace(turn, tier="quick", models=(quick,), stronger=stronger)
         reason = "cascade: a quick answer first"
         return first, replace(route, tier="quick", model=quick.id, reason=reason)
+
+
+def _answers_in(messages: Sequence[Message]) -> int:
+    return sum(message.role == "assistant" for message in messages)
 
 
 def fallbacks_of(model: Model, catalogue: Catalogue) -> Iterator[Model]:

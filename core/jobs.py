@@ -131,6 +131,8 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         reserved_micros: what it most likely costs; its budgets hold that until it is settled.
         least_micros: what it costs at least, if a model is called at all.
         budgets: what pays for it; empty for its user's month alone.
+        parent_id: the job that it goes on with, of the same conversation; None for a first message.
+        turn: how many messages its branch of the conversation has, with it; 0 outside of one.
         api_key_id: of the key with which it was submitted.
         units: how many model calls it makes at a time; a team's agents, else 1.
         request_id: of the HTTP request that submitted it, for the logs of every process.
@@ -148,6 +150,8 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     team: TeamRequest | None = None
     route: RouteRequest = RouteRequest()
     conversation_id: str | None = None
+    parent_id: str | None = None
+    turn: int = 0
     cache: CacheControl = CacheControl()
     metadata: dict[str, str] = field(default_factory=dict)
     reserved_micros: int = 0

@@ -56,6 +56,7 @@ class AgentReport(Struct, frozen=True, kw_only=True):
         rounds: how often it was asked.
         drafts: quick answers that were not served; they are part of `usage` and the cost.
         fallback_from: the model in whose place another one answered.
+        exchanges: how many earlier ones of the conversation it was given.
     """
 
     name: str
@@ -71,6 +72,7 @@ class AgentReport(Struct, frozen=True, kw_only=True):
     rounds: int = 1
     drafts: tuple[Draft, ...] = ()
     fallback_from: str | None = None
+    exchanges: int = 0
 
 
 class Route(Struct, frozen=True, kw_only=True):

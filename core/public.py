@@ -32,6 +32,8 @@ def to_public(job: Job, place: Place = NO_PLACE) -> dict[str, Any]:
         "cursor": job.cursor,
         "attempt": job.attempt,
         "conversation_id": spec.conversation_id,
+        "parent_id": spec.parent_id,
+        "history": _public_history(spec, outcome),
         "metadata": spec.metadata,
         "degraded": outcome.degraded,
         "request": _public_request(job),
@@ -67,6 +69,14 @@ def public_feedback(feedback: Feedback) -> dict[str, Any]:
         "comment": feedback.comment,
         "at": iso_time(feedback.at_ms),
     }
+
+
+def _public_history(spec: JobSpec, outcome: Outcome) -> dict[str, int] | None:
+    """Return how much of its branch was given to the agent that got least."""
+    if not spec.turn or not outcome.agents:
+        return None
+    given = min(report.exchanges for report in outcome.agents)
+    return {"given": given, "left_out": max(0, spec.turn - 1 - given)}
 
 
 def _public_schedule(spec: JobSpec) -> dict[str, Any]:

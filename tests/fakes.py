@@ -9,6 +9,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from agents.spending import Funding, Spending
+from core.chat import Message
 from core.errors import CoordinatorUnavailable
 from core.ids import new_user_id
 from core.jobs import NO_PLACE, Job, JobSpec, JobStatus, Place, Question
@@ -18,6 +19,7 @@ from core.outcome import Outcome, Spent
 from core.timing import now_ms
 from storage.jobs.claims import Claim, Hold
 from storage.limits.single_flight import Entered, Note, Released, Role
+from workers.history import HistoryNotReady
 
 
 class InMemoryJobs:
@@ -33,7 +35,6 @@ class InMemoryJobs:
         self.ends: dict[str, tuple[JobStatus, Outcome]] = {}
         self.deferred: dict[str, tuple[float, str, Spent]] = {}
         self.back_in_line: dict[str, tuple[str, float, bool]] = {}
-        self.exchanges: list[Any] = []
         self.hold = Hold.HELD
         self.away = self.appends = self.renewals = 0
         self.faults: list[Exception] = []
@@ -55,9 +56,6 @@ class InMemoryJobs:
 
     def add_claim(self, spec: JobSpec, message: str) -> Claim:
         return self.waiting.pop(self.add(spec, message).id)
-
-    def conversation(self, spec: JobSpec) -> list[Any]:
-        return self.exchanges
 
     def renew(self, claims: Any) -> list[Hold]:
         self._fail_while_away()
@@ -224,6 +222,19 @@ class NoQueue:
 
     def place_of(self, job: Job) -> Place:
         return NO_PLACE
+
+
+class FixedHistory:
+    """A conversation of these exchanges, unless it is told to be away."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Message] = []
+        self.is_ready = True
+
+    def of(self, spec: JobSpec) -> list[Message]:
+        if not self.is_ready:
+            raise HistoryNotReady("not yet")
+        return self.exchanges
 
 
 class CountedUses:

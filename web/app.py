@@ -47,6 +47,7 @@ from storage.jobs.user_keys import UserKeys
 from storage.limits.lessons import Lessons
 from storage.limits.throttle import Throttle
 from storage.loop_reports import LoopReports
+from storage.records.conversations import Conversations
 from storage.records.feedback import FeedbackRecords
 from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
@@ -63,6 +64,7 @@ from web.accounts.subscription import subscription_api
 from web.accounts.tokens import Tokens
 from web.admin.users import admin_api
 from web.admission import CoordinatorMemory, OpenRequests
+from web.conversations.routes import conversations_api
 from web.docs.page import register_page
 from web.health import health_api
 from web.http.context import wrap_requests
@@ -85,7 +87,8 @@ if TYPE_CHECKING:
 #: Every route of the API.
 BLUEPRINTS: Final = (
     *(auth_api, sessions_api, password_api, reset_api, keys_api, account_api),
-    *(subscription_api, chat_api, jobs_api, feedback_api, admin_api, health_api),
+    *(subscription_api, chat_api, jobs_api, feedback_api, conversations_api),
+    *(admin_api, health_api),
 )
 #: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
@@ -195,6 +198,7 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         lessons=Lessons(redis, catalogue.models),
         job_records=records,
         feedback=FeedbackRecords(database),
+        conversations=Conversations(database),
         live_feedback=LiveFeedback(redis),
         event_log=log,
         feed=EventFeed(hub, log),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from storage.limits.lessons import Lessons
     from storage.limits.throttle import Throttle
     from storage.loop_reports import LoopReports
+    from storage.records.conversations import Conversations
     from storage.records.feedback import FeedbackRecords
     from storage.records.format_watch import FormatWatch
     from storage.records.jobs import JobRecords
@@ -74,6 +75,7 @@ class WebServices:
     throttle: Throttle
     job_records: JobRecords
     feedback: FeedbackRecords
+    conversations: Conversations
     live_feedback: LiveFeedback
     event_log: EventLog
     feed: EventFeed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -27,6 +28,7 @@ from storage.jobs.attempts import Attempts
 from storage.jobs.claims import Batch, Claim
 from storage.limits.lessons import Lessons
 from workers.event_writer import EventWriter
+from workers.history import Histories, HistoryNotReady
 from workers.leases import LeaseKeeper
 from workers.patience import retry_while_redis_is_away
 from workers.task_events import TaskEvents
@@ -35,6 +37,10 @@ logger = structlog.get_logger(__name__)
 
 #: A client gets no more of a bug than this; the log has the rest.
 INTERNAL_ERROR: Final = JobError("internal_error", "Something went wrong inside the server.")
+
+
+#: How long a job waits until it looks again for the message that it goes on with.
+_HISTORY_WAIT_S: Final = 1.0
 
 
 class JobAttempt:
@@ -59,6 +65,7 @@ class JobAttempt:
         *,
         time_account: TimeAccount,
         lessons: Lessons,
+        histories: Histories,
     ) -> None:
         self.claim = claim
         self.stop = StopSignal()
@@ -71,6 +78,7 @@ class JobAttempt:
         self._task_events = task_events
         self._began = time.monotonic()
         self._lessons = lessons
+        self._histories = histories
         self.spending = self._open_account()
         self._events = writer.open(claim, self.stop, self.spending)
 
@@ -96,7 +104,8 @@ class JobAttempt:
         """Keep the lease while the block runs: the outermost shell of a job's work.
 
         An unexpected error ends in `on_bug`, so that a bug ends the job instead of taking three
-        workers down with it. What others will do again (Redis away, slot taken) passes through.
+        workers down with it. What others will do again (Redis away, slot taken) passes through,
+        and what cannot begin yet comes back.
         """
         with self._keeper.hold(self.claim, self.stop, deadline=self.deadline):
             self._task_events.began(self.claim)
@@ -104,6 +113,8 @@ class JobAttempt:
                 yield
             except (CoordinatorUnavailable, SlotUnavailable):
                 raise
+            except HistoryNotReady as why:
+                self._wait_for_history(why)
             except Exception:
                 logger.exception("attempt failed by a bug; it ends with internal_error")
                 on_bug(INTERNAL_ERROR)
@@ -115,19 +126,26 @@ class JobAttempt:
             yield
 
     def history(self) -> list[Message]:
-        """Return the conversation so far, oldest first.
+        """Return the branch of the conversation so far, oldest first.
 
         Raises:
+            HistoryNotReady: an earlier message has not ended, or cannot be read; `running` gives
+                the attempt back.
             CoordinatorUnavailable: Redis is away.
         """
-        return [
-            message
-            for exchange in self._store.conversation(self.spec)
-            for message in (
-                Message("user", exchange.message),
-                Message("assistant", exchange.answer),
+        return self._histories.of(self.spec)
+
+    def _wait_for_history(self, why: HistoryNotReady) -> None:
+        logger.info("conversation cannot go on yet; the job comes back", why=str(why))
+        if self.claim.slot:
+            reason = "conversation_busy"
+            give_back = partial(
+                self._store.defer, self.claim, _HISTORY_WAIT_S, reason=reason, used=Spent()
             )
-        ]
+        else:
+            give_back = partial(self._store.wait_for_parent, self.claim, _HISTORY_WAIT_S)
+        retry_while_redis_is_away(give_back, until=self.deadline)
+        self.report_given_back("conversation_busy")
 
     def _open_account(self) -> Spending:
         return Spending(

@@ -13,6 +13,7 @@ from storage.jobs.teams import SlotClaim
 from storage.limits.lessons import Lessons
 from workers.attempt import JobAttempt
 from workers.event_writer import EventWriter
+from workers.history import Histories
 from workers.leases import LeaseKeeper
 from workers.task_events import TaskEvents
 
@@ -29,6 +30,7 @@ class AttemptFactory:
         counters: Counters,
         task_events: TaskEvents,
         lessons: Lessons,
+        histories: Histories,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -37,6 +39,7 @@ class AttemptFactory:
         self._counters = counters
         self._task_events = task_events
         self._lessons = lessons
+        self._histories = histories
 
     def of_job(self, claim: Claim) -> JobAttempt:
         """Begin an attempt at a whole job; its start is shown with whatever is shown first."""
@@ -76,4 +79,5 @@ class AttemptFactory:
             self._task_events,
             time_account=time_account,
             lessons=self._lessons,
+            histories=self._histories,
         )

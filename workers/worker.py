@@ -31,6 +31,7 @@ from storage.connections import cache_redis_client, mongo_database, redis_client
 from storage.events.hub import listen_for_cancels
 from storage.events.log import EventLog
 from storage.jobs.acceptance import Acceptance
+from storage.jobs.ancestors import Ancestors
 from storage.jobs.attempts import Attempts
 from storage.jobs.cancellation import Cancellation, cancellation_of
 from storage.jobs.claims import Claim
@@ -46,6 +47,7 @@ from storage.limits.lessons import Lessons
 from storage.limits.single_flight import SingleFlight as SharedSingleFlight
 from storage.limits.upstream_budget import UpstreamBudget
 from storage.loop_reports import LoopReports
+from storage.records.conversations import Conversations
 from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
@@ -55,6 +57,7 @@ from workers.answer_cache import AnswerCache
 from workers.app import celery_app
 from workers.attempt_factory import AttemptFactory
 from workers.event_writer import EventWriter
+from workers.history import Histories
 from workers.intake import Intake, serve
 from workers.leases import CancelListener, LeaseKeeper
 from workers.loop_watch import LoopWatch, end_this_process
@@ -128,7 +131,10 @@ def _build(settings: Settings) -> Worker:
     keeper, writer = LeaseKeeper(claims, renew_every_s=lease_s / 3), EventWriter(claims)
     counters, task_events = Counters(redis), TaskEvents(celery_app)
     cache, lessons = _cache(settings, counters), Lessons(redis, catalogue.models)
-    attempts = AttemptFactory(claims, keeper, writer, catalogue, counters, task_events, lessons)
+    histories = Histories(Ancestors(redis), Conversations(database), UserKeys(redis))
+    attempts = AttemptFactory(
+        *(claims, keeper, writer, catalogue, counters, task_events, lessons, histories)
+    )
     single_flight = SingleFlight(SharedSingleFlight(redis, lease_s=lease_s), wake_ups)
     starter = TeamStarter(slots, wake_ups, store, Cancellation(store, sweep, claims, slots))
     turns = AgentTurns(slots, attempts, planner, answers, wake_ups, starter)

@@ -49,6 +49,7 @@ HOLDINGS: Final = (
     # An export has them as every surface shows a job, with its feedback.
     Holding(collection="jobs", end="own_step"),
     Holding(collection="feedback"),
+    Holding(collection="conversations", kind="conversation"),
     Holding(collection="comparisons", kind="comparison"),
     Holding(collection="set_aside", kind="set_aside"),
     # Sums stay right, and a settlement that comes late finds its `_id` taken.

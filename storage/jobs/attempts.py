@@ -14,13 +14,6 @@ from core.team import parse_slot
 from storage import keys
 from storage.jobs.bounds import bounded
 from storage.jobs.claims import NO_EVENTS, Batch, Claim, Hold
-from storage.jobs.exchanges import (
-    CONVERSATION_TTL_S,
-    EXCHANGES_KEPT,
-    Exchange,
-    exchange_of,
-    read_exchanges,
-)
 from storage.jobs.fields import without_totals
 from storage.jobs.script_values import (
     encode,
@@ -51,6 +44,7 @@ class Attempts:
         self._finish = Script(redis, "finish", behind=WITH_ALL)
         self._defer = Script(redis, "defer", behind=WITH_LINES)
         self._put_back = Script(redis, "put_back", behind=WITH_LINES)
+        self._wait_for_parent = Script(redis, "wait_for_parent", behind=WITH_LINES)
 
     def renew(self, claims: Sequence[Claim]) -> list[Hold]:
         """Keep the leases alive, in one round trip."""
@@ -134,9 +128,6 @@ class Attempts:
             *to_used(outcome.usage, outcome.cost_micros),
             TERMINAL_EVENT[status],
             to_open_data(events.job_ended(TERMINAL_EVENT[status], status.value, outcome)),
-            exchange_of(claim.spec, claim.question, status, outcome),
-            EXCHANGES_KEPT,
-            CONVERSATION_TTL_S,
             unsure.number,
             len(unsure.events),
             *to_pairs([*unsure.events, *last_events]),
@@ -205,9 +196,16 @@ class Attempts:
         ]
         return bool(self._put_back.run(keys.of_script(claim.job_id), arguments))
 
-    def conversation(self, spec: JobSpec) -> list[Exchange]:
-        """Return the latest exchanges of the job's conversation, oldest first."""
-        return read_exchanges(self._redis, spec)
+    def wait_for_parent(self, claim: Claim, wait_s: float) -> bool:
+        """Give a job back for `wait_s`, for the one that it goes on with cannot be read yet.
+
+        The attempt does not count and is not shown, and the job lets go of its concurrency key.
+
+        Returns:
+            False when another attempt has the job by now; then nothing was written.
+        """
+        arguments = [claim.job_id, claim.fence, int(wait_s * 1000)]
+        return bool(self._wait_for_parent.run(keys.of_script(claim.job_id), arguments))
 
 
 def _to_money(claim: Claim, wanted_micros: int | None) -> list[Any]:
@@ -229,9 +227,6 @@ def _finish_keys(spec: JobSpec) -> list[str]:
         keys.active(spec.user_id),
         keys.spend(spec.user_id, spec.created_ms),
         keys.records(shard_of(spec.id)),
-        keys.conversation(spec.user_id, spec.conversation_id)
-        if spec.conversation_id
-        else keys.job(spec.id),
         keys.rates(spec.user_id),
     ]
 

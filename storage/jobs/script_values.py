@@ -30,7 +30,7 @@ def encode(value: Any) -> bytes:
 def to_line(spec: JobSpec) -> str:
     """Return where a job is to stand, as the scripts of the lines read it."""
     plan = PLANS[spec.plan]
-    limit = spec.concurrency_limit if spec.concurrency_key else 0
+    key, limit = _line_key(spec)
     return " ".join(
         (
             spec.user_id,
@@ -41,9 +41,16 @@ def to_line(spec: JobSpec) -> str:
             # Below these rank the ends of teams' rounds and what was begun.
             str(2 + GREATEST_PRIORITY - spec.priority),
             str(limit),
-            spec.concurrency_key or "",
+            key,
         )
     )
+
+
+def _line_key(spec: JobSpec) -> tuple[str, int]:
+    """Return the job's concurrency key and how many run with it; messages have one at a time."""
+    if spec.turn:
+        return f"conversation:{spec.conversation_id}", 1
+    return (spec.concurrency_key, spec.concurrency_limit) if spec.concurrency_key else ("", 0)
 
 
 def to_wait(spec: JobSpec) -> list[Any]:

@@ -13,6 +13,7 @@ from core.jobs import JobStatus, Rating
 from core.outcome import WORKER_LOST
 from core.plans import PLANS, ROLES
 from core.scopes import SCOPES
+from core.words import MOST_WORDS
 from storage.failures import store_errors
 
 if TYPE_CHECKING:
@@ -157,6 +158,17 @@ _JOBS: Final = CollectionPlan(
             name="dead_letters",
             partialFilterExpression={"outcome.error.code": WORKER_LOST},
         ),
+        # A conversation's messages in their order; jobs outside of one are left out.
+        IndexModel(
+            [
+                ("user_id", ASCENDING),
+                ("spec.conversation_id", ASCENDING),
+                ("created_at", ASCENDING),
+                ("_id", ASCENDING),
+            ],
+            name="conversation",
+            partialFilterExpression={"spec.conversation_id": {"$exists": True}},
+        ),
         # The restoration's: what was accepted and has no recorded end, newest first.
         IndexModel(
             [("status", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)],
@@ -171,6 +183,30 @@ _JOBS: Final = CollectionPlan(
             "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
             "status": {"enum": [status.value for status in JobStatus]},
             "created_at": _TIME,
+        },
+    },
+)
+
+_CONVERSATIONS: Final = CollectionPlan(
+    name="conversations",
+    indexes=(
+        IndexModel(
+            [("user_id", ASCENDING), ("updated_at", DESCENDING), ("_id", DESCENDING)], name="list"
+        ),
+        IndexModel([("user_id", ASCENDING), ("words", ASCENDING)], name="words"),
+    ),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "user_id", "name", "created_at", "updated_at", "titled_by"],
+        "properties": {
+            "_id": {"bsonType": "string"},
+            "user_id": {"bsonType": "string", "pattern": "^usr_[0-9a-f]{32}$"},
+            "name": {"bsonType": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+            "title": {"bsonType": ["string", "null"], "maxLength": 800},
+            "titled_by": {"bsonType": "string"},
+            "words": {"bsonType": "array", "maxItems": MOST_WORDS},
+            "created_at": _TIME,
+            "updated_at": _TIME,
         },
     },
 )
@@ -255,7 +291,7 @@ _ALERTS: Final = CollectionPlan(
 
 #: Every collection of the database.
 COLLECTIONS: Final = (
-    *(_USERS, _AUDIT, _REFRESH_FAMILIES, _API_KEYS, _JOBS, _FEEDBACK),
+    *(_USERS, _AUDIT, _REFRESH_FAMILIES, _API_KEYS, _JOBS, _FEEDBACK, _CONVERSATIONS),
     *(_LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS),
 )
 

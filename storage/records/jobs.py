@@ -19,6 +19,7 @@ from core.outcome import WORKER_LOST, Outcome
 from core.timing import now_ms
 from storage.failures import store_errors
 from storage.jobs.fields import UnreadableEnd
+from storage.records.conversations import Conversations
 from storage.records.documents import from_document, to_document, to_time, to_unfinished
 from storage.records.feedback import FeedbackRecords
 from storage.records.group_commit import GroupCommit
@@ -58,6 +59,7 @@ class JobRecords:
         self._insert_s = insert_s
         self._ledger = Ledger(database)
         self._feedback = FeedbackRecords(database)
+        self._conversations = Conversations(database)
         self.set_aside = SetAsideRecords(database)
         self._inserts = GroupCommit[Job](self._insert_batch, max_batch=_BATCH)
 
@@ -95,6 +97,8 @@ class JobRecords:
                 _insert_missing(self._jobs, unrecorded)
             if others:
                 self._jobs.bulk_write(others, ordered=False)
+        # The API does it at submit, but may have died in between.
+        self._conversations.note_messages((job.spec, job.question) for job in jobs)
 
     def _set_aside(self, job: Job, fault: str) -> None:
         """End the job on record without its outcome's content, and remember that."""

@@ -83,6 +83,11 @@ def _mark_missing(database: Database[dict[str, Any]], user_ids: Sequence[str]) -
         users.insert_many(missing)
 
 
+def _make_all(database: Database[dict[str, Any]]) -> None:
+    ensure_indexes(database)
+    ensure_validators(database)
+
+
 #: In the order of their numbers, which are never used again.
 MIGRATIONS: Final = (
     Migration(1, "validators that leave other versions' fields alone", ensure_validators),
@@ -93,6 +98,7 @@ MIGRATIONS: Final = (
     Migration(6, "sessions by their last use, and links for new passwords", _order_sessions),
     Migration(7, "API keys", ensure_validators),
     Migration(8, "feedback, and accounts that upkeep deletes", _let_upkeep_delete_accounts),
+    Migration(9, "conversations", _make_all),
 )
 
 

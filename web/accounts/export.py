@@ -97,7 +97,7 @@ def _events(services: WebServices, job: Job) -> Iterator[Row]:
 def _conversation(services: WebServices, user_id: str, conversation_id: str) -> Iterator[Row]:
     exchanges = services.user_keys.conversation(user_id, conversation_id)
     if exchanges:
-        yield "conversation", {"id": conversation_id, "exchanges": exchanges}
+        yield "exchanges", {"id": conversation_id, "exchanges": exchanges}
 
 
 def _to_public_document(document: dict[str, Any]) -> dict[str, Any]:

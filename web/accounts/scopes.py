@@ -19,6 +19,13 @@ SCOPE_OF: Final[dict[str, Scope]] = {
     "jobs.get_job": "jobs:read",
     "jobs.stream_job": "jobs:read",
     "jobs.cancel_job": "jobs:write",
+    "conversations.create_conversation": "jobs:write",
+    "conversations.list_conversations": "jobs:read",
+    "conversations.get_conversation": "jobs:read",
+    "conversations.rename_conversation": "jobs:write",
+    "conversations.delete_conversation": "jobs:write",
+    "conversations.list_messages": "jobs:read",
+    "conversations.export_conversation": "jobs:read",
 }
 
 

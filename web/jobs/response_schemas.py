@@ -210,6 +210,15 @@ class Links(ResponseBody):
     """Send POST to it when the job has ended; DELETE takes the feedback back."""
 
 
+class History(ResponseBody):
+    """How much of its branch of the conversation an agent was told."""
+
+    given: int
+    """Earlier exchanges, whole; of several agents the least."""
+    left_out: int
+    """Earlier messages that had no answer or did not fit."""
+
+
 class Job(ResponseBody):
     """One chat job as it stands."""
 
@@ -227,6 +236,10 @@ class Job(ResponseBody):
     attempt: int
     """How often a worker claimed the job."""
     conversation_id: str | None
+    parent_id: str | None
+    """The job that this one goes on with, of the same conversation."""
+    history: History | None
+    """How much of its conversation was told; null outside of one, and until it is known."""
     metadata: dict[str, str]
     degraded: bool
     """Whether an agent or the synthesis failed and the answer does without."""

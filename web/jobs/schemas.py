@@ -79,7 +79,7 @@ MetadataKey = Annotated[
 ]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 #: In a query or a header, where everything is text; stands behind the bounds, which it would hide.
-_WHOLE_NUMBER: Final = BeforeValidator(_refuse_odd_number)
+WHOLE_NUMBER: Final = BeforeValidator(_refuse_odd_number)
 
 
 class CacheOptions(RequestBody):
@@ -108,6 +108,10 @@ class AskRequest(RequestBody):
     """The question; blanks around it are cut off."""
     conversation_id: Identifier | None = None
     """The conversation that this question goes on with; a name of your choice begins one."""
+    parent_id: Identifier | None = None
+    """The job that this one goes on with, `root` for none; null for the conversation's latest."""
+    on_busy: Literal["wait", "reject"] = "wait"
+    """What to do while the message before is being answered: wait in line, or refuse with 409."""
     max_tokens: Annotated[int, Field(ge=1), AfterValidator(_within_token_limit)] | None = None
     """The most tokens that one model call may answer with; null stands for 1024."""
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
@@ -222,7 +226,7 @@ class StreamHeaders(Headers):
     """Where a stream goes on."""
 
     last_event_id: Annotated[
-        Annotated[int, _WHOLE_NUMBER] | None,
+        Annotated[int, WHOLE_NUMBER] | None,
         BeforeValidator(lambda sent: sent or None),
         Field(alias="Last-Event-ID"),
     ] = None
@@ -256,7 +260,7 @@ EventTypes = Annotated[
 class JobQuery(Query):
     """Which events of a job, and how long to wait for them."""
 
-    after: Annotated[int, Field(ge=0), _WHOLE_NUMBER] | None = None
+    after: Annotated[int, Field(ge=0), WHOLE_NUMBER] | None = None
     """The number of an event; only later ones are returned."""
     wait: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.0
     """How many seconds a poll waits: with `after` for a later event, without it for the end."""
@@ -267,7 +271,7 @@ class JobQuery(Query):
 class JobListQuery(Query):
     """Which jobs."""
 
-    limit: Annotated[int, Field(ge=1, le=100), _WHOLE_NUMBER] = 20
+    limit: Annotated[int, Field(ge=1, le=100), WHOLE_NUMBER] = 20
     """How many jobs a page has at most."""
     cursor: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
     """`next_cursor` of the page before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,7 @@ from web.jobs.cached import accept_answered, find_answer
 from web.jobs.quote import settle_route
 from web.jobs.schedule import schedule_of
 from web.jobs.schemas import ChatRequest, TeamChatRequest
+from web.jobs.turns import Turn, turn_of
 
 if TYPE_CHECKING:
     from core.reservation import LessonOf
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 
 #: The most tokens of an answer when the request does not say.
 DEFAULT_MAX_TOKENS: Final = 1024
+
+
+#: How long a submit waits for its conversation's entry.
+_NOTE_S: Final = 0.6
 
 
 class Submitted(Struct, frozen=True):
@@ -73,6 +79,8 @@ def submit(
         TrialEnded: the account can only be read.
         UnknownAgent, UnknownModel, TierNotInPlan, CostLimitTooLow: the request cannot be met.
         ExpiryInPast, ExpiresBeforeRun, InvalidTime: its times cannot be met.
+        UnknownParent, ParentInOtherConversation, ConversationBusy, InvalidConcurrency: it does not
+            fit into its conversation.
         TooManyAgents: the plan does not allow so many.
         TooManyJobs, RateLimitExceeded, BudgetBusy, BudgetExhausted, IdempotencyConflict: nothing
             was stored.
@@ -85,7 +93,9 @@ def submit(
     services.memory.require_room()
     lesson_of = admit(services, applicant, created_ms, idempotency)
     _refuse_unknown_agents(request)
+    turn = turn_of(services, user.id, request)
     spec = _to_spec(services, user, applicant, request, mode, request_id, created_ms, lesson_of)
+    spec = _in_conversation(spec, turn)
     question = Question(request.message)
     hit = find_answer(services, spec, question)
     if hit is not None:
@@ -103,7 +113,31 @@ def submit(
         services.acceptance.withdraw(spec, idempotency)
         raise
     place = services.queue.submit(spec)
+    _note_message(services, spec, question)
     return Submitted(job, is_repeat=False, place=place, windows=accepted.windows)
+
+
+def _in_conversation(spec: JobSpec, turn: Turn) -> JobSpec:
+    """Return the spec with its place; a message does not start before the one it goes on with."""
+    if not turn.number:
+        return spec
+    run_at_ms, waits_ms = spec.run_at_ms, turn.not_before_ms
+    if waits_ms is not None and waits_ms > max(spec.created_ms, run_at_ms or 0):
+        run_at_ms = waits_ms
+    return msgspec.structs.replace(
+        spec,
+        conversation_id=turn.conversation_id,
+        parent_id=turn.parent_id,
+        turn=turn.number,
+        run_at_ms=run_at_ms,
+    )
+
+
+def _note_message(services: WebServices, spec: JobSpec, question: Question) -> None:
+    """Have the conversation listed with its message; the record's writer does it again."""
+    if spec.turn:
+        with suppress(StoreUnavailable):
+            services.conversations.note_messages([(spec, question)], within_s=_NOTE_S)
 
 
 def _accept(

@@ -19,7 +19,6 @@ from storage import keys
 from storage.jobs.acceptance import IdempotencyClaim
 from storage.jobs.cancellation import Cancellation
 from storage.jobs.claims import Batch, Hold
-from storage.jobs.exchanges import Exchange
 from storage.jobs.recovery import Restored
 from tests.jobs import QUESTION, ROOMY, make_spec
 
@@ -246,23 +245,6 @@ def test_free_job_ends_and_is_withdrawn_like_any_other(store, attempts, redis_cl
 
     assert spend_of(redis_client, ended) == {"reserved": 0, "spent": 0}
     assert spend_of(redis_client, withdrawn) == {"reserved": 0, "spent": 0}
-
-
-def test_exchange_is_remembered_when_a_job_of_a_conversation_completes(store, attempts):
-    spec = make_spec(conversation_id="plans")
-    store.accept(spec, QUESTION, ROOMY, None)
-
-    attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, DONE)
-
-    assert attempts.conversation(spec) == [Exchange(QUESTION.message, "ab")]
-
-
-def test_conversation_is_anothers_when_the_user_differs(store, attempts):
-    spec = make_spec(conversation_id="plans")
-    store.accept(spec, QUESTION, ROOMY, None)
-    attempts.finish(attempts.claim(spec.id), JobStatus.COMPLETED, DONE)
-
-    assert attempts.conversation(make_spec(conversation_id="plans")) == []
 
 
 def test_queued_job_ends_at_once_when_it_is_cancelled(

@@ -12,6 +12,7 @@ from web.accounts.scopes import SCOPE_OF
 from web.services import EXTENSION
 
 #: What only the owner may ever be shown.
+CONVERSATION = "xq7-conversation"
 MARK = "xq7-only-the-owner-may-read-this"
 CALLERS = ("anonymous", "stranger", "admin", "stranger's key")
 #: What a client may send in the place of a text, hoping that it becomes part of a query.
@@ -50,6 +51,15 @@ ROWS = {
         body={"rating": "up", "comment": "good"}, foreign=404
     ),
     "DELETE /api/ai/v4/jobs/<string:job_id>/feedback": Row(foreign=404),
+    "POST /api/ai/v4/conversations": Row(body={"id": "plans", "title": "Plans"}),
+    "GET /api/ai/v4/conversations": Row(),
+    "GET /api/ai/v4/conversations/<string:conversation_id>": Row(foreign=404),
+    "PATCH /api/ai/v4/conversations/<string:conversation_id>": Row(
+        body={"title": "Stolen"}, foreign=404
+    ),
+    "DELETE /api/ai/v4/conversations/<string:conversation_id>": Row(foreign=404),
+    "GET /api/ai/v4/conversations/<string:conversation_id>/messages": Row(foreign=404),
+    "GET /api/ai/v4/conversations/<string:conversation_id>/export": Row(foreign=404),
     "POST /api/auth/demo-login": Row(access="anyone", body={}),
     "POST /api/auth/login": Row(
         access="anyone", body={"email": "a@example.com", "password": "wrong battery"}
@@ -115,7 +125,7 @@ def owner(client):
     headers, user_id = sign_in(client)
     job = client.post(
         "/api/ai/v4/chat/optimized",
-        json={"message": MARK, "metadata": {"mark": MARK}},
+        json={"message": MARK, "metadata": {"mark": MARK}, "conversation_id": CONVERSATION},
         headers=headers,
     ).json
     key = client.post("/api/keys", json={"name": MARK}, headers=headers).json
@@ -125,6 +135,7 @@ def owner(client):
         "job_id": job["id"],
         "key_id": key["id"],
         "session_id": session["id"],
+        "conversation_id": CONVERSATION,
     }
     return Owner(headers=headers, ids=ids)
 

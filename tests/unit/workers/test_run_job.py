@@ -29,6 +29,7 @@ from tests.fakes import (
     AbsentRedis,
     Circuits,
     CountedUses,
+    FixedHistory,
     GatheredLessons,
     InMemoryFlights,
     InMemoryJobs,
@@ -69,9 +70,10 @@ class Road:
         self.keeper = LeaseKeeper(self.jobs, renew_every_s=5)
         self.writer = EventWriter(self.jobs)
         self.counted = CountedUses()
+        self.histories = FixedHistory()
         attempts = AttemptFactory(
             *(self.jobs, self.keeper, self.writer, CATALOGUE, self.counted),
-            *(TaskEvents(Celery("x")), GatheredLessons()),
+            *(TaskEvents(Celery("x")), GatheredLessons(), self.histories),
         )
         cache = AnswerCache(
             ResponseCache(AbsentRedis(), ttl_s=60), Fingerprints("secret", "1", is_shared=True), "1"

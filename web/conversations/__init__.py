@@ -1,0 +1,1 @@
+"""The routes about conversations: what they are called, their messages, and taking them out."""
