@@ -20,7 +20,6 @@ def to_public(job: Job, place: Place = NO_PLACE) -> dict[str, Any]:
         place: where it stands, of a job that waits.
     """
     spec, outcome = job.spec, job.outcome or Outcome()
-    self_link = f"{JOBS_PATH}/{job.id}"
     return {
         "id": job.id,
         "object": "job",
@@ -53,12 +52,16 @@ def to_public(job: Job, place: Place = NO_PLACE) -> dict[str, Any]:
         "queue": place,
         "error": outcome.error,
         "feedback": public_feedback(job.feedback) if job.feedback else None,
-        "links": {
-            "self": self_link,
-            "events": f"{self_link}/events",
-            "cancel": self_link,
-            "feedback": f"{self_link}/feedback",
-        },
+        "links": _links(f"{JOBS_PATH}/{job.id}"),
+    }
+
+
+def _links(itself: str) -> dict[str, str]:
+    return {
+        "self": itself,
+        "events": f"{itself}/events",
+        "cancel": itself,
+        "feedback": f"{itself}/feedback",
     }
 
 

@@ -19,7 +19,7 @@ and its jobs.
 | aether:{s}:learned:<user> | hash: what the user's calls of each model came to, see storage/lua/learn.lua | 30 d after the last call | learn | admit |
 | aether:learned | the same of all users | likewise | learn | web, workers |
 | aether:{s}:idempotency:<user>:<digest> | string, <body hash>:<job id> | 24 h | accept, accept_answered, withdraw | accept, accept_answered |
-| aether:{s}:conversation:<user>:<id> | list of exchanges, JSON | 7 d | finish | workers |
+| aether:{s}:conversation:<user>:<id> | list of exchanges, JSON | 7 d | the version before branches | workers |
 | aether:{s}:records | stream of ended job ids | entries until written to MongoDB | accept_answered, finish | upkeep |
 | aether:{s}:revoked:<jti> | string | rest of the token's life | logout | every request |
 | aether:{s}:revoked:since | string, since when the shard's list is whole (Unix seconds) | always; made again after a loss | every request | every request |

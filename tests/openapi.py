@@ -117,6 +117,8 @@ def check_response(
 def _values(media_type: str, body: bytes) -> list[Json]:
     if media_type == "text/event-stream":
         return data_of_frames(body)
+    if not media_type.endswith("json"):
+        return [body.decode()]
     return [json.loads(text) for text in (body.splitlines() if "ndjson" in media_type else [body])]
 
 

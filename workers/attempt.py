@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Final
 
 import structlog
@@ -137,14 +136,9 @@ class JobAttempt:
 
     def _wait_for_history(self, why: HistoryNotReady) -> None:
         logger.info("conversation cannot go on yet; the job comes back", why=str(why))
-        if self.claim.slot:
-            reason = "conversation_busy"
-            give_back = partial(
-                self._store.defer, self.claim, _HISTORY_WAIT_S, reason=reason, used=Spent()
-            )
-        else:
-            give_back = partial(self._store.wait_for_parent, self.claim, _HISTORY_WAIT_S)
-        retry_while_redis_is_away(give_back, until=self.deadline)
+        retry_while_redis_is_away(
+            lambda: self._store.wait_for_parent(self.claim, _HISTORY_WAIT_S), until=self.deadline
+        )
         self.report_given_back("conversation_busy")
 
     def _open_account(self) -> Spending:

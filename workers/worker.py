@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -131,9 +131,9 @@ def _build(settings: Settings) -> Worker:
     keeper, writer = LeaseKeeper(claims, renew_every_s=lease_s / 3), EventWriter(claims)
     counters, task_events = Counters(redis), TaskEvents(celery_app)
     cache, lessons = _cache(settings, counters), Lessons(redis, catalogue.models)
-    histories = Histories(Ancestors(redis), Conversations(database), UserKeys(redis))
     attempts = AttemptFactory(
-        *(claims, keeper, writer, catalogue, counters, task_events, lessons, histories)
+        *(claims, keeper, writer, catalogue, counters, task_events, lessons),
+        _histories(redis, database),
     )
     single_flight = SingleFlight(SharedSingleFlight(redis, lease_s=lease_s), wake_ups)
     starter = TeamStarter(slots, wake_ups, store, Cancellation(store, sweep, claims, slots))
@@ -148,19 +148,18 @@ def _build(settings: Settings) -> Worker:
         interval_s=settings.sweep_interval_s,
     )
     listener = CancelListener(partial(listen_for_cancels, redis), keeper)
-    loops = (*keeper.loops, writer.loop, listener.loop, task_events.loop, lessons.loop)
-    watch = _watch(redis, loops)
     return Worker(
         intake=_intake(settings, lines, partial(serve, jobs=jobs, turns=turns, ends=ends)),
         sweeper=sweeper,
         upkeep=(
-            _records_loop(RecordStream(redis, store), records),
             *_timed_loops(settings, sweeper, Waker(lines, wake_ups)),
-            _remover_loop(redis, database, store, lease_s),
+            *_store_loops(redis, database, store, records, lease_s),
         ),
         provider=provider,
         catalogue=catalogue,
-        watch=watch,
+        watch=_watch(
+            redis, *keeper.loops, writer.loop, listener.loop, task_events.loop, lessons.loop
+        ),
         format_watch=FormatWatch(redis, database, end_this_process),
         task_events=task_events,
     )
@@ -171,7 +170,7 @@ def _restoration(redis: Redis, store: JobStore, records: JobRecords, ledger: Led
     return Restoration(Epoch(redis), lost_jobs, records)
 
 
-def _watch(redis: Redis, loops: Sequence[Loop]) -> LoopWatch:
+def _watch(redis: Redis, *loops: Loop) -> LoopWatch:
     watch = LoopWatch(LoopReports(redis), loops)
     watch.start_loops()
     return watch
@@ -191,18 +190,25 @@ def _timed_loops(settings: Settings, sweeper: Sweeper, waker: Waker) -> tuple[Lo
     )
 
 
-def _records_loop(stream: RecordStream, records: JobRecords) -> Loop:
-    step = partial(RecordWriter(stream, records).run, wait_s=_RECORDS_WAIT_S)
-    return Loop("record-writer", step, every_s=_RECORDS_PAUSE_S)
+def _histories(redis: Redis, database: Any) -> Histories:
+    return Histories(Ancestors(redis), Conversations(database), UserKeys(redis))
 
 
-def _remover_loop(redis: Redis, database: Any, store: JobStore, lease_s: int) -> Loop:
+def _store_loops(
+    redis: Redis, database: Any, store: JobStore, records: JobRecords, lease_s: int
+) -> tuple[Loop, ...]:
+    """Return the loops that write to MongoDB and remove what is to go."""
+    writer = RecordWriter(RecordStream(redis, store), records)
+    step = partial(writer.run, wait_s=_RECORDS_WAIT_S)
     remover = AccountRemover(
         *(Deletions(database), PersonalData(database), UserKeys(redis)),
         *(store, cancellation_of(redis, lease_s=lease_s), Epoch(redis)),
     )
-    return Loop(
-        "account-remover", remover.run, every_s=_REMOVE_EVERY_S, stuck_after_s=_REMOVE_WITHIN_S
+    return (
+        Loop("record-writer", step, every_s=_RECORDS_PAUSE_S),
+        Loop(
+            "account-remover", remover.run, every_s=_REMOVE_EVERY_S, stuck_after_s=_REMOVE_WITHIN_S
+        ),
     )
 
 

@@ -197,13 +197,15 @@ class Attempts:
         return bool(self._put_back.run(keys.of_script(claim.job_id), arguments))
 
     def wait_for_parent(self, claim: Claim, wait_s: float) -> bool:
-        """Give a job back for `wait_s`, for the one that it goes on with cannot be read yet.
+        """Give the job, or the slot, back for `wait_s`: what it goes on with cannot be read yet.
 
-        The attempt does not count and is not shown, and the job lets go of its concurrency key.
+        The attempt does not count, and a job that has not begun lets go of its concurrency key.
 
         Returns:
             False when another attempt has the job by now; then nothing was written.
         """
+        if claim.slot:
+            return self.defer(claim, wait_s, reason="conversation_busy", used=Spent())
         arguments = [claim.job_id, claim.fence, int(wait_s * 1000)]
         return bool(self._wait_for_parent.run(keys.of_script(claim.job_id), arguments))
 

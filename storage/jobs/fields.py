@@ -7,8 +7,8 @@ flag is 1 or missing. The writers are the scripts of `storage/lua/`.
 |---|---|---|---|
 | spec | JSON | accept, accept_answered, restore | `core.jobs.JobSpec`; never changes |
 | question | JSON | accept, accept_answered, restore | `core.jobs.Question`; read by claims, take-overs and the record only |
-| status | text | accept, accept_answered, claim_next, defer, finish, put_back, release, restore, single_flight_enter, take_over | `core.jobs.JobStatus` |
-| attempt | number | accept, accept_answered, claim_next, defer, put_back, release, restore, single_flight_enter | attempts that count: a deferral and a parking take theirs back |
+| status | text | accept, accept_answered, claim_next, defer, finish, put_back, release, restore, single_flight_enter, take_over, wait_for_parent | `core.jobs.JobStatus` |
+| attempt | number | accept, accept_answered, claim_next, defer, put_back, release, restore, single_flight_enter, wait_for_parent | attempts that count: a deferral and a parking take theirs back |
 | seq | number | accept, accept_answered, append, defer, finish, put_back, report, restore, start_round | the latest event's number |
 | accepted | ms | accept, accept_answered, restore | when it was taken in, or brought back |
 | line | text | accept, restore | where it is to stand: see `storage/jobs/script_values.py:to_line` |
@@ -48,9 +48,9 @@ a name in front, are the job's own.
 
 | Slot field | Type | Written by | Meaning |
 |---|---|---|---|
-| state | text | claim_next, defer, finish, put_back, release, report, start_round, take_over, take_slot | queued, running or done |
+| state | text | claim_next, defer, finish, put_back, release, report, start_round, take_over, take_slot, wait_for_parent | queued, running or done |
 | lane | text | enter_due, put_back, release, report, start_round | the lane in which it stands; missing when it stands in none |
-| attempt | number | claim_next, defer, put_back, release, start_round, take_slot | as of the job |
+| attempt | number | claim_next, defer, put_back, release, start_round, take_slot, wait_for_parent | as of the job |
 | fence | text | claim_next, take_slot | as of the job |
 | lease | ms | claim_next, renew, take_slot | as of the job |
 | batch | number | append, claim_next, take_slot | as of the job |

@@ -86,7 +86,9 @@ class Conversations:
         self._conversations = database.get_collection(
             "conversations", write_concern=WriteConcern("majority")
         )
-        self._jobs = database["jobs"]
+        majority = WriteConcern("majority")
+        self._jobs = database.get_collection("jobs", write_concern=majority)
+        self._feedback = database.get_collection("feedback", write_concern=majority)
 
     def create(self, user_id: str, name: str, title: str | None, at_ms: int) -> Conversation:
         """Begin a conversation without messages.
@@ -157,9 +159,12 @@ class Conversations:
         words = words_of(text)
         if not words:
             return []
-        each = [{"words": {"$elemMatch": {"$gte": w, "$lt": w + "\U0010ffff"}}} for w in words]
+        spans = [{"$gte": word, "$lt": word + "\U0010ffff"} for word in words]
+        each = [{"words": {"$elemMatch": span}} for span in spans]
         with store_errors():
-            found = self._conversations.find({"user_id": user_id, "$and": each})
+            # The embedded server's planner takes the index for the plain span alone.
+            chosen = {"user_id": user_id, "words": spans[0], "$and": each}
+            found = self._conversations.find(chosen)
             matches = [_read(document) for document in found.limit(_MOST_MATCHES)]
         return sorted(matches, key=lambda one: (-one.updated_ms, one.id))[:limit]
 
@@ -229,10 +234,11 @@ class Conversations:
             return [_read_message(document) for document in ordered]
 
     def remove_messages(self, user_id: str, job_ids: Sequence[str]) -> None:
-        """Remove the records of messages; the ledger keeps what they cost."""
+        """Remove the records of messages and their ratings; the ledger keeps what they cost."""
+        chosen = {"user_id": user_id, "_id": {"$in": list(job_ids)}}
         with store_errors():
-            jobs = self._jobs.with_options(write_concern=WriteConcern("majority"))
-            jobs.delete_many({"user_id": user_id, "_id": {"$in": list(job_ids)}})
+            self._feedback.delete_many(chosen)
+            self._jobs.delete_many(chosen)
 
 
 def _note(spec: JobSpec, name: str, question: str) -> tuple[UpdateOne, UpdateOne]:
@@ -278,7 +284,8 @@ def _read_message(document: dict[str, Any]) -> Message:
         turn=spec.get("turn", 0),
         status=JobStatus(document["status"]),
         created_ms=_to_ms(document["created_at"]),
-        run_at_ms=spec.get("run_at_ms"),
+        # The driver has a type of its own for whole numbers of 64 bits.
+        run_at_ms=None if spec.get("run_at_ms") is None else int(spec["run_at_ms"]),
         question=to_question(document).message,
         answer=(outcome.get("answer") or {}).get("text"),
     )

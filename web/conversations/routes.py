@@ -151,11 +151,11 @@ def list_messages(path: schemas.ConversationPath, query: schemas.MessagesQuery) 
 @conversations_api.get(
     "/<string:conversation_id>/export",
     **returns(
-        {200: (None, "The conversation as a file.")},
+        {200: (schemas.ExportedConversation, "The conversation as a file.")},
         ConversationNotFound,
         CoordinatorUnavailable,
         StoreUnavailable,
-        media_type="text/markdown",
+        text_type="text/markdown",
     ),
 )
 def export_conversation(path: schemas.ConversationPath, query: schemas.ExportQuery) -> Any:

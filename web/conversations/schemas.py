@@ -115,6 +115,12 @@ class Message(ResponseBody):
     """What was answered, as far as it is there."""
 
 
+class ExportedConversation(Conversation):
+    """A conversation with all its messages."""
+
+    messages: list[Message]
+
+
 class MessageList(ResponseBody):
     """One page of a conversation's messages, the oldest first."""
 

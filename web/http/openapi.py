@@ -84,6 +84,7 @@ def returns(
     accepts: type[Headers] | None = None,
     headers: Mapping[str, str] | None = None,
     media_type: str = "application/json",
+    text_type: str | None = None,
 ) -> dict[str, Any]:
     """Return the options of a route that document which headers it reads and what it returns.
 
@@ -94,13 +95,14 @@ def returns(
         errors: what else the route raises.
         accepts: the headers that the route reads by `read_headers`.
         headers: the meaning of each header that comes with a success.
+        text_type: the media type of the text that a success may be instead.
     """
     return {
         "responses": {status: model for status, (model, _) in statuses.items()},
         "openapi_extensions": {
             _SUCCESSES: {
                 str(status): {"description": meaning}
-                | _content(media_type, _reference(model.__name__) if model else None)
+                | _content(media_type, _reference(model.__name__) if model else None, text_type)
                 | _headers((headers or {}).items())
                 for status, (model, meaning) in statuses.items()
             },
@@ -213,8 +215,13 @@ def _problems(rows: Iterable[tuple[int, str, str]]) -> dict[str, Any]:
     return problems
 
 
-def _content(media_type: str, schema: dict[str, Any] | None) -> dict[str, Any]:
-    return {"content": {media_type: {"schema": schema}}} if schema else {}
+def _content(
+    media_type: str, schema: dict[str, Any] | None, text_type: str | None = None
+) -> dict[str, Any]:
+    if schema is None:
+        return {}
+    text = {text_type: {"schema": {"type": "string"}}} if text_type else {}
+    return {"content": {media_type: {"schema": schema}} | text}
 
 
 def _headers(headers: Iterable[tuple[str, str]]) -> dict[str, Any]:

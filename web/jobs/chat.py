@@ -8,6 +8,11 @@ from typing import Any, Final
 from flask import Response, g, jsonify
 
 from core.account_errors import TooManyAgents, TrialEnded
+from core.conversation_errors import (
+    ConversationBusy,
+    ParentInOtherConversation,
+    UnknownParent,
+)
 from core.errors import (
     CoordinatorFull,
     CostLimitTooLow,
@@ -60,6 +65,9 @@ _ERRORS: Final = (
     UnknownAgent,
     InvalidPriority,
     InvalidConcurrency,
+    UnknownParent,
+    ParentInOtherConversation,
+    ConversationBusy,
     InvalidTime,
     ExpiryInPast,
     ExpiresBeforeRun,

@@ -23,8 +23,11 @@ class Schedule(Struct, frozen=True):
     expires_at_ms: int | None
 
 
-def schedule_of(request: AskRequest, now_ms: int) -> Schedule:
+def schedule_of(request: AskRequest, now_ms: int, *, not_before_ms: int | None = None) -> Schedule:
     """Return when the job may start and when it is given up unless it has begun.
+
+    Args:
+        not_before_ms: when that starts which the job goes on with; None for at once.
 
     Raises:
         ExpiryInPast, ExpiresBeforeRun, InvalidTime: the times contradict each other or the clock.
@@ -35,6 +38,7 @@ def schedule_of(request: AskRequest, now_ms: int) -> Schedule:
         raise ExpiryInPast(field="expires_at")
     if expires_at_ms is not None and run_at_ms is not None and expires_at_ms <= run_at_ms:
         raise ExpiresBeforeRun(field="expires_at")
+    run_at_ms = max((at for at in (run_at_ms, not_before_ms) if at is not None), default=None)
     # A start that is past stands for at once.
     run_at_ms = run_at_ms if run_at_ms is not None and run_at_ms > now_ms else None
     default_ms = default_expiry_ms(run_at_ms or now_ms, is_batch=False)

@@ -94,8 +94,9 @@ def submit(
     lesson_of = admit(services, applicant, created_ms, idempotency)
     _refuse_unknown_agents(request)
     turn = turn_of(services, user.id, request)
-    spec = _to_spec(services, user, applicant, request, mode, request_id, created_ms, lesson_of)
-    spec = _in_conversation(spec, turn)
+    spec = _to_spec(
+        services, user, applicant, request, turn, mode, request_id, created_ms, lesson_of
+    )
     question = Question(request.message)
     hit = find_answer(services, spec, question)
     if hit is not None:
@@ -115,22 +116,6 @@ def submit(
     place = services.queue.submit(spec)
     _note_message(services, spec, question)
     return Submitted(job, is_repeat=False, place=place, windows=accepted.windows)
-
-
-def _in_conversation(spec: JobSpec, turn: Turn) -> JobSpec:
-    """Return the spec with its place; a message does not start before the one it goes on with."""
-    if not turn.number:
-        return spec
-    run_at_ms, waits_ms = spec.run_at_ms, turn.not_before_ms
-    if waits_ms is not None and waits_ms > max(spec.created_ms, run_at_ms or 0):
-        run_at_ms = waits_ms
-    return msgspec.structs.replace(
-        spec,
-        conversation_id=turn.conversation_id,
-        parent_id=turn.parent_id,
-        turn=turn.number,
-        run_at_ms=run_at_ms,
-    )
 
 
 def _note_message(services: WebServices, spec: JobSpec, question: Question) -> None:
@@ -178,12 +163,13 @@ def _to_spec(
     user: User,
     who: Applicant,
     request: ChatRequest | TeamChatRequest,
+    turn: Turn,
     mode: Mode,
     request_id: str,
     created_ms: int,
     lesson_of: LessonOf,
 ) -> JobSpec:
-    schedule = schedule_of(request, created_ms)
+    schedule = schedule_of(request, created_ms, not_before_ms=turn.not_before_ms)
     max_tokens = request.max_tokens or min(DEFAULT_MAX_TOKENS, services.settings.max_output_tokens)
     if isinstance(request, ChatRequest):
         route = settle_route(request, mode, who.plan, services.catalogue, max_tokens)
@@ -209,7 +195,9 @@ def _to_spec(
         agent=request.agent if isinstance(request, ChatRequest) else None,
         team=request.to_team() if isinstance(request, TeamChatRequest) else None,
         route=route,
-        conversation_id=request.conversation_id,
+        conversation_id=turn.conversation_id,
+        parent_id=turn.parent_id,
+        turn=turn.number,
         cache=request.cache.to_control(),
         metadata=request.metadata,
         reserved_micros=reservation.expected_micros,

@@ -76,7 +76,7 @@ def test_every_part_of_a_job_counts_or_is_known_not_to():
     # A new field belongs into one of these sets; one that the answer depends on, also into `of`.
     counts = {"user_id", "mode", "max_tokens", "temperature", "agent", "team"}
     counts |= {"route", "cache_secret"}
-    by_history = {"conversation_id"}
+    by_history = {"conversation_id", "parent_id", "turn"}
     does_not = {"id", "created_ms", "allowed_ms", "cache", "metadata", "reserved_micros"}
     does_not |= {"request_id", "plan", "is_batch", "priority", "run_at_ms", "expires_at_ms"}
     does_not |= {"concurrency_key", "concurrency_limit"}
