@@ -1,9 +1,10 @@
-"""A job as every surface shows it: absent parts are null, money in dollars, times in ISO 8601."""
+"""What every surface shows: absent parts are null, money in dollars, times in ISO 8601."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from core.conversations import Conversation
 from core.jobs import NO_PLACE, Feedback, Job, JobSpec, Place, RouteRequest
 from core.money import to_usd
 from core.outcome import AgentReport, Outcome, public_usage
@@ -11,6 +12,7 @@ from core.timing import iso_time
 
 #: Where jobs are found.
 JOBS_PATH: Final = "/api/ai/v4/jobs"
+CONVERSATIONS_PATH: Final = "/api/ai/v4/conversations"
 
 
 def to_public(job: Job, place: Place = NO_PLACE) -> dict[str, Any]:
@@ -62,6 +64,20 @@ def _links(itself: str) -> dict[str, str]:
         "events": f"{itself}/events",
         "cancel": itself,
         "feedback": f"{itself}/feedback",
+    }
+
+
+def public_conversation(conversation: Conversation) -> dict[str, Any]:
+    """Return the conversation's public form, without its messages."""
+    link = f"{CONVERSATIONS_PATH}/{conversation.id}"
+    return {
+        "id": conversation.id,
+        "object": "conversation",
+        "title": conversation.title,
+        "titled_by": conversation.titled_by,
+        "created_at": iso_time(conversation.created_ms),
+        "updated_at": iso_time(conversation.updated_ms),
+        "links": {"self": link, "messages": f"{link}/messages", "export": f"{link}/export"},
     }
 
 

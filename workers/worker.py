@@ -141,13 +141,11 @@ def _build(settings: Settings) -> Worker:
     ends = RoundEnds(slots, attempts, planner, answers, cache, starter)
     jobs = JobRunner(attempts, planner, answers, cache, single_flight, starter)
     records, teams = JobRecords(database), TeamSweeper(slots, attempts, turns, ends)
-    restoration = _restoration(redis, store, records, Ledger(database))
     sweeper = Sweeper(
         *(sweep, Acceptance(redis), claims, EventLog(redis), records, JobQueue(lines, wake_ups)),
-        *(wake_ups, restoration, teams, catalogue),
+        *(wake_ups, _restoration(redis, store, records, Ledger(database)), teams, catalogue),
         interval_s=settings.sweep_interval_s,
     )
-    listener = CancelListener(partial(listen_for_cancels, redis), keeper)
     return Worker(
         intake=_intake(settings, lines, partial(serve, jobs=jobs, turns=turns, ends=ends)),
         sweeper=sweeper,
@@ -157,9 +155,7 @@ def _build(settings: Settings) -> Worker:
         ),
         provider=provider,
         catalogue=catalogue,
-        watch=_watch(
-            redis, *keeper.loops, writer.loop, listener.loop, task_events.loop, lessons.loop
-        ),
+        watch=_watch(redis, keeper, writer.loop, task_events.loop, lessons.loop),
         format_watch=FormatWatch(redis, database, end_this_process),
         task_events=task_events,
     )
@@ -170,8 +166,9 @@ def _restoration(redis: Redis, store: JobStore, records: JobRecords, ledger: Led
     return Restoration(Epoch(redis), lost_jobs, records)
 
 
-def _watch(redis: Redis, *loops: Loop) -> LoopWatch:
-    watch = LoopWatch(LoopReports(redis), loops)
+def _watch(redis: Redis, keeper: LeaseKeeper, *loops: Loop) -> LoopWatch:
+    listener = CancelListener(partial(listen_for_cancels, redis), keeper)
+    watch = LoopWatch(LoopReports(redis), (*keeper.loops, listener.loop, *loops))
     watch.start_loops()
     return watch
 

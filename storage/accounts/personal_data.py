@@ -46,10 +46,10 @@ HOLDINGS: Final = (
     Holding(collection="users", users_in=("_id",), kind="account", end="own_step"),
     Holding(collection="refresh_families", kind="session"),
     Holding(collection="api_keys", kind="api_key"),
-    # An export has them as every surface shows a job, with its feedback.
+    # An export has these three as every surface shows them.
     Holding(collection="jobs", end="own_step"),
     Holding(collection="feedback"),
-    Holding(collection="conversations", kind="conversation"),
+    Holding(collection="conversations"),
     Holding(collection="comparisons", kind="comparison"),
     Holding(collection="set_aside", kind="set_aside"),
     # Sums stay right, and a settlement that comes late finds its `_id` taken.

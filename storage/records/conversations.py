@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from pymongo import UpdateOne, WriteConcern
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from core.conversation_errors import ConversationExists
+from core.conversations import Conversation, TitledBy
 from core.jobs import JobSpec, JobStatus, Question
 from core.words import MOST_WORDS, words_of
 from storage.failures import store_errors
@@ -19,8 +20,6 @@ from storage.records.documents import to_question, to_time
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-#: Who gave the title: nobody yet, the first question, a model, or the user, whose title stays.
-TitledBy = Literal["nobody", "question", "model", "user"]
 MOST_TITLE_CHARS: Final = 200
 #: A title that is the beginning of a question.
 _FIRST_CHARS: Final = 80
@@ -37,17 +36,6 @@ _MESSAGE: Final = {
     "spec.conversation_id": 1,
     "outcome.answer.text": 1,
 }
-
-
-class Conversation(Struct, frozen=True, kw_only=True):
-    """A conversation without its messages; times are Unix milliseconds."""
-
-    id: str
-    user_id: str
-    title: str | None
-    titled_by: TitledBy
-    created_ms: int
-    updated_ms: int
 
 
 class Message(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from core.errors import ServiceUnavailable
 from core.money import to_usd
-from core.public import to_public
+from core.public import public_conversation, to_public
 from core.timing import iso_time
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ logger = structlog.get_logger(__name__)
 MEDIA_TYPE: Final = "application/x-ndjson"
 _JOBS_AT_ONCE: Final = 50
 _EVENTS_AT_ONCE: Final = 500
+_CONVERSATIONS_AT_ONCE: Final = 200
 
 Row = tuple[str, Any]
 
@@ -62,6 +63,7 @@ def _line(kind: str, data: Any) -> bytes:
 def _rows(services: WebServices, user_id: str) -> Iterator[Row]:
     for kind, document in services.personal_data.rows(user_id):
         yield kind, _to_public_document(document)
+    yield from _conversations(services, user_id)
     seen: set[str] = set()
     for page in _pages(services, user_id):
         for job in page:
@@ -70,7 +72,7 @@ def _rows(services: WebServices, user_id: str) -> Iterator[Row]:
             conversation_id = job.spec.conversation_id
             if conversation_id is not None and conversation_id not in seen:
                 seen.add(conversation_id)
-                yield from _conversation(services, user_id, conversation_id)
+                yield from _exchanges(services, user_id, conversation_id)
 
 
 def _pages(services: WebServices, user_id: str) -> Iterator[list[Job]]:
@@ -94,7 +96,17 @@ def _events(services: WebServices, job: Job) -> Iterator[Row]:
         after = events[-1].sequence
 
 
-def _conversation(services: WebServices, user_id: str, conversation_id: str) -> Iterator[Row]:
+def _conversations(services: WebServices, user_id: str) -> Iterator[Row]:
+    before = None
+    while page := services.conversations.latest(
+        user_id, limit=_CONVERSATIONS_AT_ONCE, before=before
+    ):
+        yield from (("conversation", public_conversation(one)) for one in page)
+        before = page[-1].updated_ms, page[-1].id
+
+
+def _exchanges(services: WebServices, user_id: str, conversation_id: str) -> Iterator[Row]:
+    """Yield what the version before branches left of a conversation."""
     exchanges = services.user_keys.conversation(user_id, conversation_id)
     if exchanges:
         yield "exchanges", {"id": conversation_id, "exchanges": exchanges}

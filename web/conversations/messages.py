@@ -13,7 +13,8 @@ from core.jobs import TERMINAL, JobStatus
 from core.timing import iso_time
 
 if TYPE_CHECKING:
-    from storage.records.conversations import Conversation, Message
+    from core.conversations import Conversation
+    from storage.records.conversations import Message
     from web.services import WebServices
 
 _PAGE: Final = 200

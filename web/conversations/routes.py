@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
@@ -13,7 +13,8 @@ from core.conversation_errors import (
     ConversationNotFound,
 )
 from core.errors import CoordinatorUnavailable, InvalidRequest, StoreUnavailable
-from core.timing import iso_time, now_ms
+from core.public import CONVERSATIONS_PATH, public_conversation
+from core.timing import now_ms
 from web.accounts.auth import current_user, require_user
 from web.conversations import schemas
 from web.conversations.messages import (
@@ -29,12 +30,10 @@ from web.http.openapi import returns, routes
 from web.services import current_services
 
 if TYPE_CHECKING:
-    from storage.records.conversations import Conversation
-
-_PATH: Final = "/api/ai/v4/conversations"
+    from core.conversations import Conversation
 
 conversations_api = routes(
-    "conversations", __name__, "Conversations and their branches.", prefix=_PATH
+    "conversations", __name__, "Conversations and their branches.", prefix=CONVERSATIONS_PATH
 )
 conversations_api.before_request(require_user)
 
@@ -51,7 +50,9 @@ def create_conversation(body: schemas.NewConversation) -> Any:
     """Begin a conversation; a job with a `conversation_id` of your choice begins one, too."""
     name = body.id or f"conv_{secrets.token_hex(12)}"
     conversations = current_services().conversations
-    return _to_public(conversations.create(current_user().id, name, body.title, now_ms())), 201
+    return public_conversation(
+        conversations.create(current_user().id, name, body.title, now_ms())
+    ), 201
 
 
 @conversations_api.get(
@@ -74,7 +75,7 @@ def list_conversations(query: schemas.ConversationsQuery) -> Any:
     has_more = query.q is None and len(found) == query.limit
     return {
         "object": "list",
-        "data": [_to_public(one) for one in found],
+        "data": [public_conversation(one) for one in found],
         "next_cursor": to_cursor(found[-1].updated_ms, found[-1].id) if has_more else None,
     }
 
@@ -87,7 +88,7 @@ def list_conversations(query: schemas.ConversationsQuery) -> Any:
 )
 def get_conversation(path: schemas.ConversationPath) -> Any:
     """Return one conversation, without its messages."""
-    return _to_public(_find(path.conversation_id))
+    return public_conversation(_find(path.conversation_id))
 
 
 @conversations_api.patch(
@@ -104,7 +105,7 @@ def rename_conversation(path: schemas.ConversationPath, body: schemas.Conversati
     found = conversations.rename(current_user().id, path.conversation_id, body.title)
     if found is None:
         raise ConversationNotFound
-    return _to_public(found)
+    return public_conversation(found)
 
 
 @conversations_api.delete(
@@ -165,7 +166,9 @@ def export_conversation(path: schemas.ConversationPath, query: schemas.ExportQue
     # What fails before the first message is still an answer of its own.
     messages = iter(list(all_messages(services, user_id, found.id)))
     is_json = query.format == "json"
-    lines = to_json(_to_public(found), messages) if is_json else to_markdown(found, messages)
+    lines = (
+        to_json(public_conversation(found), messages) if is_json else to_markdown(found, messages)
+    )
     response = Response(
         b"".join(lines), mimetype="application/json" if is_json else "text/markdown"
     )
@@ -179,16 +182,3 @@ def _find(name: str) -> Conversation:
     if found is None:
         raise ConversationNotFound
     return found
-
-
-def _to_public(conversation: Conversation) -> dict[str, Any]:
-    link = f"{_PATH}/{conversation.id}"
-    return {
-        "id": conversation.id,
-        "object": "conversation",
-        "title": conversation.title,
-        "titled_by": conversation.titled_by,
-        "created_at": iso_time(conversation.created_ms),
-        "updated_at": iso_time(conversation.updated_ms),
-        "links": {"self": link, "messages": f"{link}/messages", "export": f"{link}/export"},
-    }

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from core.conversations import TitledBy
 from core.jobs import JobStatus
-from storage.records.conversations import MOST_TITLE_CHARS, TitledBy
+from storage.records.conversations import MOST_TITLE_CHARS
 from web.http.schemas import Documented, Query, RequestBody, ResponseBody, Time
 from web.jobs.schemas import WHOLE_NUMBER, Identifier
 

@@ -102,7 +102,7 @@ def everything_in(redis_client):
     }
 
 
-@pytest.mark.parametrize("name", ["events", "spend", "records", "active", "conversation"])
+@pytest.mark.parametrize("name", ["events", "spend", "records", "active"])
 def test_nothing_is_changed_when_the_script_that_ends_a_job_fails(name, redis_client):
     store, attempts = AcceptingStore(redis_client), ClaimingAttempts(redis_client)
     spec = make_spec(conversation_id="plans")
@@ -111,7 +111,6 @@ def test_nothing_is_changed_when_the_script_that_ends_a_job_fails(name, redis_cl
         "spend": keys.spend(spec.user_id, spec.created_ms),
         "records": keys.records(spec.id[4]),
         "active": keys.active(spec.user_id),
-        "conversation": keys.conversation(spec.user_id, "plans"),
     }
     store.accept(spec, QUESTION, ROOMY, None)
     claim = attempts.claim(spec.id)
