@@ -53,6 +53,7 @@ from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
 from storage.records.lost_jobs import LostJobs
+from storage.records.usage import UsageRecords
 from web.accounts.account import account_api
 from web.accounts.auth import auth_api
 from web.accounts.key_routes import keys_api
@@ -64,6 +65,7 @@ from web.accounts.subscription import subscription_api
 from web.accounts.tokens import Tokens
 from web.admin.users import admin_api
 from web.admission import CoordinatorMemory, OpenRequests
+from web.analytics.routes import admin_analytics_api, analytics_api
 from web.conversations.routes import conversations_api
 from web.docs.page import register_page
 from web.health import health_api
@@ -88,7 +90,7 @@ if TYPE_CHECKING:
 BLUEPRINTS: Final = (
     *(auth_api, sessions_api, password_api, reset_api, keys_api, account_api),
     *(subscription_api, chat_api, jobs_api, feedback_api, conversations_api),
-    *(admin_api, health_api),
+    *(analytics_api, admin_analytics_api, admin_api, health_api),
 )
 #: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
@@ -199,6 +201,7 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         job_records=records,
         feedback=FeedbackRecords(database),
         conversations=Conversations(database),
+        usage=UsageRecords(database),
         live_feedback=LiveFeedback(redis),
         event_log=log,
         feed=EventFeed(hub, log),

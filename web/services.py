@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from storage.records.format_watch import FormatWatch
     from storage.records.jobs import JobRecords
     from storage.records.lost_jobs import LostJobs
+    from storage.records.usage import UsageRecords
     from web.accounts.passwords import Passwords
     from web.accounts.tokens import Tokens
     from web.admission import CoordinatorMemory, OpenRequests
@@ -76,6 +77,7 @@ class WebServices:
     job_records: JobRecords
     feedback: FeedbackRecords
     conversations: Conversations
+    usage: UsageRecords
     live_feedback: LiveFeedback
     event_log: EventLog
     feed: EventFeed

@@ -53,6 +53,7 @@ from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
 from storage.records.lost_jobs import LostJobs
 from storage.records.stream import RecordStream
+from storage.records.usage import UsageRecords
 from workers.answer_cache import AnswerCache
 from workers.app import celery_app
 from workers.attempt_factory import AttemptFactory
@@ -81,6 +82,8 @@ _RECORDS_WAIT_S: Final = 1.0
 _RECORDS_PAUSE_S: Final = 0.5
 _WAKE_EVERY_S: Final = 1.0
 _REMOVE_EVERY_S: Final = 2.0
+_SUM_UP_EVERY_S: Final = 10.0
+_DAYS_AT_ONCE: Final = 50
 #: A turn may go through all keys of Redis.
 _REMOVE_WITHIN_S: Final = 60.0
 
@@ -203,6 +206,12 @@ def _store_loops(
     )
     return (
         Loop("record-writer", step, every_s=_RECORDS_PAUSE_S),
+        Loop(
+            "usage",
+            partial(UsageRecords(database).sum_up, limit=_DAYS_AT_ONCE),
+            every_s=_SUM_UP_EVERY_S,
+            stuck_after_s=_REMOVE_WITHIN_S,
+        ),
         Loop(
             "account-remover", remover.run, every_s=_REMOVE_EVERY_S, stuck_after_s=_REMOVE_WITHIN_S
         ),

@@ -50,6 +50,8 @@ HOLDINGS: Final = (
     Holding(collection="jobs", end="own_step"),
     Holding(collection="feedback"),
     Holding(collection="conversations"),
+    # Sums over the jobs.
+    Holding(collection="usage_daily"),
     Holding(collection="comparisons", kind="comparison"),
     Holding(collection="set_aside", kind="set_aside"),
     # Sums stay right, and a settlement that comes late finds its `_id` taken.

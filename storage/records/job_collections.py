@@ -86,6 +86,27 @@ _CONVERSATIONS: Final = CollectionPlan(
     },
 )
 
+_USAGE: Final = CollectionPlan(
+    name="usage_daily",
+    indexes=(
+        IndexModel([("user_id", ASCENDING), ("day", ASCENDING)], name="user"),
+        IndexModel([("day", ASCENDING)], name="day"),
+        # What has to be summed up, again or for the first time.
+        IndexModel([("stale", ASCENDING), ("day", ASCENDING)], name="stale"),
+    ),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "user_id", "day", "stale", "changes"],
+        "properties": {
+            "_id": {"bsonType": "string"},
+            "user_id": USER_ID,
+            "day": {"bsonType": "string", "pattern": "^[0-9]{8}$"},
+            "stale": {"bsonType": "bool"},
+            "changes": {"bsonType": ["int", "long"]},
+        },
+    },
+)
+
 _LEDGER: Final = CollectionPlan(
     name="ledger",
     indexes=(
@@ -165,5 +186,6 @@ _ALERTS: Final = CollectionPlan(
 )
 
 JOB_COLLECTIONS: Final = (
-    *(_JOBS, _FEEDBACK, _CONVERSATIONS, _LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS),
+    *(_JOBS, _FEEDBACK, _CONVERSATIONS, _USAGE),
+    *(_LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS),
 )

@@ -30,6 +30,7 @@ from storage.records.set_aside import (
     document_faults,
     without_content,
 )
+from storage.records.usage import UsageRecords, UserDay, day_of
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
@@ -60,6 +61,7 @@ class JobRecords:
         self._ledger = Ledger(database)
         self._feedback = FeedbackRecords(database)
         self._conversations = Conversations(database)
+        self._usage = UsageRecords(database)
         self.set_aside = SetAsideRecords(database)
         self._inserts = GroupCommit[Job](self._insert_batch, max_batch=_BATCH)
 
@@ -99,6 +101,7 @@ class JobRecords:
                 self._jobs.bulk_write(others, ordered=False)
         # The API does it at submit, but may have died in between.
         self._conversations.note_messages((job.spec, job.question) for job in jobs)
+        self._usage.mark(day_of(job) for job in jobs)
 
     def _set_aside(self, job: Job, fault: str) -> None:
         """End the job on record without its outcome's content, and remember that."""
@@ -132,6 +135,7 @@ class JobRecords:
             if found is None:
                 return None
             created_ms = round(found["created_at"].timestamp() * 1000)
+            self._usage.mark([UserDay(found["user_id"], found["created_at"].date())])
             row = settlement(job_id, found["user_id"], created_ms, end_ms, outcome)
             self._ledger.add_missing([row])
         return str(found["user_id"])

@@ -19,6 +19,7 @@ from storage.failures import store_errors
 from storage.format import FORMAT, META, format_of, has_data, require_format, set_format
 from storage.records.indexes import ensure_indexes, ensure_validators
 from storage.records.rebuild import count_running, forget_unfinished
+from storage.records.usage import UsageRecords, UserDay
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -29,6 +30,7 @@ _LOCK_ID: Final = "lock"
 #: A migration that was killed holds the lock no longer.
 _LOCK_FOR: Final = timedelta(minutes=10)
 _OWNERS_AT_ONCE: Final = 1_000
+_DAYS_AT_ONCE: Final = 10_000
 
 
 class CannotMigrate(Exception):
@@ -88,6 +90,17 @@ def _make_all(database: Database[dict[str, Any]]) -> None:
     ensure_validators(database)
 
 
+def _mark_days(database: Database[dict[str, Any]]) -> None:
+    """Have the days of jobs of before summed up."""
+    _make_all(database)
+    usage = UsageRecords(database)
+    with store_errors():
+        jobs = database["jobs"].find({}, {"user_id": 1, "created_at": 1})
+        days = (UserDay(job["user_id"], job["created_at"].date()) for job in jobs)
+        while page := set(islice(days, _DAYS_AT_ONCE)):
+            usage.mark(page)
+
+
 #: In the order of their numbers, which are never used again.
 MIGRATIONS: Final = (
     Migration(1, "validators that leave other versions' fields alone", ensure_validators),
@@ -99,6 +112,7 @@ MIGRATIONS: Final = (
     Migration(7, "API keys", ensure_validators),
     Migration(8, "feedback, and accounts that upkeep deletes", _let_upkeep_delete_accounts),
     Migration(9, "conversations", _make_all),
+    Migration(10, "what users used a day", _mark_days),
 )
 
 

@@ -51,6 +51,8 @@ ROWS = {
         body={"rating": "up", "comment": "good"}, foreign=404
     ),
     "DELETE /api/ai/v4/jobs/<string:job_id>/feedback": Row(foreign=404),
+    "GET /api/ai/v4/analytics/user": Row(),
+    "GET /api/admin/analytics": Row(access="admin"),
     "POST /api/ai/v4/conversations": Row(body={"id": "plans", "title": "Plans"}),
     "GET /api/ai/v4/conversations": Row(),
     "GET /api/ai/v4/conversations/<string:conversation_id>": Row(foreign=404),
