@@ -16,6 +16,7 @@ from core.jobs import JobSpec, JobStatus, Question
 from core.words import MOST_WORDS, words_of
 from storage.failures import store_errors
 from storage.records.documents import to_question, to_time
+from storage.records.keyset import Key, newest_behind, oldest_behind, page, with_time
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -131,13 +132,13 @@ class Conversations:
         self, user_id: str, *, limit: int, before: tuple[int, str] | None = None
     ) -> list[Conversation]:
         """Return a user's conversations, the latest used first, behind `(updated_ms, id)`."""
-        chosen: dict[str, Any] = {"user_id": user_id}
-        if before is not None:
-            at, key = to_time(before[0]), _key(user_id, before[1])
-            chosen["$or"] = [{"updated_at": {"$lt": at}}, {"updated_at": at, "_id": {"$lt": key}}]
+        chosen = with_time({"user_id": user_id}, "updated_at", newest_behind(before))
         with store_errors():
             found = self._conversations.find(chosen).sort([("updated_at", -1), ("_id", -1)])
-            return [_read(document) for document in found.limit(limit)]
+            read = map(_read, found.batch_size(limit + 1))
+            return page(
+                read, lambda one: (one.updated_ms, one.id), before, newest_first=True, limit=limit
+            )
 
     def search(self, user_id: str, text: str, *, limit: int) -> list[Conversation]:
         """Return those whose title or first question has words that begin with each of the text's.
@@ -192,34 +193,31 @@ class Conversations:
         self, user_id: str, name: str, *, limit: int, before: tuple[int, str] | None = None
     ) -> list[Message]:
         """Return messages, the latest first, behind the `Message.key` of `before`."""
-        return self._messages(user_id, name, limit, before, "$lt", -1)
+        return self._messages(user_id, name, limit, before, newest_first=True)
 
     def messages_after(
         self, user_id: str, name: str, *, limit: int, after: tuple[int, str] | None = None
     ) -> list[Message]:
         """Return messages, the oldest first, behind the `Message.key` of `after`."""
-        return self._messages(user_id, name, limit, after, "$gt", 1)
+        return self._messages(user_id, name, limit, after, newest_first=False)
 
     def _messages(
         self,
         user_id: str,
         name: str,
         limit: int,
-        behind: tuple[int, str] | None,
-        operator: str,
-        direction: int,
+        behind: Key | None,
+        *,
+        newest_first: bool,
     ) -> list[Message]:
-        chosen: dict[str, Any] = {"user_id": user_id, "spec.conversation_id": name}
-        if behind is not None:
-            at = to_time(behind[0])
-            chosen["$or"] = [
-                {"created_at": {operator: at}},
-                {"created_at": at, "_id": {operator: behind[1]}},
-            ]
+        span = newest_behind(behind) if newest_first else oldest_behind(behind)
+        of_conversation = {"user_id": user_id, "spec.conversation_id": name}
+        direction = -1 if newest_first else 1
         with store_errors():
-            found = self._jobs.find(chosen, _MESSAGE)
-            ordered = found.sort([("created_at", direction), ("_id", direction)]).limit(limit)
-            return [_read_message(document) for document in ordered]
+            found = self._jobs.find(with_time(of_conversation, "created_at", span), _MESSAGE)
+            ordered = found.sort([("created_at", direction), ("_id", direction)])
+            read = map(_read_message, ordered.batch_size(limit + 1))
+            return page(read, lambda one: one.key, behind, newest_first=newest_first, limit=limit)
 
     def remove_messages(self, user_id: str, job_ids: Sequence[str]) -> None:
         """Remove the records of messages and their ratings; the ledger keeps what they cost."""

@@ -33,7 +33,7 @@ _JOBS: Final = CollectionPlan(
             name="dead_letters",
             partialFilterExpression={"outcome.error.code": WORKER_LOST},
         ),
-        # A conversation's messages in their order; jobs outside of one are left out.
+        # A conversation's messages in their order.
         IndexModel(
             [
                 ("user_id", ASCENDING),
@@ -41,8 +41,7 @@ _JOBS: Final = CollectionPlan(
                 ("created_at", ASCENDING),
                 ("_id", ASCENDING),
             ],
-            name="conversation",
-            partialFilterExpression={"spec.conversation_id": {"$exists": True}},
+            name="messages",
         ),
         # The restoration's: what was accepted and has no recorded end, newest first.
         IndexModel(

@@ -23,6 +23,7 @@ from storage.records.conversations import Conversations
 from storage.records.documents import from_document, to_document, to_time, to_unfinished
 from storage.records.feedback import FeedbackRecords
 from storage.records.group_commit import GroupCommit
+from storage.records.keyset import newest_behind, page, with_time
 from storage.records.ledger import Ledger, settlement, to_settlement
 from storage.records.set_aside import (
     SetAsideRecords,
@@ -158,11 +159,17 @@ class JobRecords:
         criteria: dict[str, Any] = {"user_id": user_id}
         if status is not None:
             criteria["status"] = status.value
-        if before is not None:
-            criteria["$or"] = _behind(before)
+        criteria = with_time(criteria, "created_at", newest_behind(before))
         with store_errors():
             found = self._jobs.find(criteria).sort([("created_at", -1), ("_id", -1)])
-            jobs = list(islice(_readable(found.batch_size(limit), from_document), limit))
+            read = _readable(found.batch_size(limit + 1), from_document)
+            jobs = page(
+                read,
+                lambda job: (job.spec.created_ms, job.id),
+                before,
+                newest_first=True,
+                limit=limit,
+            )
         return self._with_feedback(user_id, jobs)
 
     def _with_feedback(self, user_id: str, jobs: list[Job]) -> list[Job]:
