@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from pydantic import SecretStr
 
 from core.settings import Settings
+from core.strays import without_strays
 from ops.stack import credentials, embedded
+from ops.stack.leftovers import MARK, end_leftovers
 from ops.stack.own import Child
 from ops.stack.readiness import free_port, mongo_answers
 from ops.stack.resolve import embedded_parts
@@ -90,7 +94,12 @@ def _held(directory: StateDirectory) -> Iterator[None]:
 
 @contextmanager
 def _database(directory: StateDirectory, settings: Settings) -> Iterator[Settings]:
-    """Run the embedded database alone, on a port of its own."""
+    """Run the embedded database alone, on a port of its own.
+
+    One that a killed command left behind would hold the data: it is ended first, as `aether up`
+    and `aether stop` do.
+    """
+    end_leftovers(directory)
     data = directory.root / "mongo"
     data.mkdir(mode=0o700, exist_ok=True)
     secrets = keep_secrets(directory)
@@ -102,7 +111,9 @@ def _database(directory: StateDirectory, settings: Settings) -> Iterator[Setting
     chosen: dict[str, Any] = {"mongo_url": SecretStr(url)}
     log = directory.log_of("mongo-alone")
     command = embedded.mongo_command(port, data, asks_password=True)
-    with Child(url, command, lambda: mongo_answers(url), log, is_apart=True):
+    marked = without_strays(os.environ) | {MARK: str(directory.root)}
+    answers = partial(mongo_answers, url)
+    with Child(url, command, answers, log, environment=marked, is_apart=True):
         yield settings.model_copy(update=chosen)
 
 
