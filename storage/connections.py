@@ -29,7 +29,7 @@ _CACHE_TIMEOUT_S: Final = 0.025
 
 
 def mongo_database(
-    settings: Settings, *, selection_timeout_s: float = 3.0
+    settings: Settings, *, selection_timeout_s: float = 3.0, answer_timeout_s: float = 2.5
 ) -> Database[dict[str, Any]]:
     """Return the deployment's database.
 
@@ -37,6 +37,7 @@ def mongo_database(
 
     Args:
         selection_timeout_s: how long a call waits while no server is known to be up.
+        answer_timeout_s: how long a server that took a call may take to answer.
     """
     url = settings.mongo_url.get_secret_value()
     tls_files = {
@@ -58,9 +59,9 @@ def mongo_database(
         serverSelectionTimeoutMS=int(selection_timeout_s * 1000),
         connectTimeoutMS=3_000,
         waitQueueTimeoutMS=2_000,
-        # The driver tries twice, so a call that a server took and does not answer ends after 5 s.
+        # The driver tries twice: a call that a server took and does not answer ends after twice it.
         # Its timeoutMS would say so itself, but makes it ignore serverSelectionTimeoutMS.
-        socketTimeoutMS=2_500,
+        socketTimeoutMS=int(answer_timeout_s * 1000),
     )
     return client[settings.mongo_database]
 

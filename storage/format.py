@@ -20,6 +20,7 @@ FORMAT: Final = 2
 #: Where migrations, validators and the format are recorded.
 META: Final = "meta"
 _FORMAT_ID: Final = "format"
+_RESTORE_ID: Final = "restore"
 _WAY_OUT: Final = (
     "Drain and stop everything (`aether drain`, `aether stop`), start this version's "
     "`aether db migrate`, then the stack."
@@ -51,10 +52,31 @@ def require_format(redis: Redis, database: Database[dict[str, Any]]) -> None:
 
 
 def format_of(database: Database[dict[str, Any]]) -> int | None:
-    """Return the format that MongoDB's data is marked with; None without a mark."""
+    """Return the format that MongoDB's data is marked with; None without a mark.
+
+    Raises:
+        OtherFormat: a restore into this database has begun and not ended.
+    """
     with store_errors():
-        found = database[META].find_one({"_id": _FORMAT_ID})
-    return None if found is None else int(found["value"])
+        marks = database[META].find({"_id": {"$in": [_FORMAT_ID, _RESTORE_ID]}})
+        found = {row["_id"]: row for row in marks}
+    if _RESTORE_ID in found:
+        raise OtherFormat(
+            "A restore into MongoDB has begun and not ended; repeat it: `aether restore --replace`."
+        )
+    return int(found[_FORMAT_ID]["value"]) if _FORMAT_ID in found else None
+
+
+def begin_restore(database: Database[dict[str, Any]]) -> None:
+    """Keep every process from starting on this database until `end_restore`."""
+    with store_errors():
+        database[META].replace_one({"_id": _RESTORE_ID}, {}, upsert=True)
+
+
+def end_restore(database: Database[dict[str, Any]]) -> None:
+    """Let processes start on this database; a repeat does nothing."""
+    with store_errors():
+        database[META].delete_one({"_id": _RESTORE_ID})
 
 
 def has_data(database: Database[dict[str, Any]]) -> bool:

@@ -16,6 +16,7 @@ from core.errors import StoreUnavailable
 from core.settings import Settings
 from ops.cli import report
 from ops.cli.ask import ask_command
+from ops.cli.backup import backup_command, restore_command
 from ops.cli.cache import cache_app
 from ops.cli.dead_letters import DeadLetters
 from ops.cli.doctor import doctor_command
@@ -51,9 +52,11 @@ app.add_typer(users_app, name="users")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(secrets_app, name="secrets")
 app.command("ask")(ask_command)
+app.command("backup")(backup_command)
 app.command("doctor")(doctor_command)
 app.command("drain")(drain_command)
 app.command("queues")(queues_command)
+app.command("restore")(restore_command)
 app.command("resume")(resume_command)
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 _STOPPED_WITHIN_S: Final = DRAIN_S + 120.0

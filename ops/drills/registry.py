@@ -11,6 +11,7 @@ from ops.drills import actions
 from ops.drills.actions import Found
 from ops.drills.hostile import face_hostile_upstream
 from ops.drills.load import Load
+from ops.drills.restoring import restore_elsewhere
 from ops.drills.target import Target
 from ops.drills.turns import share_fairly
 from ops.stack.state import CannotRun
@@ -101,6 +102,7 @@ DRILLS: Final = (
     Drill("rolling-restart", actions.rolling_restart, mixed, 20.0, answering=0.1),
     Drill("ledger", actions.move_money, mixed, answering=0.25, needs=("redis",)),
     Drill("slow-readers", actions.read_slowly, is_disruptive=False),
+    Drill("restore", restore_elsewhere, mixed, 4.0, is_disruptive=False, needs_stub=True),
 )
 
 

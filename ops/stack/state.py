@@ -117,12 +117,17 @@ def write_record(directory: StateDirectory, record: Record) -> None:
 
 def keep_secrets(directory: StateDirectory) -> dict[str, str]:
     """Return the secrets of this directory's stack; the first call generates and stores them."""
-    found = _read_json(directory.secrets)
+    found = read_secrets(directory)
     wanted = (*GENERATED, "redis_password", "redis_operator_password", "mongo_password")
     kept = found | {name: found.get(name) or new_secret() for name in wanted}
     if kept != found:
         write_secrets(directory, kept)
     return kept
+
+
+def read_secrets(directory: StateDirectory) -> dict[str, str]:
+    """Return the secrets that the directory has; none before the first start."""
+    return _read_json(directory.secrets)
 
 
 def new_secret() -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from pymongo.errors import DuplicateKeyError
 
+from core.ids import DELETED_USER
 from storage.failures import store_errors
 from storage.format import FORMAT, META, format_of, has_data, require_format, set_format
 from storage.records.indexes import ensure_indexes, ensure_validators
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
 _MIGRATIONS_ID: Final = "migrations"
-_LOCK_ID: Final = "lock"
+#: Of the document that a migration holds while it runs.
+LOCK_ID: Final = "lock"
 #: A migration that was killed holds the lock no longer.
 _LOCK_FOR: Final = timedelta(minutes=10)
 _OWNERS_AT_ONCE: Final = 1_000
@@ -64,9 +66,19 @@ def _let_upkeep_delete_accounts(database: Database[dict[str, Any]]) -> None:
         if "expiry" in database["users"].index_information():
             database["users"].drop_index("expiry")
     ensure_validators(database)
+    mark_ownerless(database, "jobs")
+
+
+def mark_ownerless(database: Database[dict[str, Any]], collection: str) -> None:
+    """Let upkeep delete what a collection holds of users that are not there; a repeat is harmless.
+
+    Raises:
+        StoreUnavailable: MongoDB is away; what was done stays.
+    """
     with store_errors():
-        owners = database["jobs"].aggregate([{"$group": {"_id": "$user_id"}}], allowDiskUse=True)
-        while user_ids := [row["_id"] for row in islice(owners, _OWNERS_AT_ONCE)]:
+        rows = database[collection].aggregate([{"$group": {"_id": "$user_id"}}], allowDiskUse=True)
+        owners = (row["_id"] for row in rows if row["_id"] not in (None, DELETED_USER))
+        while user_ids := list(islice(owners, _OWNERS_AT_ONCE)):
             _mark_missing(database, user_ids)
 
 
@@ -168,10 +180,15 @@ def prepare(redis: Redis, database: Database[dict[str, Any]]) -> list[Migration]
 
 def pending(database: Database[dict[str, Any]]) -> list[Migration]:
     """Return the migrations that this database has not seen."""
+    done = seen_migrations(database)
+    return [migration for migration in MIGRATIONS if migration.number not in done]
+
+
+def seen_migrations(database: Database[dict[str, Any]]) -> set[int]:
+    """Return the numbers of the migrations that this database has seen."""
     with store_errors():
         found = database[META].find_one({"_id": _MIGRATIONS_ID}) or {}
-    done = {int(number) for number in found.get("done", {})}
-    return [migration for migration in MIGRATIONS if migration.number not in done]
+    return {int(number) for number in found.get("done", {})}
 
 
 def _record(database: Database[dict[str, Any]], migration: Migration) -> None:
@@ -183,9 +200,9 @@ def _record(database: Database[dict[str, Any]], migration: Migration) -> None:
 @contextmanager
 def _locked(database: Database[dict[str, Any]]) -> Iterator[None]:
     now = datetime.now(UTC)
-    lock = {"_id": _LOCK_ID, "until": now + _LOCK_FOR}
+    lock = {"_id": LOCK_ID, "until": now + _LOCK_FOR}
     with store_errors():
-        database[META].delete_one({"_id": _LOCK_ID, "until": {"$lt": now}})
+        database[META].delete_one({"_id": LOCK_ID, "until": {"$lt": now}})
         try:
             database[META].insert_one(lock)
         except DuplicateKeyError:
@@ -194,4 +211,4 @@ def _locked(database: Database[dict[str, Any]]) -> Iterator[None]:
         yield
     finally:
         with store_errors():
-            database[META].delete_one({"_id": _LOCK_ID})
+            database[META].delete_one({"_id": LOCK_ID})

@@ -111,6 +111,15 @@ class Reconciliation:
         Safe while jobs run: the sums of a user are set only where nothing was paid since they were
         read and all his ends are recorded.
         """
+        added = self.add_settlements(month)
+        users = sorted(
+            {*self._ledger.sums_of(month), *self._users_with_sums(month)} - {DELETED_USER}
+        )
+        busy = [user for user in users if not self._set_sums(user, month)]
+        return Rebuilt(settlements=added, users=len(users) - len(busy), busy=busy)
+
+    def add_settlements(self, month: str | None = None) -> int:
+        """Add settlements that recorded ends lack, of a month or of all; return how many."""
         added = 0
         for batch in _batches(self._ended(month, None)):
             known = self._ledger.settlements_of(job.id for job in batch)
@@ -119,17 +128,15 @@ class Reconciliation:
                 with store_errors():
                     self._ledger.add_missing([to_settlement(job) for job in missing])
             added += len(missing)
-        users = sorted(
-            {*self._ledger.sums_of(month), *self._users_with_sums(month)} - {DELETED_USER}
-        )
-        busy = [user for user in users if not self._set_sums(user, month)]
-        return Rebuilt(settlements=added, users=len(users) - len(busy), busy=busy)
+        return added
 
-    def _ended(self, month: str, user_id: str | None) -> Iterator[Job]:
-        """Yield the jobs of the month whose end is recorded."""
-        begin, end = _bounds(month)
+    def _ended(self, month: str | None, user_id: str | None) -> Iterator[Job]:
+        """Yield the jobs whose end is recorded."""
         ended = {"$in": sorted(status.value for status in TERMINAL)}
-        chosen: dict[str, Any] = {"status": ended, "created_at": {"$gte": begin, "$lt": end}}
+        chosen: dict[str, Any] = {"status": ended}
+        if month is not None:
+            begin, end = _bounds(month)
+            chosen["created_at"] = {"$gte": begin, "$lt": end}
         if user_id is not None:
             chosen = {"user_id": user_id} | chosen
         with store_errors():

@@ -66,7 +66,7 @@ def test_the_list_and_the_document_name_every_drill():
     assert [name for name in names if name not in documented] == []
 
 
-@pytest.mark.parametrize("name", ["kill-worker", "cancel-storm"])
+@pytest.mark.parametrize("name", ["kill-worker", "cancel-storm", "restore"])
 def test_nothing_is_lost_when_a_drill_runs_on_a_stack_of_its_own(name, tmp_path):
     done = drill("run", name, "--jobs", "12", "--state", str(tmp_path / "none"), timeout_s=400)
 

@@ -1,0 +1,206 @@
+"""Every query of the product that does not choose by `_id`, run through the product's own classes.
+
+A new query is one line in `QUERIES`. `tests/integration/storage/test_queries.py` explains each and
+fails where the storage asks something that is not here; `python -m bench database` measures each
+with its index and without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from core.errors import AetherError
+from core.jobs import JobStatus
+from core.models import Model, read_catalogue
+from storage.accounts.api_keys import ApiKeys
+from storage.accounts.audit import AuditLog
+from storage.accounts.deletions import Deletions
+from storage.accounts.password_changes import PasswordChanges
+from storage.accounts.personal_data import PersonalData
+from storage.accounts.sessions import RefreshFamilies
+from storage.accounts.users import Accounts
+from storage.records.alerts import Alerts
+from storage.records.answers import CheaperAnswers
+from storage.records.comparisons import Comparisons
+from storage.records.jobs import JobRecords
+from storage.records.ledger import Ledger, month_of
+from storage.records.set_aside import SetAsideRecords
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    Records = Database[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the queries ask for: a user with jobs, and a moment within the data."""
+
+    user_id: str
+    key_id: str
+    email: str
+    reset_token: str
+    job_ids: tuple[str, ...]
+    at_ms: int
+
+    @property
+    def before(self) -> tuple[int, str]:
+        return self.at_ms, self.job_ids[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question to the database.
+
+    Attributes:
+        index: the one that has to serve it; empty where all documents are asked for, by `_id`.
+        reads_more: it may examine more than it returns, because a filter beside the index does the
+            rest.
+        is_scanned_embedded: the embedded server's planner takes no index for it; MongoDB's does.
+    """
+
+    name: str
+    collection: str
+    index: str
+    run: Callable[[Records, Sample], object]
+    reads_more: bool = False
+    is_scanned_embedded: bool = False
+
+
+def _deep() -> Model:
+    return read_catalogue("groq").for_tier("deep")
+
+
+def _sessions(database: Records) -> RefreshFamilies:
+    return RefreshFamilies(database, life_s=3600)
+
+
+def _found_reset(database: Records, sample: Sample) -> object:
+    try:
+        return PasswordChanges(database, Accounts(database)).find_reset(sample.reset_token)
+    except AetherError:
+        return None
+
+
+QUERIES: Final = (
+    Query(
+        *("jobs of a user", "jobs", "list"),
+        lambda db, s: JobRecords(db).list_of_user(s.user_id, limit=20),
+    ),
+    Query(
+        *("jobs of a user, behind a cursor", "jobs", "list"),
+        lambda db, s: JobRecords(db).list_of_user(s.user_id, limit=20, before=s.before),
+        is_scanned_embedded=True,
+    ),
+    Query(
+        *("jobs of a user by status", "jobs", "list_by_status"),
+        lambda db, s: JobRecords(db).list_of_user(s.user_id, limit=20, status=JobStatus.FAILED),
+    ),
+    Query(
+        *("unfinished ids of a user", "jobs", "list_by_status"),
+        lambda db, s: JobRecords(db).unfinished_ids_of(s.user_id),
+    ),
+    Query(
+        *("unfinished jobs of a user", "jobs", ""),
+        lambda db, s: JobRecords(db).unfinished_of(s.user_id, s.job_ids),
+    ),
+    Query(
+        *("unfinished jobs of all", "jobs", "unfinished_newest_first"),
+        lambda db, s: JobRecords(db).unfinished(is_batch=False, before=None, limit=500),
+        reads_more=True,
+        is_scanned_embedded=True,
+    ),
+    Query(
+        *("dead letters", "jobs", "dead_letters"),
+        lambda db, s: JobRecords(db).dead_letters(limit=50),
+        reads_more=True,
+        is_scanned_embedded=True,
+    ),
+    Query(
+        *("cheaper answers to compare", "jobs", "unfinished_newest_first"),
+        lambda db, s: CheaperAnswers(db).ids(_deep(), since_ms=s.at_ms),
+        reads_more=True,
+        is_scanned_embedded=True,
+    ),
+    Query(
+        *("recorded jobs of a user", "jobs", "list"),
+        lambda db, s: PersonalData(db).jobs(s.user_id, limit=1_000),
+    ),
+    Query(
+        *("what a user has paid", "ledger", "month_of_user"),
+        lambda db, s: Ledger(db).paid_by("user", s.user_id, None, s.at_ms),
+    ),
+    Query(
+        *("what a key has paid", "ledger", "month_of_user"),
+        lambda db, s: Ledger(db).paid_by("key", s.user_id, s.key_id, s.at_ms),
+        reads_more=True,
+        is_scanned_embedded=True,
+    ),
+    Query(
+        *("what all have paid in a month", "ledger", "month"),
+        lambda db, s: Ledger(db).paid_by("month", s.user_id, None, s.at_ms),
+    ),
+    Query(
+        *("what all have paid in a day", "ledger", "day"),
+        lambda db, s: Ledger(db).paid_by("day", s.user_id, None, s.at_ms),
+    ),
+    Query(
+        *("sums of a month by user", "ledger", "month"),
+        lambda db, s: Ledger(db).sums_of(month_of(s.at_ms)),
+    ),
+    Query(
+        *("settlements of jobs", "ledger", "job"),
+        lambda db, s: Ledger(db).settlements_of(s.job_ids),
+    ),
+    Query(*("reruns", "ledger", "reruns"), lambda db, s: Ledger(db).count_reruns()),
+    Query(
+        *("a user by address", "users", "email"),
+        lambda db, s: Accounts(db).find_by_email(s.email),
+        is_scanned_embedded=True,
+    ),
+    Query(*("a link for a new password", "users", "reset"), _found_reset, is_scanned_embedded=True),
+    Query(
+        *("demo accounts to delete", "users", "expires"),
+        lambda db, s: Deletions(db).begin_expired(limit=100),
+        reads_more=True,
+        is_scanned_embedded=True,
+    ),
+    Query(
+        *("accounts that are being deleted", "users", "deleting"),
+        lambda db, s: Deletions(db).list(limit=100),
+        is_scanned_embedded=True,
+    ),
+    Query(
+        *("sessions of a user", "refresh_families", "latest_used"),
+        lambda db, s: _sessions(db).list(s.user_id),
+    ),
+    Query(
+        *("sessions beyond the limit", "refresh_families", "latest_used"),
+        lambda db, s: _sessions(db).beyond_limit(s.user_id),
+    ),
+    Query(
+        *("session ids of a user", "refresh_families", "latest_used"),
+        lambda db, s: _sessions(db).of(s.user_id),
+    ),
+    Query(*("keys of a user", "api_keys", "list"), lambda db, s: ApiKeys(db).list(s.user_id)),
+    Query(
+        *("audit of a user", "audit", "user"),
+        lambda db, s: AuditLog(db).list(limit=50, user_id=s.user_id),
+    ),
+    Query(*("audit of all", "audit", ""), lambda db, s: AuditLog(db).list(limit=50)),
+    Query(
+        *("comparisons since", "comparisons", "time"),
+        lambda db, s: Comparisons(db).since(s.at_ms),
+    ),
+    Query(
+        *("alerts since", "alerts", "time"),
+        lambda db, s: Alerts(db).since(timedelta(days=1)),
+    ),
+    Query(
+        *("what was set aside", "set_aside", "expiry"),
+        lambda db, s: SetAsideRecords(db).list(limit=50),
+    ),
+)

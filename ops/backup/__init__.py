@@ -1,0 +1,1 @@
+"""Backups: one file that holds the record, and an empty machine that goes on from it."""
