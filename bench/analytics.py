@@ -9,22 +9,16 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
-import pymongo
-
+from bench.database import database_at, server
 from core.chat import Usage as Tokens
 from core.ids import new_job_id, new_user_id
 from core.jobs import Job, JobSpec, JobStatus
 from core.outcome import AgentReport, CacheUse, Outcome
-from ops.stack import embedded
-from ops.stack.own import Child
-from ops.stack.readiness import free_port
 from storage.records.documents import to_document
 from storage.records.indexes import ensure_indexes
 from storage.records.ledger import to_settlement
@@ -43,23 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=200_000)
     jobs = parser.parse_args().jobs
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
-        client: Any = pymongo.MongoClient(url, tz_aware=True, serverSelectionTimeoutMS=2_000)
-        command = embedded.mongo_command(port, Path(folder) / "data")
-        child = Child(url, command, lambda: _answers(client), Path(folder) / "mongo.log")
-        try:
-            _measure(client["bench"], jobs)
-        finally:
-            child.stop()
-
-
-def _answers(client: Any) -> bool:
-    try:
-        return bool(client.admin.command("ping"))
-    except pymongo.errors.PyMongoError:
-        return False
+    with server() as url, database_at(url) as database:
+        _measure(database, jobs)
 
 
 def _measure(database: Any, count: int) -> None:

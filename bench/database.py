@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--url", default="", help="a MongoDB to measure instead")
     options = parser.parse_args()
     console = Console()
-    with _server(options.url) as url, _database(url) as database:
+    with server(options.url) as url, database_at(url) as database:
         ensure_indexes(database)
         began_s = time.monotonic()
         sample = fill(database, options.jobs)
@@ -203,7 +203,8 @@ def _write_ms(database: Records) -> float:
 
 
 @contextmanager
-def _server(url: str) -> Iterator[str]:
+def server(url: str = "") -> Iterator[str]:
+    """Yield the URL of an embedded server of one's own, unless another one is named."""
     if url:
         yield url
         return
@@ -216,7 +217,8 @@ def _server(url: str) -> Iterator[str]:
 
 
 @contextmanager
-def _database(url: str) -> Iterator[Records]:
+def database_at(url: str) -> Iterator[Records]:
+    """Yield a database that goes away at the end."""
     settings = Settings(mongo_url=SecretStr(url), mongo_database=_DATABASE)
     database = mongo_database(settings, answer_timeout_s=_ANSWER_TIMEOUT_S)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.queries import Sample
+from bench.queries import CONVERSATION, Sample
 from core.chat import Usage
 from core.ids import new_job_id, new_user_id
 from core.jobs import Job, JobSpec, JobStatus, Question
@@ -15,6 +15,7 @@ from core.outcome import WORKER_LOST, AgentReport, Answer, JobError, Outcome, Ro
 from core.timing import now_ms
 from storage.records.documents import to_document
 from storage.records.ledger import to_settlement
+from storage.records.usage import UsageRecords, UserDay
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -38,7 +39,7 @@ def fill(database: Database[Row], count: int) -> Sample:
     letter.
     """
     users = [new_user_id() for _ in range(max(5, count // _JOBS_PER_USER))]
-    begin_ms = now_ms() - _SPAN_MS
+    begin_ms, now = now_ms() - _SPAN_MS, datetime.now(UTC)
     for first in range(0, count, _AT_ONCE):
         numbers = range(first, min(count, first + _AT_ONCE))
         jobs = [_job(users[n % len(users)], n, begin_ms + n * _SPAN_MS // count) for n in numbers]
@@ -47,6 +48,9 @@ def fill(database: Database[Row], count: int) -> Sample:
         database["ledger"].insert_many(ended, ordered=False)
     for name, rows in _of_users(users).items():
         database[name].insert_many(rows, ordered=False)
+    usage = UsageRecords(database)
+    for user in users:
+        usage.mark(UserDay(user, (now - timedelta(days=n)).date()) for n in range(3))
     return _sample(database, users, begin_ms + _SPAN_MS * 3 // 4)
 
 
@@ -125,6 +129,20 @@ def _of_users(users: list[str]) -> dict[str, list[Row]]:
             "request_id": "",
         }
         for number, user in enumerate(users)
+    ]
+    rows["conversations"] = [
+        {
+            "_id": f"{user}/{name}",
+            "user_id": user,
+            "name": name,
+            "title": "A plan for the week",
+            "titled_by": "question",
+            "words": ["a", "plan", "for", "the", "week"],
+            "created_at": now,
+            "updated_at": now - timedelta(days=n),
+        }
+        for user in users
+        for n, name in enumerate((CONVERSATION, "other", "third"))
     ]
     rows["alerts"] = [{"_id": f"kind-{n}", "last": now, "count": 1} for n in range(5)]
     rows["set_aside"] = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import AetherError
@@ -25,14 +25,20 @@ from storage.accounts.users import Accounts
 from storage.records.alerts import Alerts
 from storage.records.answers import CheaperAnswers
 from storage.records.comparisons import Comparisons
+from storage.records.conversations import Conversations
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger, month_of
 from storage.records.set_aside import SetAsideRecords
+from storage.records.usage import UsageRecords
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
     Records = Database[dict[str, Any]]
+
+
+#: Every user has one of this name.
+CONVERSATION: Final = "talk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,12 @@ class Sample:
     reset_token: str
     job_ids: tuple[str, ...]
     at_ms: int
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """Some days within the data, and today."""
+        today = datetime.now(UTC).date()
+        return today - timedelta(days=6), today
 
     @property
     def before(self) -> tuple[int, str]:
@@ -93,7 +105,6 @@ QUERIES: Final = (
     Query(
         *("jobs of a user, behind a cursor", "jobs", "list"),
         lambda db, s: JobRecords(db).list_of_user(s.user_id, limit=20, before=s.before),
-        is_scanned_embedded=True,
     ),
     Query(
         *("jobs of a user by status", "jobs", "list_by_status"),
@@ -124,6 +135,54 @@ QUERIES: Final = (
         lambda db, s: CheaperAnswers(db).ids(_deep(), since_ms=s.at_ms),
         reads_more=True,
         is_scanned_embedded=True,
+    ),
+    Query(
+        *("messages of a conversation, the latest first", "jobs", "messages"),
+        lambda db, s: Conversations(db).messages_before(s.user_id, CONVERSATION, limit=20),
+    ),
+    Query(
+        *("messages of a conversation, behind a cursor", "jobs", "messages"),
+        lambda db, s: Conversations(db).messages_after(
+            s.user_id, CONVERSATION, limit=20, after=s.before
+        ),
+    ),
+    Query(
+        *("conversations of a user", "conversations", "list"),
+        lambda db, s: Conversations(db).latest(s.user_id, limit=20),
+    ),
+    Query(
+        *("conversations of a user, behind a cursor", "conversations", "list"),
+        lambda db, s: Conversations(db).latest(s.user_id, limit=20, before=s.before),
+    ),
+    Query(
+        *("conversations with words", "conversations", "words"),
+        lambda db, s: Conversations(db).search(s.user_id, "plan week", limit=20),
+        reads_more=True,
+        is_scanned_embedded=True,
+    ),
+    Query(
+        *("a user's days", "usage_daily", "user"),
+        lambda db, s: UsageRecords(db).of_user(s.user_id, *s.days),
+    ),
+    Query(
+        *("a user's jobs of a day", "jobs", "list"),
+        lambda db, s: UsageRecords(db).of_user(s.user_id, *s.days),
+    ),
+    Query(
+        *("days of all users", "usage_daily", "day"),
+        lambda db, s: UsageRecords(db).of_all_users(s.days[0]),
+    ),
+    Query(
+        *("jobs of all users of today", "jobs", "unfinished_newest_first"),
+        lambda db, s: UsageRecords(db).of_all_live(s.days[1]),
+    ),
+    Query(
+        *("top spenders", "ledger", "day"),
+        lambda db, s: UsageRecords(db).top_spenders(*s.days, limit=20),
+    ),
+    Query(
+        *("days to sum up", "usage_daily", "stale"),
+        lambda db, s: UsageRecords(db).sum_up(limit=1),
     ),
     Query(
         *("recorded jobs of a user", "jobs", "list"),

@@ -20,6 +20,8 @@ _INDEX_OPTIONS: Final[dict[str, Any]] = {
 _ROW: Final[dict[str, Any]] = {"n": 5, "s": "x", "tags": ["a"], "old": 1}
 #: Each finds `_ROW`, and not the other row.
 _QUERIES: Final[dict[str, dict[str, Any]]] = {
+    "$and": {"$and": [{"n": 5}, {"s": "x"}]},
+    "$elemMatch": {"tags": {"$elemMatch": {"$gte": "a", "$lt": "b"}}},
     "$exists": {"n": {"$exists": True}},
     "$gt": {"n": {"$gt": 4}},
     "$gte": {"n": {"$gte": 5}},
@@ -34,6 +36,7 @@ _QUERIES: Final[dict[str, dict[str, Any]]] = {
 #: Each changes `_ROW` so that the second finds it.
 _UPDATES: Final[dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "$inc": ({"$inc": {"n": 1}}, {"n": 6}),
+    "$max": ({"$max": {"n": 7}}, {"n": 7}),
     "$set": ({"$set": {"s": "z"}}, {"s": "z"}),
     "$setOnInsert": ({"$setOnInsert": {"new": 1}}, {"new": 1}),
     "$unset": ({"$unset": {"old": ""}}, {"old": None}),
@@ -56,7 +59,7 @@ def _probes(database: Any) -> dict[str, Callable[[], bool]]:
         probes[name] = partial(_in_own_rows, database, partial(_finds, query))
     for name, (change, after) in _UPDATES.items():
         probes[name] = partial(_in_own_rows, database, partial(_updates, change, after))
-    for name in ("$group", "$match", "$sum"):
+    for name in ("$group", "$limit", "$match", "$sort", "$sum"):
         probes[name] = partial(_in_own_rows, database, _sums)
     for name, value in _INDEX_OPTIONS.items():
         probes[name] = partial(_in_own_rows, database, partial(_makes_index, name, value))
@@ -94,7 +97,12 @@ def _updates(change: dict[str, Any], after: dict[str, Any], rows: Rows) -> bool:
 
 def _sums(rows: Rows) -> bool:
     rows.insert_many([{"s": "x", "n": 2}, {"s": "x", "n": 3}, {"s": "other", "n": 9}])
-    pipeline = [{"$match": {"s": "x"}}, {"$group": {"_id": "$s", "n": {"$sum": "$n"}}}]
+    pipeline = [
+        {"$match": {"n": {"$gt": 0}}},
+        {"$group": {"_id": "$s", "n": {"$sum": "$n"}}},
+        {"$sort": {"n": 1}},
+        {"$limit": 1},
+    ]
     return list(rows.aggregate(pipeline)) == [{"_id": "x", "n": 5}]
 
 

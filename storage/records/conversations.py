@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MOST_TITLE_CHARS: Final = 200
 #: A title that is the beginning of a question.
 _FIRST_CHARS: Final = 80
+_END_OF_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
 #: The latest of so many conversations that match a search are found.
 _MOST_MATCHES: Final = 1_000
 _MESSAGE: Final = {
@@ -132,7 +133,9 @@ class Conversations:
         self, user_id: str, *, limit: int, before: tuple[int, str] | None = None
     ) -> list[Conversation]:
         """Return a user's conversations, the latest used first, behind `(updated_ms, id)`."""
-        chosen = with_time({"user_id": user_id}, "updated_at", newest_behind(before))
+        # A bound also where there is none: else the embedded server takes the index of the words.
+        span = newest_behind(before) or {"$lt": _END_OF_TIME}
+        chosen = {"user_id": user_id, "updated_at": span}
         with store_errors():
             found = self._conversations.find(chosen).sort([("updated_at", -1), ("_id", -1)])
             read = map(_read, found.batch_size(limit + 1))
@@ -148,12 +151,9 @@ class Conversations:
         words = words_of(text)
         if not words:
             return []
-        spans = [{"$gte": word, "$lt": word + "\U0010ffff"} for word in words]
-        each = [{"words": {"$elemMatch": span}} for span in spans]
+        each = [{"words": {"$elemMatch": {"$gte": w, "$lt": w + "\U0010ffff"}}} for w in words]
         with store_errors():
-            # The embedded server's planner takes the index for the plain span alone.
-            chosen = {"user_id": user_id, "words": spans[0], "$and": each}
-            found = self._conversations.find(chosen)
+            found = self._conversations.find({"user_id": user_id, "$and": each})
             matches = [_read(document) for document in found.limit(_MOST_MATCHES)]
         return sorted(matches, key=lambda one: (-one.updated_ms, one.id))[:limit]
 
@@ -161,9 +161,8 @@ class Conversations:
         self, user_id: str, name: str, title: str, *, by: TitledBy = "user"
     ) -> Conversation | None:
         """Set the title; a model's does not replace a user's. None where there is no such."""
-        chosen: dict[str, Any] = {"_id": _key(user_id, name)}
-        if by != "user":
-            chosen["titled_by"] = {"$ne": "user"}
+        kept = [] if by == "user" else ["user"]
+        chosen = {"_id": _key(user_id, name), "titled_by": {"$nin": kept}}
         with store_errors():
             before = self._conversations.find_one(chosen, {"words": 1})
             if before is None:

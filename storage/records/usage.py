@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: How long after its end a day is summed up: clocks of several machines differ.
 _GRACE: Final = timedelta(minutes=10)
 _AT_ONCE: Final = 500
+#: Stands for all users together.
+_ALL: Final = "usr_" + "f" * 32
 #: Of a job what is summed up: no text.
 _SUMMED: Final = {
     "user_id": 1,
@@ -82,7 +84,8 @@ class UsageRecords:
         """Let the sums of these days be made anew; called when what they sum up is written."""
         today = datetime.now(UTC).date()
         self._marked = {one for one in self._marked if one.day >= today}
-        wanted = sorted(set(days) - self._marked)
+        of_users = set(days)
+        wanted = sorted((of_users | {UserDay(_ALL, one.day) for one in of_users}) - self._marked)
         if not wanted:
             return
         changes = [
@@ -113,39 +116,38 @@ class UsageRecords:
         with store_errors():
             stale = self._days.find({"stale": True, "day": {"$lt": f"{over:%Y%m%d}"}})
             found = list(stale.sort([("day", 1)]).limit(limit))
-        for document in found:
+        # All users' days come behind those that they are made of.
+        found.sort(key=lambda document: document["user_id"] == _ALL)
+        users = [document for document in found if document["user_id"] != _ALL]
+        tried = users if users and len(found) == limit else found
+        for document in tried:
             one = _to_user_day(document)
-            usage = msgspec.to_builtins(self._live(one), str_keys=True)
+            usage = msgspec.to_builtins(self._usage(document), str_keys=True)
             with store_errors():
                 self._days.update_one(
                     {"_id": one.key, "changes": document["changes"]},
                     {"$set": {"usage": usage, "stale": False}},
                 )
-        return len(found)
+        return len(tried)
 
     def of_user(self, user_id: str, first: date, last: date) -> dict[date, Usage]:
         """Return a user's sums by day, of days with ended jobs alone."""
         chosen = {"user_id": user_id, "day": {"$gte": f"{first:%Y%m%d}", "$lte": f"{last:%Y%m%d}"}}
         with store_errors():
-            found = list(self._days.find(chosen).sort([("user_id", 1), ("day", 1)]))
+            found = list(self._days.find(chosen).sort([("day", 1)]))
         return {_to_user_day(one).day: self._usage(one) for one in found}
 
     def of_all(self, first: date, last: date) -> dict[date, Usage]:
-        """Return the sums of all users by day; reads each user's day."""
-        today, sums = datetime.now(UTC).date(), dict[date, Usage]()
-        chosen = {"day": {"$gte": f"{first:%Y%m%d}", "$lte": f"{last:%Y%m%d}"}}
-        with store_errors():
-            found = list(self._days.find(chosen).sort([("day", 1)]))
-        for document in found:
-            day = _to_user_day(document).day
-            # Whoever is not summed up yet today is read with all others of today, at once.
-            if not (document["stale"] and day >= today):
-                sums.setdefault(day, Usage()).add(self._usage(document))
-        if first <= today <= last:
-            live = self._of_all_live(today)
-            if live.total.jobs:
-                sums.setdefault(today, Usage()).add(live)
-        return dict(sorted(sums.items()))
+        """Return the sums of all users by day, of days with ended jobs alone."""
+        now = datetime.now(UTC)
+        # Days that upkeep does not sum up yet.
+        going_on = (now - _GRACE).date()
+        sums = self.of_user(_ALL, first, min(last, going_on - timedelta(days=1)))
+        for day in sorted({going_on, now.date()}):
+            if first <= day <= last:
+                live = self.of_all_live(day)
+                sums |= {day: live} if live.total.jobs else {}
+        return sums
 
     def top_spenders(self, first: date, last: date, *, limit: int) -> list[Spender]:
         """Return the users whose jobs of these days cost most, by the ledger."""
@@ -164,7 +166,8 @@ class UsageRecords:
 
     def _usage(self, document: dict[str, Any]) -> Usage:
         if document["stale"]:
-            return self._live(_to_user_day(document))
+            one = _to_user_day(document)
+            return self.of_all_users(one.day) if one.user_id == _ALL else self._live(one)
         return msgspec.convert(document["usage"], Usage, strict=False)
 
     def _live(self, one: UserDay) -> Usage:
@@ -173,7 +176,18 @@ class UsageRecords:
             documents = self._jobs.find(chosen, _SUMMED).batch_size(_AT_ONCE)
             return usage_of(self._with_feedback(one.user_id, documents))
 
-    def _of_all_live(self, day: date) -> Usage:
+    def of_all_users(self, day: date) -> Usage:
+        """Add up what each user's day came to."""
+        sums = Usage()
+        with store_errors():
+            found = self._days.find({"day": f"{day:%Y%m%d}"}).batch_size(_AT_ONCE)
+            for document in found:
+                if document["user_id"] != _ALL:
+                    sums.add(self._usage(document))
+        return sums
+
+    def of_all_live(self, day: date) -> Usage:
+        """Sum up a day of all users now, without ratings."""
         span, sums = _span(day), Usage()
         for status in TERMINAL:
             with store_errors():

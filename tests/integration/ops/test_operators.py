@@ -49,4 +49,4 @@ def test_what_a_server_does_not_do_is_named(mongo_database, monkeypatch):
         lambda self, query, *a, **k: find(self, {} if "tags" in query else query, *a, **k),
     )
 
-    assert refused_operators(mongo_database) == ["$size"]
+    assert refused_operators(mongo_database) == ["$elemMatch", "$size"]
