@@ -10,6 +10,8 @@ from typing import Final
 SHARDS: Final = tuple("0123456789abcdef")
 #: Stands in the place of a user who was deleted; no account has this id.
 DELETED_USER: Final = "usr_" + "0" * 32
+#: Stands for all users together, where sums are kept of them.
+ALL_USERS: Final = "usr_" + "f" * 32
 _JOB_ID = re.compile(r"job_[0-9a-f]{32}")
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from pymongo.errors import DuplicateKeyError
 
-from core.ids import DELETED_USER
+from core.ids import ALL_USERS, DELETED_USER
 from storage.failures import store_errors
 from storage.format import FORMAT, META, format_of, has_data, require_format, set_format
 from storage.records.indexes import ensure_indexes, ensure_validators
@@ -31,6 +31,8 @@ _MIGRATIONS_ID: Final = "migrations"
 LOCK_ID: Final = "lock"
 #: A migration that was killed holds the lock no longer.
 _LOCK_FOR: Final = timedelta(minutes=10)
+#: What stands in the place of a user and has no account.
+_NO_USERS: Final = (None, DELETED_USER, ALL_USERS)
 _OWNERS_AT_ONCE: Final = 1_000
 _DAYS_AT_ONCE: Final = 10_000
 
@@ -77,7 +79,7 @@ def mark_ownerless(database: Database[dict[str, Any]], collection: str) -> None:
     """
     with store_errors():
         rows = database[collection].aggregate([{"$group": {"_id": "$user_id"}}], allowDiskUse=True)
-        owners = (row["_id"] for row in rows if row["_id"] not in (None, DELETED_USER))
+        owners = (row["_id"] for row in rows if row["_id"] not in _NO_USERS)
         while user_ids := list(islice(owners, _OWNERS_AT_ONCE)):
             _mark_missing(database, user_ids)
 

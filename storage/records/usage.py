@@ -16,6 +16,7 @@ from msgspec import Struct
 from pymongo import UpdateOne, WriteConcern
 from pymongo.errors import BulkWriteError
 
+from core.ids import ALL_USERS
 from core.jobs import TERMINAL, Job, JobSpec, JobStatus
 from core.outcome import Outcome
 from core.usage import Usage, usage_of
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 #: How long after its end a day is summed up: clocks of several machines differ.
 _GRACE: Final = timedelta(minutes=10)
 _AT_ONCE: Final = 500
-#: Stands for all users together.
-_ALL: Final = "usr_" + "f" * 32
 #: Of a job what is summed up: no text.
 _SUMMED: Final = {
     "user_id": 1,
@@ -85,7 +84,9 @@ class UsageRecords:
         today = datetime.now(UTC).date()
         self._marked = {one for one in self._marked if one.day >= today}
         of_users = set(days)
-        wanted = sorted((of_users | {UserDay(_ALL, one.day) for one in of_users}) - self._marked)
+        wanted = sorted(
+            (of_users | {UserDay(ALL_USERS, one.day) for one in of_users}) - self._marked
+        )
         if not wanted:
             return
         changes = [
@@ -117,8 +118,8 @@ class UsageRecords:
             stale = self._days.find({"stale": True, "day": {"$lt": f"{over:%Y%m%d}"}})
             found = list(stale.sort([("day", 1)]).limit(limit))
         # All users' days come behind those that they are made of.
-        found.sort(key=lambda document: document["user_id"] == _ALL)
-        users = [document for document in found if document["user_id"] != _ALL]
+        found.sort(key=lambda document: document["user_id"] == ALL_USERS)
+        users = [document for document in found if document["user_id"] != ALL_USERS]
         tried = users if users and len(found) == limit else found
         for document in tried:
             one = _to_user_day(document)
@@ -142,7 +143,7 @@ class UsageRecords:
         now = datetime.now(UTC)
         # Days that upkeep does not sum up yet.
         going_on = (now - _GRACE).date()
-        sums = self.of_user(_ALL, first, min(last, going_on - timedelta(days=1)))
+        sums = self.of_user(ALL_USERS, first, min(last, going_on - timedelta(days=1)))
         for day in sorted({going_on, now.date()}):
             if first <= day <= last:
                 live = self.of_all_live(day)
@@ -167,7 +168,7 @@ class UsageRecords:
     def _usage(self, document: dict[str, Any]) -> Usage:
         if document["stale"]:
             one = _to_user_day(document)
-            return self.of_all_users(one.day) if one.user_id == _ALL else self._live(one)
+            return self.of_all_users(one.day) if one.user_id == ALL_USERS else self._live(one)
         return msgspec.convert(document["usage"], Usage, strict=False)
 
     def _live(self, one: UserDay) -> Usage:
@@ -182,7 +183,7 @@ class UsageRecords:
         with store_errors():
             found = self._days.find({"day": f"{day:%Y%m%d}"}).batch_size(_AT_ONCE)
             for document in found:
-                if document["user_id"] != _ALL:
+                if document["user_id"] != ALL_USERS:
                     sums.add(self._usage(document))
         return sums
 

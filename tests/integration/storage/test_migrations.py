@@ -6,6 +6,7 @@ import pytest
 from pymongo.errors import WriteError
 
 from core.errors import Draining
+from core.ids import ALL_USERS, DELETED_USER
 from core.jobs import Job, JobStatus
 from core.outcome import Outcome
 from core.timing import now_ms
@@ -269,3 +270,14 @@ def test_no_job_is_taken_or_begun_while_the_stack_drains(redis_client):
     assert drain.end()
     assert attempts.claim(waiting.id) is not None
     wait_until(lambda: drain.since_s() is None, 5, "the mark to be gone")
+
+
+def test_only_documents_of_users_who_are_not_there_are_marked(mongo_database):
+    gone = "usr_" + "1" * 32
+    rows = [{"_id": user, "user_id": user} for user in (gone, ALL_USERS, DELETED_USER)]
+    mongo_database["usage_daily"].insert_many(rows)
+
+    migrations.mark_ownerless(mongo_database, "usage_daily")
+    migrations.mark_ownerless(mongo_database, "usage_daily")
+
+    assert [user["_id"] for user in mongo_database["users"].find()] == [gone]
