@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from core.jobs import TERMINAL
 from ops.client import ApiClient, checked
 from ops.drills.actions import Found
 from ops.drills.evidence import Violation
-from ops.drills.load import Load
+from ops.drills.load import Load, Tracked
 from ops.drills.target import Target
 from ops.stack.own import OwnStack, clean_environment
 from ops.stack.readiness import wait_until
@@ -36,13 +36,15 @@ _IN_FLIGHT: Final = "wait for their record"
 def restore_elsewhere(target: Target, load: Load, _: random.Random) -> Found:
     """Back up under load and go on from it on an empty machine: jobs end, sums agree, keys work."""
     user = _Registered(target.api_url)
+    # The load goes on while the backup is made; only what came before it has to be in it.
+    before = list(load.accepted)
     with _folder() as folder:
         file, state = folder / "backup.tar.gz", folder / "state"
         yield _last_line(_aether("backup", str(file), state=target.directory.root))
         yield _last_line(_aether("restore", str(file), state=state))
         with OwnStack(state, *_OPTIONS, AETHER_LLM_URL=target.stub_url) as machine:
             yield from user.try_on(machine.url)
-            yield from _jobs_end(load, machine.url)
+            yield from _jobs_end(load, before, machine.url)
             yield from _sums_agree(state)
 
 
@@ -73,9 +75,8 @@ class _Registered:
         yield "a user tried his password and his API key on the new machine"
 
 
-def _jobs_end(load: Load, api_url: str) -> Found:
-    """Ask the new machine for every job, with the tokens that the first one gave."""
-    jobs = load.accepted
+def _jobs_end(load: Load, jobs: Sequence[Tracked], api_url: str) -> Found:
+    """Ask the new machine for these jobs, with the tokens that the first one gave."""
     with _clients(load, api_url) as client_of:
 
         def unfinished() -> list[str]:
