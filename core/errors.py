@@ -15,6 +15,7 @@ AetherError
   RequestTimeout                 408
   JobAlreadyFinished             409
   JobNotFinished                 409
+  ContentGone                    410
   PayloadTooLarge                413
   UnsupportedMediaType           415
   ServiceUnavailable             503  retry_after_s
@@ -171,6 +172,13 @@ class JobNotFinished(AetherError):
 
     code = "job_not_finished"
     status = 409
+
+
+class ContentGone(AetherError):
+    """What the job asked is not kept any more."""
+
+    code = "content_gone"
+    status = 410
 
 
 class PayloadTooLarge(AetherError):

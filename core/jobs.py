@@ -133,6 +133,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         budgets: what pays for it; empty for its user's month alone.
         parent_id: the job that it goes on with, of the same conversation; None for a first message.
         turn: how many messages its branch of the conversation has, with it; 0 outside of one.
+        retry_of: the ended job that was asked again.
         api_key_id: of the key with which it was submitted.
         units: how many model calls it makes at a time; a team's agents, else 1.
         request_id: of the HTTP request that submitted it, for the logs of every process.
@@ -152,6 +153,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     conversation_id: str | None = None
     parent_id: str | None = None
     turn: int = 0
+    retry_of: str | None = None
     cache: CacheControl = CacheControl()
     metadata: dict[str, str] = field(default_factory=dict)
     reserved_micros: int = 0

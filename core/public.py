@@ -35,6 +35,7 @@ def to_public(job: Job, place: Place = NO_PLACE) -> dict[str, Any]:
         "conversation_id": spec.conversation_id,
         "parent_id": spec.parent_id,
         "history": _public_history(spec, outcome),
+        "retry_of": spec.retry_of,
         "metadata": spec.metadata,
         "degraded": outcome.degraded,
         "request": _public_request(job),
@@ -63,6 +64,7 @@ def _links(itself: str) -> dict[str, str]:
         "self": itself,
         "events": f"{itself}/events",
         "cancel": itself,
+        "retry": f"{itself}/retry",
         "feedback": f"{itself}/feedback",
     }
 

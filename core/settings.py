@@ -47,6 +47,7 @@ SECRETS: Final[Mapping[str, tuple[Role, ...]]] = {
     "cache_redis_url": ("api", "worker", "upkeep"),
     "jwt_secret": ("api",),
     "jwt_secret_previous": ("api",),
+    "metrics_token": ("api",),
     "cache_secret": ("api", "worker"),
     "groq_api_key": ("worker",),
     "flower_password": ("flower",),
@@ -143,6 +144,8 @@ class Settings(BaseSettings):
     #: Signs tokens; those that `jwt_secret_previous` signed are read, too.
     jwt_secret: SecretStr = SecretStr("")
     jwt_secret_previous: SecretStr = SecretStr("")
+    #: Opens /metrics; without one only administrators see it.
+    metrics_token: SecretStr = SecretStr("")
     demo_login: bool = True
     #: New accounts, demo accounts among them, that one address may make in a minute.
     sign_ups_per_minute: Annotated[int, _count, Field(ge=1)] = 200
@@ -200,9 +203,11 @@ class Settings(BaseSettings):
         """
         if self.env != "production":
             return
-        for name in ("jwt_secret", "jwt_secret_previous", "cache_secret", "flower_password"):
+        needed = ("jwt_secret", "cache_secret", "flower_password")
+        optional = ("jwt_secret_previous", "metrics_token")
+        for name in (*needed, *optional):
             secret = getattr(self, name).get_secret_value()
-            is_optional = name == "jwt_secret_previous"
+            is_optional = name in optional
             problem = None if is_optional and not secret else _weakness(secret)
             if problem and role in SECRETS[name]:
                 raise ValueError(f"{variable_of(name)} {problem}; production refuses to start")

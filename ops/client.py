@@ -265,8 +265,10 @@ def read_events(lines: Iterable[str]) -> Iterator[dict[str, Any] | None]:
             # A frame that the connection cut off has no empty line at its end and is left out.
             if "data" in frame:
                 event: dict[str, Any] = json.loads(frame["data"])
-                if (frame["id"], frame["event"]) != (str(event["sequence"]), event["type"]):
-                    raise ValueError(f"frame {frame['id']} holds event {event['sequence']}")
+                # A job's position in line has no number: it is no event of the log.
+                number = None if event["type"] == JOB_POSITION else str(event["sequence"])
+                if (frame.get("id"), frame["event"]) != (number, event["type"]):
+                    raise ValueError(f"frame {frame.get('id')} holds event {number}")
                 yield event
             frame = {}
 

@@ -16,12 +16,14 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from core.server_addresses import redis_tls
+from storage.observed import ObservedMongo, ObservedRedis
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
     from pymongo.database import Database
 
     from core.settings import Settings
+    from storage.observed import Observe
 
 _PROBE_TIMEOUT_S: Final = 1.0
 #: Connecting and answering take this long each, at most.
@@ -29,7 +31,11 @@ _CACHE_TIMEOUT_S: Final = 0.025
 
 
 def mongo_database(
-    settings: Settings, *, selection_timeout_s: float = 3.0, answer_timeout_s: float = 2.5
+    settings: Settings,
+    *,
+    selection_timeout_s: float = 3.0,
+    answer_timeout_s: float = 2.5,
+    observe: Observe | None = None,
 ) -> Database[dict[str, Any]]:
     """Return the deployment's database.
 
@@ -38,6 +44,7 @@ def mongo_database(
     Args:
         selection_timeout_s: how long a call waits while no server is known to be up.
         answer_timeout_s: how long a server that took a call may take to answer.
+        observe: called with each command's time.
     """
     url = settings.mongo_url.get_secret_value()
     tls_files = {
@@ -51,6 +58,7 @@ def mongo_database(
         url,
         **tls,
         appname="aether",
+        event_listeners=[ObservedMongo(observe)] if observe else [],
         connect=False,
         tz_aware=True,
         retryWrites=True,
@@ -67,16 +75,22 @@ def mongo_database(
 
 
 def redis_client(
-    settings: Settings, *, name: str = "aether", answer_timeout_s: float = 15.0
+    settings: Settings,
+    *,
+    name: str = "aether",
+    answer_timeout_s: float = 15.0,
+    observe: Observe | None = None,
 ) -> Redis:
     """Return a client whose commands are sent once: a repeat could be a second effect.
 
     Args:
         name: what `CLIENT LIST` shows for its connections.
+        observe: called with each command's time.
     """
     return _redis(
         settings,
         name,
+        observe=observe,
         max_connections=100,
         answer_timeout_s=answer_timeout_s,
         connect_timeout_s=min(3.0, answer_timeout_s),
@@ -111,6 +125,7 @@ def _redis(
     name: str,
     *,
     url: SecretStr | None = None,
+    observe: Observe | None = None,
     max_connections: int,
     answer_timeout_s: float,
     connect_timeout_s: float,
@@ -139,7 +154,11 @@ def _redis(
         # RESP3 brings push messages that nobody here reads, and costs no less.
         protocol=2,
     )
-    return Redis(connection_pool=pool)
+    if observe is None:
+        return Redis(connection_pool=pool)
+    client = ObservedRedis(connection_pool=pool)
+    client.observe = observe
+    return client
 
 
 def is_mongo_up(database: Database[dict[str, Any]]) -> bool:

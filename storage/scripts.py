@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import NoScriptError
 
 from storage.failures import coordinator_errors
+from storage.observed import name_script
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -38,6 +39,7 @@ class Script:
         self._redis = redis
         self._text = "".join((_FOLDER / f"{part}.lua").read_text() for part in (*behind, name))
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+        name_script(name, self._sha, self._text)
 
     def run(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run the script and return its answer; the whole of it happens, or nothing."""

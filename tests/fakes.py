@@ -237,16 +237,6 @@ class FixedHistory:
         return self.exchanges
 
 
-class CountedUses:
-    """Counters that keep what they count."""
-
-    def __init__(self) -> None:
-        self.uses: list[str] = []
-
-    def count_cache_use(self, outcome: Outcome) -> None:
-        self.uses.append(outcome.cache.status)
-
-
 def unbounded_spending(catalogue: Catalogue) -> Spending:
     """Return the account of a turn for which more is always held."""
     return Spending(

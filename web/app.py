@@ -13,7 +13,9 @@ from cache.fingerprint import fingerprints_of
 from cache.response_cache import ResponseCache
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
-from monitoring.counters import Counters
+from monitoring.job_metrics import cache_counter
+from monitoring.metrics import Metrics
+from monitoring.readings import Readings
 from storage.accounts.api_keys import ApiKeys
 from storage.accounts.audit import AuditLog
 from storage.accounts.cache_secrets import CacheSecrets
@@ -41,6 +43,7 @@ from storage.jobs.cancellation import cancellation_of
 from storage.jobs.drain import Drain
 from storage.jobs.feedback import LiveFeedback
 from storage.jobs.lines import Lines
+from storage.jobs.overview import Overview
 from storage.jobs.recovery import Recovery
 from storage.jobs.store import JobStore
 from storage.jobs.user_keys import UserKeys
@@ -77,6 +80,8 @@ from web.http.proxies import ClientAddress
 from web.jobs.chat import chat_api
 from web.jobs.feedback import feedback_api
 from web.jobs.jobs import jobs_api
+from web.jobs.retry import retry_api
+from web.metrics import metrics_api
 from web.pages.reset_password import register_reset_page
 from web.services import APP_LOAD_ERROR, EXTENSION, WebServices
 from workers.app import celery_app
@@ -89,8 +94,8 @@ if TYPE_CHECKING:
 #: Every route of the API.
 BLUEPRINTS: Final = (
     *(auth_api, sessions_api, password_api, reset_api, keys_api, account_api),
-    *(subscription_api, chat_api, jobs_api, feedback_api, conversations_api),
-    *(analytics_api, admin_analytics_api, admin_api, health_api),
+    *(subscription_api, chat_api, jobs_api, feedback_api, retry_api, conversations_api),
+    *(analytics_api, admin_analytics_api, admin_api, health_api, metrics_api),
 )
 #: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
@@ -119,10 +124,10 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     if settings.trusted_proxies:
         app.wsgi_app = ClientAddress(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    wrap_requests(app)
+    services = app.extensions[EXTENSION] = _build_services(app, settings)
+    wrap_requests(app, services.metrics)
     allow_origins(app, settings.cors_origins)
     register_errors(app)
-    app.extensions[EXTENSION] = _build_services(app, settings)
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
     register_document(app, bounds=_bounds_of_requests(settings), scopes=SCOPE_OF)
@@ -149,9 +154,9 @@ def _dependencies(probe: Any, database: Any) -> dict[str, Callable[[], bool]]:
     return {"redis": partial(is_redis_up, probe), "mongodb": partial(is_mongo_up, database)}
 
 
-def _close(hub: EventHub, counters: Counters, *clients: Any) -> None:
+def _close(hub: EventHub, metrics: Metrics, *clients: Any) -> None:
     hub.close()
-    counters.flush()
+    metrics.flush()
     close_all(*clients)
 
 
@@ -178,12 +183,22 @@ def _account_services(
     }
 
 
+def _servers(settings: Settings, metrics: Metrics) -> tuple[Any, Redis]:
+    """Return the database and the Redis that requests use, each command of which is measured."""
+    observe = metrics.observe_command
+    return (
+        mongo_database(settings, selection_timeout_s=_MONGO_SELECTION_TIMEOUT_S, observe=observe),
+        redis_client(
+            settings, name="aether-api", answer_timeout_s=_REDIS_ANSWER_TIMEOUT_S, observe=observe
+        ),
+    )
+
+
 def _build_services(app: Flask, settings: Settings) -> WebServices:
-    database = mongo_database(settings, selection_timeout_s=_MONGO_SELECTION_TIMEOUT_S)
-    redis = redis_client(settings, name="aether-api", answer_timeout_s=_REDIS_ANSWER_TIMEOUT_S)
+    metrics = Metrics(redis_client(settings, name="aether-metrics", answer_timeout_s=5.0))
+    database, redis = _servers(settings, metrics)
     probe = redis_probe(settings)
     cache_redis = cache_redis_client(settings)
-    counters = Counters(redis)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     store, log, hub = JobStore(redis), EventLog(redis), EventHub(redis)
     records = JobRecords(database)
@@ -191,8 +206,10 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
     return WebServices(
         settings=settings,
         catalogue=catalogue,
-        cache=ResponseCache(cache_redis, ttl_s=settings.cache_ttl_s, count=counters.count),
-        counters=counters,
+        cache=ResponseCache(cache_redis, ttl_s=settings.cache_ttl_s, count=cache_counter(metrics)),
+        metrics=metrics,
+        readings=Readings(redis),
+        overview=Overview(redis),
         fingerprints=fingerprints_of(settings),
         job_store=store,
         acceptance=Acceptance(redis),
@@ -211,10 +228,10 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         dependencies=_dependencies(probe, database),
         open_requests=OpenRequests(),
         memory=CoordinatorMemory(probe),
-        loops=(hub.loop,),
+        loops=(hub.loop, metrics.loop),
         loop_reports=LoopReports(probe),
         format_watch=FormatWatch(redis, database, _end_this_process),
         drain_mark=Drain(probe),
         drain=hub.drain,
-        close=partial(_close, hub, counters, database, redis, probe, cache_redis),
+        close=partial(_close, hub, metrics, database, redis, probe, cache_redis),
     )

@@ -65,6 +65,7 @@ def post_worker_init(worker: Worker) -> None:
     except OtherFormat as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(APP_LOAD_ERROR) from None
+    services.metrics.loop.start()
     gevent.spawn(_drain_when_stopping, worker, services)
 
 

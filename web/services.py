@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from core.loops import Loop
     from core.models import Catalogue
     from core.settings import Settings
-    from monitoring.counters import Counters
+    from monitoring.metrics import Metrics
+    from monitoring.readings import Readings
     from storage.accounts.api_keys import ApiKeys
     from storage.accounts.audit import AuditLog
     from storage.accounts.cache_secrets import CacheSecrets
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from storage.jobs.cancellation import Cancellation
     from storage.jobs.drain import Drain
     from storage.jobs.feedback import LiveFeedback
+    from storage.jobs.overview import Overview
     from storage.jobs.store import JobStore
     from storage.jobs.user_keys import UserKeys
     from storage.limits.lessons import Lessons
@@ -67,7 +69,9 @@ class WebServices:
     settings: Settings
     catalogue: Catalogue
     cache: ResponseCache
-    counters: Counters
+    metrics: Metrics
+    readings: Readings
+    overview: Overview
     fingerprints: Fingerprints
     job_store: JobStore
     acceptance: Acceptance

@@ -22,7 +22,6 @@ from core.money import with_savings
 from core.outcome import CUT_BY_TOKENS, JobError, Outcome, Route, Spent
 from core.stop import StopReason, StopSignal
 from core.timing import TimeAccount, now_ms
-from monitoring.counters import Counters
 from storage.jobs.attempts import Attempts
 from storage.jobs.claims import Batch, Claim
 from storage.limits.lessons import Lessons
@@ -59,7 +58,6 @@ class JobAttempt:
         keeper: LeaseKeeper,
         writer: EventWriter,
         catalogue: Catalogue,
-        counters: Counters,
         task_events: TaskEvents,
         *,
         time_account: TimeAccount,
@@ -73,7 +71,6 @@ class JobAttempt:
         self._store = store
         self._keeper = keeper
         self._catalogue = catalogue
-        self._counters = counters
         self._task_events = task_events
         self._began = time.monotonic()
         self._lessons = lessons
@@ -229,7 +226,6 @@ class JobAttempt:
             until=self.deadline,
         )
         if is_ended:
-            self._counters.count_cache_use(outcome)
             self.report_end(outcome.error)
             logger.info("job ended", status=status.value, **outcome.timing_ms)
         else:

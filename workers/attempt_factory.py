@@ -6,7 +6,6 @@ from core import events
 from core.models import Catalogue
 from core.outcome import WORKER_LOST
 from core.timing import TimeAccount, now_ms
-from monitoring.counters import Counters
 from storage.jobs.attempts import Attempts
 from storage.jobs.claims import Claim
 from storage.jobs.teams import SlotClaim
@@ -27,7 +26,6 @@ class AttemptFactory:
         keeper: LeaseKeeper,
         writer: EventWriter,
         catalogue: Catalogue,
-        counters: Counters,
         task_events: TaskEvents,
         lessons: Lessons,
         histories: Histories,
@@ -36,7 +34,6 @@ class AttemptFactory:
         self._keeper = keeper
         self._writer = writer
         self._catalogue = catalogue
-        self._counters = counters
         self._task_events = task_events
         self._lessons = lessons
         self._histories = histories
@@ -75,7 +72,6 @@ class AttemptFactory:
             self._keeper,
             self._writer,
             self._catalogue,
-            self._counters,
             self._task_events,
             time_account=time_account,
             lessons=self._lessons,

@@ -24,7 +24,8 @@ from core.personas import load_personas, load_synthesis
 from core.policy_version import policy_version
 from core.routing_rules import read_rules
 from core.settings import Settings, read_settings
-from monitoring.counters import Counters
+from monitoring.job_metrics import cache_counter, measure_ends
+from monitoring.metrics import Metrics
 from storage.accounts.deletions import Deletions
 from storage.accounts.personal_data import PersonalData
 from storage.connections import cache_redis_client, mongo_database, redis_client
@@ -62,6 +63,7 @@ from workers.history import Histories
 from workers.intake import Intake, serve
 from workers.leases import CancelListener, LeaseKeeper
 from workers.loop_watch import LoopWatch, end_this_process
+from workers.measured_model import MeasuredModel
 from workers.model_check import warn_of_missing_models
 from workers.queue import JobQueue, WakeUps
 from workers.run_job import JobRunner
@@ -124,18 +126,20 @@ def worker() -> Worker:
 
 
 def _build(settings: Settings) -> Worker:
-    redis, database = redis_client(settings), mongo_database(settings)
+    metrics = Metrics(redis_client(settings, name="aether-metrics", answer_timeout_s=5.0))
+    redis = redis_client(settings, observe=metrics.observe_command)
+    database = mongo_database(settings, observe=metrics.observe_command)
     catalogue = read_catalogue(settings.llm_provider, settings.models_file)
     planner, provider = _planner(settings, catalogue), _provider(settings)
-    answers = _answers(settings, redis, catalogue, provider)
+    answers = _answers(settings, redis, catalogue, provider, metrics)
     store, wake_ups, lease_s = JobStore(redis), WakeUps(celery_app), settings.lease_s
     claims, slots = Attempts(redis, lease_s=lease_s), Teams(redis, lease_s=lease_s)
     sweep, lines = Sweep(redis, lease_s=lease_s), Lines(redis, lease_s=lease_s)
     keeper, writer = LeaseKeeper(claims, renew_every_s=lease_s / 3), EventWriter(claims)
-    counters, task_events = Counters(redis), TaskEvents(celery_app)
-    cache, lessons = _cache(settings, counters), Lessons(redis, catalogue.models)
+    task_events = TaskEvents(celery_app)
+    cache, lessons = _cache(settings, metrics), Lessons(redis, catalogue.models)
     attempts = AttemptFactory(
-        *(claims, keeper, writer, catalogue, counters, task_events, lessons),
+        *(claims, keeper, writer, catalogue, task_events, lessons),
         _histories(redis, database),
     )
     single_flight = SingleFlight(SharedSingleFlight(redis, lease_s=lease_s), wake_ups)
@@ -154,11 +158,11 @@ def _build(settings: Settings) -> Worker:
         sweeper=sweeper,
         upkeep=(
             *_timed_loops(settings, sweeper, Waker(lines, wake_ups)),
-            *_store_loops(redis, database, store, records, lease_s),
+            *_store_loops(redis, database, store, records, lease_s, metrics),
         ),
         provider=provider,
         catalogue=catalogue,
-        watch=_watch(redis, keeper, writer.loop, task_events.loop, lessons.loop),
+        watch=_watch(redis, keeper, writer.loop, task_events.loop, lessons.loop, metrics.loop),
         format_watch=FormatWatch(redis, database, end_this_process),
         task_events=task_events,
     )
@@ -195,10 +199,16 @@ def _histories(redis: Redis, database: Any) -> Histories:
 
 
 def _store_loops(
-    redis: Redis, database: Any, store: JobStore, records: JobRecords, lease_s: int
+    redis: Redis,
+    database: Any,
+    store: JobStore,
+    records: JobRecords,
+    lease_s: int,
+    metrics: Metrics,
 ) -> tuple[Loop, ...]:
     """Return the loops that write to MongoDB and remove what is to go."""
-    writer = RecordWriter(RecordStream(redis, store), records)
+    measure = partial(measure_ends, metrics)
+    writer = RecordWriter(RecordStream(redis, store), records, on_written=measure)
     step = partial(writer.run, wait_s=_RECORDS_WAIT_S)
     remover = AccountRemover(
         *(Deletions(database), PersonalData(database), UserKeys(redis)),
@@ -224,9 +234,14 @@ def _planner(settings: Settings, catalogue: Catalogue) -> Planner:
 
 
 def _answers(
-    settings: Settings, redis: Redis, catalogue: Catalogue, provider: GroqModel
+    settings: Settings,
+    redis: Redis,
+    catalogue: Catalogue,
+    provider: GroqModel,
+    metrics: Metrics,
 ) -> AnswerRunner:
-    budgeted = RateLimitedModel(provider, _budget(settings, redis))
+    measured = MeasuredModel(provider, metrics, catalogue)
+    budgeted = RateLimitedModel(measured, _budget(settings, redis))
     return AnswerRunner(budgeted, catalogue, SharedBreaker(redis))
 
 
@@ -251,10 +266,10 @@ def _budget(settings: Settings, redis: Redis) -> UpstreamBudget:
     )
 
 
-def _cache(settings: Settings, counters: Counters) -> AnswerCache:
+def _cache(settings: Settings, metrics: Metrics) -> AnswerCache:
     redis = cache_redis_client(settings)
     return AnswerCache(
-        ResponseCache(redis, ttl_s=settings.cache_ttl_s, count=counters.count),
+        ResponseCache(redis, ttl_s=settings.cache_ttl_s, count=cache_counter(metrics)),
         fingerprints_of(settings),
         policy_version(settings.routing_file),
     )

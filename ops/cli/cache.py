@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,10 +11,10 @@ from rich.table import Table
 from cache.invalidation import Dependency
 from cache.response_cache import ResponseCache
 from core.errors import CoordinatorUnavailable
-from core.money import to_usd
 from core.policy_version import policy_version
 from core.settings import Settings
-from monitoring.counters import Counters
+from monitoring import families
+from monitoring.readings import Readings
 from ops.stack.running import command_settings
 from ops.stack.state import DEFAULT_STATE, CannotRun, StateDirectory
 from ops.terminal import PlainConsole, say
@@ -25,38 +24,44 @@ cache_app = typer.Typer(no_args_is_help=True, help="The response cache: its coun
 State = Annotated[Path, typer.Option(help="Where the stack keeps its data, logs and secrets.")]
 _console = PlainConsole()
 
-#: Counters and their titles, in the order they are shown.
+#: How jobs were served, and the titles, in the order they are shown.
 _TITLES: Final = {
-    "cache.hit.memory": "hits in a process's memory (L1)",
-    "cache.hit.session": "hits within conversations (L2)",
-    "cache.hit.redis": "hits in Redis (L3)",
-    "cache.coalesced": "jobs that shared another job's call",
-    "cache.miss": "misses",
-    "cache.stored": "answers stored",
-    "cache.stored_bytes": "bytes stored",
-    "cache.errors": "commands that Redis did not answer",
+    "hit_memory": "hits in a process's memory (L1)",
+    "hit_session": "hits within conversations (L2)",
+    "hit_redis": "hits in Redis (L3)",
+    "coalesced": "jobs that shared another job's call",
+    "miss": "misses",
+}
+_STORED: Final = {
+    families.CACHE_STORED: "answers stored",
+    families.CACHE_STORED_BYTES: "bytes stored",
+    families.CACHE_ERRORS: "commands that Redis did not answer",
 }
 
 
 @cache_app.command("stats")
 def show_stats(state: State = DEFAULT_STATE) -> None:
-    """Show today's counts (UTC) of all processes; each job counts once, when it ends."""
+    """Show the last 24 hours' counts of all processes; each job counts once, when it has ended."""
     settings = _settings(state)
-    counters = Counters(redis_client(settings, answer_timeout_s=2.0))
+    readings = Readings(redis_client(settings, answer_timeout_s=2.0))
     try:
-        counts = counters.read(datetime.now(UTC).date())
+        reading = readings.window("24h")
     except CoordinatorUnavailable:
         say("Redis does not answer, so there are no counts to show.", err=True)
         raise typer.Exit(1) from None
-    hits = sum(count for name, count in counts.items() if name.startswith("cache.hit."))
-    jobs = hits + counts.get("cache.coalesced", 0) + counts.get("cache.miss", 0)
-    table = Table("since midnight UTC", "count", box=None)
+    served = {name: reading.total(families.CACHE_LOOKUPS, result=name) for name in _TITLES}
+    hits = sum(count for name, count in served.items() if name.startswith("hit_"))
+    jobs = sum(served.values())
+    table = Table("in the last 24 hours", "count", box=None)
     table.columns[1].justify = "right"
     for name, title in _TITLES.items():
-        table.add_row(title, f"{counts.get(name, 0):,}")
+        table.add_row(title, f"{served[name]:,.0f}")
+    for family, title in _STORED.items():
+        table.add_row(title, f"{reading.total(family):,.0f}")
     table.add_row("hit rate", f"{hits / jobs:.1%}" if jobs else "no jobs yet")
     table.add_row("prompts and weights now", policy_version(settings.routing_file))
-    table.add_row("saved", f"${to_usd(counts.get('cache.saved_micros', 0)):,.6f}")
+    saved_usd = reading.total(families.LLM_SAVED, reason="cache")
+    table.add_row("saved", f"${saved_usd:,.6f}")
     _console.print(table)
 
 

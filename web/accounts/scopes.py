@@ -19,6 +19,7 @@ SCOPE_OF: Final[dict[str, Scope]] = {
     "jobs.get_job": "jobs:read",
     "jobs.stream_job": "jobs:read",
     "jobs.cancel_job": "jobs:write",
+    "retry.retry_job": "jobs:write",
     "analytics.get_own": "account:read",
     "conversations.create_conversation": "jobs:write",
     "conversations.list_conversations": "jobs:read",

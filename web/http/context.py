@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import flask
@@ -16,11 +18,15 @@ from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from core.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from monitoring import families
+from monitoring.metrics import OTHER
 from web.http.errors import to_invalid_request
 from web.http.schemas import Headers
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from monitoring.metrics import Metrics
 
 HeadersModel = TypeVar("HeadersModel", bound=Headers)
 
@@ -33,18 +39,19 @@ _DEFAULT_HEADERS: Final = (
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
 )
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 #: Levels of objects and lists in a body, itself included.
 _MAX_DEPTH: Final = 16
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-def wrap_requests(app: Flask) -> None:
+def wrap_requests(app: Flask, metrics: Metrics) -> None:
     """Install request class, JSON provider and the hooks before and after each request."""
     app.request_class = JsonRequest
     app.json = MsgspecProvider(app)
     app.before_request(_begin)
-    app.after_request(_end)
+    app.after_request(partial(_end, metrics))
 
 
 def _begin() -> None:
@@ -57,22 +64,34 @@ def _begin() -> None:
     bind_contextvars(request_id=request_id)
 
 
-def _end(response: flask.Response) -> flask.Response:
+def _end(metrics: Metrics, response: flask.Response) -> flask.Response:
     headers = response.headers
     headers.extend(_HEADERS)
     headers.add("X-Request-ID", g.request_id)
     for name, value in _DEFAULT_HEADERS:
         if name not in headers:
             headers.add(name, value)
-    rule = request.url_rule
+    rule, took_s = request.url_rule, time.perf_counter() - g.began
     logger.info(
         "request",
         method=request.method,
         route=rule.rule if rule else None,
         status=response.status_code,
-        duration_ms=round((time.perf_counter() - g.began) * 1000, 2),
+        duration_ms=round(took_s * 1000, 2),
     )
+    _measure(metrics, rule.rule if rule else "", response.status_code, took_s)
     return response
+
+
+def _measure(metrics: Metrics, route: str, status: int, took_s: float) -> None:
+    method = request.method
+    # What a client may send as a method is not bounded.
+    if method not in _METHODS:
+        method = OTHER
+    metrics.count(families.HTTP_REQUESTS, method, route, f"{status // 100}xx")
+    metrics.observe(families.HTTP_DURATION, method, route, value=took_s)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        metrics.count(families.RATELIMIT_REJECTIONS, g.get("limit") or "")
 
 
 def read_headers(model: type[HeadersModel]) -> HeadersModel:

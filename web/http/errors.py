@@ -176,6 +176,8 @@ def _from_http(error: HTTPException) -> Response:
 
 def _respond(error: AetherError) -> Response:
     more = {name: getattr(error, name, None) for name in ("field", "limit", "resets_at")}
+    # What is measured of the request says it, too.
+    g.limit = more["limit"] or error.code
     response = _to_problem(HTTPStatus(error.status), error.code, error.message, more)
     response.headers.extend(dict(_headers(error)))
     return response

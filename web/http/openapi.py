@@ -218,10 +218,9 @@ def _problems(rows: Iterable[tuple[int, str, str]]) -> dict[str, Any]:
 def _content(
     media_type: str, schema: dict[str, Any] | None, text_type: str | None = None
 ) -> dict[str, Any]:
-    if schema is None:
-        return {}
+    found = {} if schema is None else {media_type: {"schema": schema}}
     text = {text_type: {"schema": {"type": "string"}}} if text_type else {}
-    return {"content": {media_type: {"schema": schema}} | text}
+    return {"content": found | text} if found or text else {}
 
 
 def _headers(headers: Iterable[tuple[str, str]]) -> dict[str, Any]:

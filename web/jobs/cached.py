@@ -67,6 +67,4 @@ def accept_answered(
     accepted = services.acceptance.accept_answered(
         job, log, who.plan, idempotency, key_limits=who.key_limits
     )
-    if accepted.job_id == spec.id:
-        services.counters.count_cache_use(outcome)
     return accepted, job

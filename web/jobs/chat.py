@@ -82,12 +82,14 @@ _ERRORS: Final = (
     Draining,
 )
 _ROUTE_ERRORS: Final = (UnknownModel, CostLimitTooLow, TierNotInPlan)
+#: What any submit may be refused with.
+SUBMIT_ERRORS: Final = (*_ERRORS, *_ROUTE_ERRORS, TooManyAgents)
 _LOCATION: Final = {
     "Location": "The path of the job.",
     "RateLimit": "What is left of each limit: `r`.",
     "RateLimit-Policy": "Each limit `q` and its window `w` in seconds.",
 }
-_HEADERS: Final = _LOCATION | {
+HEADERS: Final = _LOCATION | {
     "Preference-Applied": "The wait that was granted, where the request has `Prefer`.",
     "Idempotency-Replayed": "`true` where an earlier request with this key made the job.",
 }
@@ -99,7 +101,7 @@ _STATUSES: Final = {
 
 @chat_api.post(
     "/optimized",
-    **returns(_STATUSES, *_ERRORS, *_ROUTE_ERRORS, accepts=WaitHeaders, headers=_HEADERS),
+    **returns(_STATUSES, *_ERRORS, *_ROUTE_ERRORS, accepts=WaitHeaders, headers=HEADERS),
 )
 def optimized(body: ChatRequest) -> Any:
     """Ask the agent that suits the question best, or the one that is named."""
@@ -107,7 +109,7 @@ def optimized(body: ChatRequest) -> Any:
 
 
 @chat_api.post(
-    "/quick", **returns(_STATUSES, *_ERRORS, *_ROUTE_ERRORS, accepts=WaitHeaders, headers=_HEADERS)
+    "/quick", **returns(_STATUSES, *_ERRORS, *_ROUTE_ERRORS, accepts=WaitHeaders, headers=HEADERS)
 )
 def quick(body: ChatRequest) -> Any:
     """Ask one agent on the quick tier; waits up to 10 s unless `Prefer: wait=S` says otherwise."""
@@ -116,7 +118,7 @@ def quick(body: ChatRequest) -> Any:
 
 @chat_api.post(
     "/multi-agent",
-    **returns(_STATUSES, *_ERRORS, TooManyAgents, accepts=WaitHeaders, headers=_HEADERS),
+    **returns(_STATUSES, *_ERRORS, TooManyAgents, accepts=WaitHeaders, headers=HEADERS),
 )
 def multi_agent(body: TeamChatRequest) -> Any:
     """Ask several agents at once and make one answer of their replies."""
@@ -144,7 +146,7 @@ def stream(body: ChatRequest) -> Response:
     services = current_services()
     leave = services.open_requests.enter(current_user().id)
     try:
-        submitted = _submit(read_headers(SubmitHeaders), body, "stream")
+        submitted = submit_request(read_headers(SubmitHeaders), body, "stream")
     except BaseException:
         leave()
         raise
@@ -162,7 +164,7 @@ def _answer(
 ) -> Any:
     header = read_headers(WaitHeaders)
     wait_s = _preferred_wait_s(header.prefer, default_wait_s)
-    submitted = _submit(header, body, mode)
+    submitted = submit_request(header, body, mode)
     services = current_services()
     job, has_waited = _await(services, submitted.job, wait_s)
     public = to_public(job, submitted.place if job is submitted.job else NO_PLACE)
@@ -185,7 +187,14 @@ def _await(services: WebServices, job: Job, wait_s: float) -> tuple[Job, bool]:
         return job, False
 
 
-def _submit(header: SubmitHeaders, body: ChatRequest | TeamChatRequest, mode: Mode) -> Submitted:
+def submit_request(
+    header: SubmitHeaders,
+    body: ChatRequest | TeamChatRequest,
+    mode: Mode,
+    *,
+    retry_of: str | None = None,
+) -> Submitted:
+    """Submit what a request asks for its caller; raises as `submit`."""
     return submit(
         current_services(),
         current_user(),
@@ -194,6 +203,7 @@ def _submit(header: SubmitHeaders, body: ChatRequest | TeamChatRequest, mode: Mo
         mode=mode,
         idempotency_key=header.idempotency_key,
         request_id=g.request_id,
+        retry_of=retry_of,
     )
 
 

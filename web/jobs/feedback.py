@@ -15,6 +15,7 @@ from core.errors import (
 from core.jobs import Feedback, Rating
 from core.public import public_feedback
 from core.timing import now_ms
+from monitoring import families
 from storage.records.usage import day_of
 from web.accounts.auth import current_user, require_user
 from web.http.openapi import returns, routes
@@ -58,6 +59,7 @@ def rate_job(path: JobPath, body: FeedbackRequest) -> Any:
     services.feedback.set(current_user().id, job.id, feedback)
     services.live_feedback.show(job.id, feedback)
     services.usage.mark([day_of(job)])
+    services.metrics.count(families.FEEDBACK, feedback.rating)
     return public_feedback(feedback)
 
 

@@ -206,6 +206,8 @@ class Links(ResponseBody):
     events: str
     cancel: str
     """Send DELETE to it."""
+    retry: str
+    """Send POST to it when the job has ended, to ask the same again."""
     feedback: str
     """Send POST to it when the job has ended; DELETE takes the feedback back."""
 
@@ -240,6 +242,8 @@ class Job(ResponseBody):
     """The job that this one goes on with, of the same conversation."""
     history: History | None
     """How much of its conversation was told; null outside of one, and until it is known."""
+    retry_of: str | None
+    """The ended job that this one asks again."""
     metadata: dict[str, str]
     degraded: bool
     """Whether an agent or the synthesis failed and the answer does without."""

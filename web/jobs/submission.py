@@ -27,6 +27,7 @@ from core.jobs import (
 from core.personas import agent_names
 from core.reservation import reserve
 from core.timing import now_ms
+from monitoring import families
 from storage.jobs.acceptance import Accepted, Applicant, IdempotencyClaim
 from web.jobs.admission import admit, applicant_of, ask_of
 from web.jobs.cached import accept_answered, find_answer
@@ -72,6 +73,7 @@ def submit(
     mode: Mode,
     idempotency_key: str | None,
     request_id: str,
+    retry_of: str | None = None,
 ) -> Submitted:
     """Accept the job, make it durable and publish it.
 
@@ -97,11 +99,13 @@ def submit(
     spec = _to_spec(
         services, user, applicant, request, turn, mode, request_id, created_ms, lesson_of
     )
+    spec = msgspec.structs.replace(spec, retry_of=retry_of)
     question = Question(request.message)
     hit = find_answer(services, spec, question)
     if hit is not None:
         accepted, answered = accept_answered(services, spec, question, hit, applicant, idempotency)
         if accepted.job_id == spec.id:
+            services.metrics.count(families.JOBS_SUBMITTED, mode)
             return Submitted(answered, is_repeat=False, windows=accepted.windows)
     else:
         accepted = _accept(services, spec, question, applicant, idempotency)
@@ -113,6 +117,7 @@ def submit(
     except StoreUnavailable:
         services.acceptance.withdraw(spec, idempotency)
         raise
+    services.metrics.count(families.JOBS_SUBMITTED, mode)
     place = services.queue.submit(spec)
     _note_message(services, spec, question)
     return Submitted(job, is_repeat=False, place=place, windows=accepted.windows)

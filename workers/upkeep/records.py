@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from core.jobs import Job
@@ -13,11 +14,22 @@ _PER_SHARD: Final = 100
 
 
 class RecordWriter:
-    """Moves ended jobs from the stream in Redis to their records in MongoDB."""
+    """Moves ended jobs from the stream in Redis to their records in MongoDB.
 
-    def __init__(self, stream: RecordStream, records: JobRecords) -> None:
+    Args:
+        on_written: gets the jobs whose ends are on record now, each once.
+    """
+
+    def __init__(
+        self,
+        stream: RecordStream,
+        records: JobRecords,
+        *,
+        on_written: Callable[[Sequence[Job]], None] | None = None,
+    ) -> None:
         self._stream = stream
         self._records = records
+        self._on_written = on_written
 
     def run(self, *, wait_s: float = 0.0) -> None:
         """Write ended jobs until none is left; what fails stays for the next run.
@@ -40,3 +52,5 @@ class RecordWriter:
                     self._records.set_unreadable_aside(entry.job_id, entry.job)
             # Let go only after the write: an entry may be written twice, but never lost.
             self._stream.let_go(entries)
+            if self._on_written is not None:
+                self._on_written(jobs)

@@ -47,10 +47,12 @@ ROWS = {
     "GET /api/ai/v4/jobs/<string:job_id>": Row(foreign=404),
     "DELETE /api/ai/v4/jobs/<string:job_id>": Row(foreign=404),
     "GET /api/ai/v4/jobs/<string:job_id>/events": Row(foreign=404),
+    "POST /api/ai/v4/jobs/<string:job_id>/retry": Row(foreign=404),
     "POST /api/ai/v4/jobs/<string:job_id>/feedback": Row(
         body={"rating": "up", "comment": "good"}, foreign=404
     ),
     "DELETE /api/ai/v4/jobs/<string:job_id>/feedback": Row(foreign=404),
+    "GET /metrics": Row(access="admin"),
     "GET /api/ai/v4/analytics/user": Row(),
     "GET /api/admin/analytics": Row(access="admin"),
     "POST /api/ai/v4/conversations": Row(body={"id": "plans", "title": "Plans"}),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from functools import partial
 
 import pytest
 from pymongo import MongoClient
@@ -46,7 +45,10 @@ class Held(ConnectionPoolListener):
 @pytest.fixture
 def held(monkeypatch):
     held = Held()
-    listening = partial(MongoClient, event_listeners=[held])
+
+    def listening(*args, event_listeners=(), **options):
+        return MongoClient(*args, event_listeners=[*event_listeners, held], **options)
+
     monkeypatch.setattr(connections, "MongoClient", listening)
     return held
 

@@ -214,3 +214,11 @@ def test_frame_that_contradicts_its_event_is_refused():
 
     with pytest.raises(ValueError, match="frame 2 holds event 1"):
         list(read_events(lines))
+
+
+def test_a_position_in_line_needs_no_number():
+    frame = ["event: job.position", 'data: {"type":"job.position","data":{"position":3}}', ""]
+
+    assert [event["data"]["position"] for event in read_events(frame)] == [3]
+    with pytest.raises(ValueError, match="holds event None"):
+        list(read_events(["id: 4", *frame]))

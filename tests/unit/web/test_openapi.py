@@ -94,7 +94,10 @@ def test_every_type_of_event_has_a_schema_and_every_constructor_a_sample():
         ({"extra": 1}, "$: extra is not in the schema"),
         ({"cursor": "1"}, "$.cursor: '1' is not integer"),
         ({"status": "done"}, "$.status: 'done' is not one of"),
-        ({"links": {"self": "/", "events": "/", "feedback": "/"}}, "$.links: cancel is missing"),
+        (
+            {"links": {"self": "/", "events": "/", "retry": "/", "feedback": "/"}},
+            "$.links: cancel is missing",
+        ),
     ],
 )
 def test_difference_is_found_when_there_is_one(document, change, fault):

@@ -28,7 +28,6 @@ from storage.limits.single_flight import Alone, Failed, Kept
 from tests.fakes import (
     AbsentRedis,
     Circuits,
-    CountedUses,
     FixedHistory,
     GatheredLessons,
     InMemoryFlights,
@@ -69,10 +68,9 @@ class Road:
         self.model, self.teams = ScriptedModel(*calls), StartedTeams()
         self.keeper = LeaseKeeper(self.jobs, renew_every_s=5)
         self.writer = EventWriter(self.jobs)
-        self.counted = CountedUses()
         self.histories = FixedHistory()
         attempts = AttemptFactory(
-            *(self.jobs, self.keeper, self.writer, CATALOGUE, self.counted),
+            *(self.jobs, self.keeper, self.writer, CATALOGUE),
             *(TaskEvents(Celery("x")), GatheredLessons(), self.histories),
         )
         cache = AnswerCache(
