@@ -113,7 +113,10 @@ class Evidence:
 
 
 def gather(target: Target, load: Load, *, within_s: float = RECORDED_WITHIN_S) -> Evidence:
-    """Wait up to `within_s` for every job's end and record, and return what there is then."""
+    """Wait up to `within_s` until every job has ended, is recorded, and its reader has its end.
+
+    Returns what there is then.
+    """
     with target.database() as database, target.redis() as redis:
         collector = _Collector(target, load, redis, database)
         # What has not come until then is a violation, and for the invariants to say.
@@ -174,12 +177,14 @@ class _Collector:
         self._reconciliation = Reconciliation(redis, database)
 
     def is_quiet(self) -> bool:
-        """Say whether each job's end is in MongoDB, Redis may let it go, and the API answers."""
+        """Say whether each job's end is read and in MongoDB, and Redis may let the job go."""
         try:
             recorded = {job.id for job in self._records_of_users() if job.is_terminal}
             waiting = [keys.records(shard) for shard in SHARDS if self._target.is_own]
             return (
                 self._target.is_ready()
+                # A reader whose API was away resumes by himself, as a client does.
+                and all(job.ended_s for job in self._load.accepted if job.has_reader)
                 and all(job.job_id in recorded for job in self._load.accepted)
                 and not any(self._redis.xlen(stream) for stream in waiting)
                 and all(

@@ -10,7 +10,8 @@ from tests.services import wait_until
 
 pytestmark = pytest.mark.faults
 
-FOUR_SECONDS = "tokens=40 gap_ms=100"
+#: Longer than the API is away.
+EIGHT_SECONDS = "tokens=80 gap_ms=100"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_streams_go_on_without_a_gap_when_programs_are_restarted_one_by_one(
 ):
     job_ids = []
     for name in names:
-        batch = crowd.submit(10, FOUR_SECONDS)
+        batch = crowd.submit(10, EIGHT_SECONDS)
         job_ids += batch
         wait_until(lambda ids=batch: crowd.answering(ids) == 10, 60, "answers to begin")
 
