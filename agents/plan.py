@@ -24,6 +24,7 @@ from core.personas import Persona, prompted_for
 from core.routing_rules import Rules
 from core.team import MOST_CHOSEN, Member, MemberReply
 
+_TITLE_REASON: Final = "titles are found by the quickest tier"
 _SYNTHESIS_REASON: Final = "a synthesis is made by the strongest tier"
 
 
@@ -71,11 +72,13 @@ class Planner:
         rules: Rules,
         personas: Mapping[str, Persona],
         synthesis: Persona,
+        title: Persona,
     ) -> None:
         self._catalogue = catalogue
         self._rules = rules
         self._personas = personas
         self._synthesis = synthesis
+        self._title = title
 
     def plan(self, spec: JobSpec, question: Question, history: Sequence[Message]) -> Plan:
         """Return who answers the job.
@@ -87,6 +90,8 @@ class Planner:
         Raises:
             UnknownAgent: the job asks for an agent that this deployment does not have.
         """
+        if spec.title_of is not None:
+            return self._title_plan(spec, question)
         chosen = self._select(spec, question)
         if len(chosen.members) > 1:
             members = tuple(self._to_member(own.persona, own.reason) for own in chosen.members)
@@ -105,6 +110,19 @@ class Planner:
         if spec.route.is_cascade:
             turn, route = self._behind_quick(spec, turn, route)
         return Plan(members=(member,), reason=chosen.reason, turn=turn, route=route)
+
+    def _title_plan(self, spec: JobSpec, question: Question) -> Plan:
+        member = self._to_member(self._title, _TITLE_REASON)
+        model = self._catalogue.models[member.model]
+        messages = build_messages(
+            prompted_for(self._title, model),
+            (),
+            question.message,
+            budget_tokens=model.context_tokens - spec.max_tokens,
+        )
+        route = Route(tier=member.tier, model=model.id, reason=_TITLE_REASON)
+        turn = self._to_turn(spec, member, messages, 0)
+        return Plan(members=(member,), reason=_TITLE_REASON, turn=turn, route=route)
 
     def turn(
         self, spec: JobSpec, question: Question, history: Sequence[Message], member: Member

@@ -57,15 +57,19 @@ class Window(Struct, frozen=True, kw_only=True):
     left: int | None = None
 
 
-def windows_of(plan: Plan, size_bytes: int, key_id: str | None, key: KeyLimits) -> list[Window]:
-    """Return what bounds a request that stores `size_bytes`."""
+def windows_of(
+    plan: Plan, size_bytes: int, key_id: str | None, key: KeyLimits, *, requests: int = 1
+) -> list[Window]:
+    """Return what bounds a job that stores `size_bytes` and counts as so many requests."""
     windows = [
-        Window(name="requests_per_minute", limit=plan.requests_per_minute, amount=1),
-        Window(name="requests_per_day", limit=plan.requests_per_day, amount=1),
+        Window(name="requests_per_minute", limit=plan.requests_per_minute, amount=requests),
+        Window(name="requests_per_day", limit=plan.requests_per_day, amount=requests),
         Window(name="tokens_per_day", limit=plan.tokens_per_day),
         Window(name="bytes_per_hour", limit=plan.bytes_per_hour, amount=size_bytes),
     ]
     if key_id is not None and key.requests_per_minute is not None:
         limit = key.requests_per_minute
-        windows.append(Window(name="requests_per_minute", limit=limit, amount=1, key_id=key_id))
+        windows.append(
+            Window(name="requests_per_minute", limit=limit, amount=requests, key_id=key_id)
+        )
     return windows

@@ -15,6 +15,7 @@ from core.models import Model, Tier
 _FOLDER: Final = Path(__file__).parent
 _SYNTHESIS: Final = "synthesis"
 _JUDGE: Final = "judge"
+_TITLE: Final = "title"
 
 
 class Persona(Struct, frozen=True, kw_only=True):
@@ -56,7 +57,7 @@ def load_personas() -> dict[str, Persona]:
     return {
         name: _to_persona(name, row, revision_prompt=revision_prompt)
         for name, row in _read_rows().items()
-        if name not in (_SYNTHESIS, _JUDGE)
+        if name not in (_SYNTHESIS, _JUDGE, _TITLE)
     }
 
 
@@ -68,6 +69,11 @@ def load_synthesis() -> Persona:
 def load_judge() -> Persona:
     """Read the persona that compares two answers; a request cannot ask for it."""
     return _to_persona(_JUDGE, _read_rows()[_JUDGE])
+
+
+def load_title() -> Persona:
+    """Read the persona that finds titles of conversations; a request cannot ask for it."""
+    return _to_persona(_TITLE, _read_rows()[_TITLE])
 
 
 def _read_rows() -> dict[str, dict[str, Any]]:

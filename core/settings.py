@@ -137,6 +137,8 @@ class Settings(BaseSettings):
     llm_connect_s: Annotated[float, _seconds, Field(gt=0, le=600)] = 5.0
     llm_first_byte_s: Annotated[float, _seconds, Field(gt=0, le=600)] = 60.0
     llm_silence_s: Annotated[float, _seconds, Field(gt=0, le=600)] = 20.0
+    #: Conversations get their titles from the quick tier; never from the embedded model.
+    titles_by_model: bool = True
     #: A catalogue file to use instead of the shipped one.
     models_file: Path | None = None
     #: A data file of the router in place of the one that ships.

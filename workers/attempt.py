@@ -36,7 +36,6 @@ logger = structlog.get_logger(__name__)
 #: A client gets no more of a bug than this; the log has the rest.
 INTERNAL_ERROR: Final = JobError("internal_error", "Something went wrong inside the server.")
 
-
 #: How long a job waits until it looks again for the message that it goes on with.
 _HISTORY_WAIT_S: Final = 1.0
 
@@ -147,7 +146,8 @@ class JobAttempt:
             most=self.spec.route.max_cost_micros,
             extend=self._extend,
             lesson_of=self._lessons.of_all,
-            learn=self._lessons.add,
+            # A title says nothing of how long answers are.
+            learn=self._lessons.add if self.spec.title_of is None else lambda _: None,
         )
 
     def _extend(self, wanted_micros: int) -> Funding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -18,9 +18,10 @@ from agents.plan import Planner
 from agents.rate_limited_model import RateLimitedModel
 from cache.fingerprint import fingerprints_of
 from cache.response_cache import ResponseCache
+from core.jobs import Job
 from core.loops import Loop
 from core.models import Catalogue, read_catalogue
-from core.personas import load_personas, load_synthesis
+from core.personas import load_personas, load_synthesis, load_title
 from core.policy_version import policy_version
 from core.routing_rules import read_rules
 from core.settings import Settings, read_settings
@@ -77,6 +78,7 @@ from workers.upkeep.remover import AccountRemover
 from workers.upkeep.restoration import Restoration
 from workers.upkeep.sweeper import Sweeper
 from workers.upkeep.teams import TeamSweeper
+from workers.upkeep.titles import TitleMaker
 from workers.upkeep.waker import Waker
 
 #: The record writer waits so long for an ended job, and gathers others for so long after a batch.
@@ -84,6 +86,7 @@ _RECORDS_WAIT_S: Final = 1.0
 _RECORDS_PAUSE_S: Final = 0.5
 _WAKE_EVERY_S: Final = 1.0
 _REMOVE_EVERY_S: Final = 2.0
+_TITLES_EVERY_S: Final = 1.0
 _SUM_UP_EVERY_S: Final = 10.0
 _DAYS_AT_ONCE: Final = 50
 #: A turn may go through all keys of Redis.
@@ -148,8 +151,9 @@ def _build(settings: Settings) -> Worker:
     ends = RoundEnds(slots, attempts, planner, answers, cache, starter)
     jobs = JobRunner(attempts, planner, answers, cache, single_flight, starter)
     records, teams = JobRecords(database), TeamSweeper(slots, attempts, turns, ends)
+    queue = JobQueue(lines, wake_ups)
     sweeper = Sweeper(
-        *(sweep, Acceptance(redis), claims, EventLog(redis), records, JobQueue(lines, wake_ups)),
+        *(sweep, Acceptance(redis), claims, EventLog(redis), records, queue),
         *(wake_ups, _restoration(redis, store, records, Ledger(database)), teams, catalogue),
         interval_s=settings.sweep_interval_s,
     )
@@ -158,7 +162,10 @@ def _build(settings: Settings) -> Worker:
         sweeper=sweeper,
         upkeep=(
             *_timed_loops(settings, sweeper, Waker(lines, wake_ups)),
-            *_store_loops(redis, database, store, records, lease_s, metrics),
+            *_store_loops(
+                *(settings, redis, database, store, records, metrics),
+                _titles(redis, database, records, queue, catalogue, lessons),
+            ),
         ),
         provider=provider,
         catalogue=catalogue,
@@ -198,24 +205,45 @@ def _histories(redis: Redis, database: Any) -> Histories:
     return Histories(Ancestors(redis), Conversations(database), UserKeys(redis))
 
 
+def _titles(
+    redis: Redis,
+    database: Any,
+    records: JobRecords,
+    queue: JobQueue,
+    catalogue: Catalogue,
+    lessons: Lessons,
+) -> TitleMaker:
+    return TitleMaker(
+        *(Conversations(database), Acceptance(redis), records, queue, catalogue),
+        *(lambda model: lessons.of_all(model.id), UserKeys(redis)),
+    )
+
+
 def _store_loops(
+    settings: Settings,
     redis: Redis,
     database: Any,
     store: JobStore,
     records: JobRecords,
-    lease_s: int,
     metrics: Metrics,
+    titles: TitleMaker,
 ) -> tuple[Loop, ...]:
     """Return the loops that write to MongoDB and remove what is to go."""
-    measure = partial(measure_ends, metrics)
-    writer = RecordWriter(RecordStream(redis, store), records, on_written=measure)
+
+    def on_written(jobs: Sequence[Job]) -> None:
+        measure_ends(metrics, jobs)
+        if settings.titles_by_model and settings.llm_provider != "embedded":
+            titles.take(jobs)
+
+    writer = RecordWriter(RecordStream(redis, store), records, on_written=on_written)
     step = partial(writer.run, wait_s=_RECORDS_WAIT_S)
     remover = AccountRemover(
         *(Deletions(database), PersonalData(database), UserKeys(redis)),
-        *(store, cancellation_of(redis, lease_s=lease_s), Epoch(redis)),
+        *(store, cancellation_of(redis, lease_s=settings.lease_s), Epoch(redis)),
     )
     return (
         Loop("record-writer", step, every_s=_RECORDS_PAUSE_S),
+        Loop("titles", titles.run, every_s=_TITLES_EVERY_S),
         Loop(
             "usage",
             partial(UsageRecords(database).sum_up, limit=_DAYS_AT_ONCE),
@@ -230,7 +258,7 @@ def _store_loops(
 
 def _planner(settings: Settings, catalogue: Catalogue) -> Planner:
     rules = read_rules(settings.routing_file)
-    return Planner(catalogue, rules, load_personas(), load_synthesis())
+    return Planner(catalogue, rules, load_personas(), load_synthesis(), load_title())
 
 
 def _answers(

@@ -19,7 +19,7 @@ from core.comparisons import Comparison, worth_by_route
 from core.errors import StoreUnavailable
 from core.models import Tier, read_catalogue
 from core.money import to_usd
-from core.personas import load_judge, load_personas, load_synthesis
+from core.personas import load_judge, load_personas, load_synthesis, load_title
 from core.routing_rules import RULES_FILE, read_rules
 from core.settings import Settings
 from ops.routing.deployment import TooFewLabels, labels_of, refit
@@ -71,7 +71,7 @@ def evaluate_command(
         catalogue = read_catalogue(settings.llm_provider, settings.models_file)
         deep = catalogue.for_tier("deep")
         paid = PaidModel(chat_model, catalogue, deep, budget_micros=int(budget_usd * 1e6))
-        planner = Planner(catalogue, read_rules(), load_personas(), load_synthesis())
+        planner = Planner(catalogue, read_rules(), load_personas(), load_synthesis(), load_title())
         evaluator = Evaluator(deep, paid, planner, load_judge())
         answers, comparisons = CheaperAnswers(database), Comparisons(database)
         since_ms = _since_ms(days)

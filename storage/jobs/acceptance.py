@@ -129,10 +129,14 @@ class Acceptance:
         idempotency: IdempotencyClaim | None,
         *,
         key_limits: KeyLimits = _NO_LIMITS,
+        is_request: bool = True,
     ) -> Accepted:
         """Take a job in; a repeat of an Idempotency-Key is answered with the first job's id.
 
         Holds `spec.reserved_micros` in its budgets and counts the job as unfinished.
+
+        Args:
+            is_request: it counts among the requests of its user, who submitted it.
 
         Raises:
             TooManyJobs, RateLimitExceeded: the plan, or the API key, has no room for it.
@@ -143,7 +147,7 @@ class Acceptance:
         """
         encoded = encode(spec), encode(question)
         size = sum(map(len, encoded))
-        windows = windows_of(plan, size, spec.api_key_id, key_limits)
+        windows = windows_of(plan, size, spec.api_key_id, key_limits, requests=int(is_request))
         budgets = spec.budgets or (Budget("user", plan.monthly_budget_micros),)
         arguments = [
             spec.id,

@@ -217,6 +217,16 @@ def test_next_turn_sees_the_conversation(api):
     assert second["usage"]["input_tokens"] > alone["usage"]["input_tokens"]
 
 
+def test_a_conversation_gets_a_title_from_the_quick_tier(api):
+    api.ask("Where do foxes sleep? [[stub:tokens=4]]", conversation_id="foxes")
+
+    def conversation():
+        return api.http.get("/api/ai/v4/conversations/foxes").json()
+
+    wait_until(lambda: conversation()["titled_by"] == "model", 30, "the title")
+    assert conversation()["title"] == "token-1 token-2 token-3 token-4"
+
+
 def test_model_failure_is_the_jobs_error(api):
     job = api.ask("[[stub:401]]")
 

@@ -31,6 +31,8 @@ def _harmed_stack(
         AETHER_LEASE_S="3",
         AETHER_SWEEP_INTERVAL_S="1",
         AETHER_API_PROCESSES="2",
+        # A title's job would come and go beside those that a test counts.
+        AETHER_TITLES_BY_MODEL="false",
     )
     yield stack
     stack.stop()

@@ -244,6 +244,8 @@ class Job(ResponseBody):
     """How much of its conversation was told; null outside of one, and until it is known."""
     retry_of: str | None
     """The ended job that this one asks again."""
+    title_of: str | None
+    """The conversation that this job finds a title for."""
     metadata: dict[str, str]
     degraded: bool
     """Whether an agent or the synthesis failed and the answer does without."""

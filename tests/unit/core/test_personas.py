@@ -7,10 +7,10 @@ import hashlib
 import pytest
 
 from core.models import PROMPT_TOKENS, estimate_tokens
-from core.personas import load_judge, load_personas, load_synthesis
+from core.personas import load_judge, load_personas, load_synthesis, load_title
 
 AGENTS = [*load_personas().values()]
-PERSONAS = [*AGENTS, load_synthesis(), load_judge()]
+PERSONAS = [*AGENTS, load_synthesis(), load_judge(), load_title()]
 #: Version and digest of what each is told. A changed text needs a new version: answers that were
 #: made with the old one are told apart by it.
 TOLD = {
@@ -21,6 +21,7 @@ TOLD = {
     "sage": ("2", "ba4e4896c367"),
     "synthesis": ("1", "a200288df0f1"),
     "judge": ("1", "a188adb1d44c"),
+    "title": ("1", "f01b22feb955"),
 }
 
 

@@ -21,7 +21,7 @@ from core.model_errors import (
     TurnStopped,
 )
 from core.models import read_catalogue
-from core.personas import load_personas, load_synthesis
+from core.personas import load_personas, load_synthesis, load_title
 from core.routing_rules import read_rules
 from storage.jobs.claims import Hold
 from storage.limits.single_flight import Alone, Failed, Kept
@@ -68,17 +68,17 @@ class Road:
         self.model, self.teams = ScriptedModel(*calls), StartedTeams()
         self.keeper = LeaseKeeper(self.jobs, renew_every_s=5)
         self.writer = EventWriter(self.jobs)
-        self.histories = FixedHistory()
+        self.histories, self.lessons = FixedHistory(), GatheredLessons()
         attempts = AttemptFactory(
             *(self.jobs, self.keeper, self.writer, CATALOGUE),
-            *(TaskEvents(Celery("x")), GatheredLessons(), self.histories),
+            *(TaskEvents(Celery("x")), self.lessons, self.histories),
         )
         cache = AnswerCache(
             ResponseCache(AbsentRedis(), ttl_s=60), Fingerprints("secret", "1", is_shared=True), "1"
         )
         self.runner = JobRunner(
             attempts,
-            Planner(CATALOGUE, read_rules(), load_personas(), load_synthesis()),
+            Planner(CATALOGUE, read_rules(), load_personas(), load_synthesis(), load_title()),
             AnswerRunner(self.model, CATALOGUE, Circuits()),
             cache,
             SingleFlight(self.flights, self.wake_ups),
@@ -128,6 +128,20 @@ def test_the_answer_ends_the_job_with_its_usage_cost_and_time():
         "answer.delta",
         "agent.completed",
     ]
+
+
+def test_a_title_is_found_by_the_quickest_tier_and_teaches_nothing():
+    road = Road(ANSWER)
+
+    job_id = road.run("Question: compare two databases", title_of="plans", mode="quick")
+
+    (asked,) = road.model.requests
+    _, outcome = road.jobs.ends[job_id]
+    assert asked.messages[0].content.startswith("You are Title, ")
+    assert [message.role for message in asked.messages] == ["system", "user"]
+    assert outcome.route.tier == "quick"
+    assert [report.name for report in outcome.agents] == ["title"]
+    assert road.lessons.samples == []
 
 
 def test_a_repeated_question_is_answered_from_the_cache_without_a_call():

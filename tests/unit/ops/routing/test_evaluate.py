@@ -12,7 +12,7 @@ from core.jobs import Question
 from core.model_errors import PermanentModelError
 from core.models import read_catalogue
 from core.outcome import Route
-from core.personas import load_judge, load_personas, load_synthesis
+from core.personas import load_judge, load_personas, load_synthesis, load_title
 from core.routing_rules import read_rules
 from ops.routing.evaluate import INTERRUPTED, Evaluator, NoVerdict, evaluate
 from ops.routing.paid_model import BudgetUsedUp, PaidModel
@@ -39,7 +39,7 @@ def cheaper(agent="sage"):
 def evaluator(*calls, budget_micros=1_000_000):
     model = ScriptedModel(*calls)
     paid = PaidModel(model, CATALOGUE, DEEP, budget_micros=budget_micros)
-    planner = Planner(CATALOGUE, read_rules(), load_personas(), load_synthesis())
+    planner = Planner(CATALOGUE, read_rules(), load_personas(), load_synthesis(), load_title())
     return Evaluator(DEEP, paid, planner, load_judge()), model
 
 
