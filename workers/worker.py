@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 from redis import Redis
@@ -18,24 +18,21 @@ from agents.plan import Planner
 from agents.rate_limited_model import RateLimitedModel
 from cache.fingerprint import fingerprints_of
 from cache.response_cache import ResponseCache
-from core.jobs import Job
 from core.loops import Loop
 from core.models import Catalogue, read_catalogue
 from core.personas import load_personas, load_synthesis, load_title
 from core.policy_version import policy_version
 from core.routing_rules import read_rules
 from core.settings import Settings, read_settings
-from monitoring.job_metrics import cache_counter, measure_ends
+from monitoring.job_metrics import cache_counter
 from monitoring.metrics import Metrics
-from storage.accounts.deletions import Deletions
-from storage.accounts.personal_data import PersonalData
 from storage.connections import cache_redis_client, mongo_database, redis_client
 from storage.events.hub import listen_for_cancels
 from storage.events.log import EventLog
 from storage.jobs.acceptance import Acceptance
 from storage.jobs.ancestors import Ancestors
 from storage.jobs.attempts import Attempts
-from storage.jobs.cancellation import Cancellation, cancellation_of
+from storage.jobs.cancellation import Cancellation
 from storage.jobs.claims import Claim
 from storage.jobs.epoch import Epoch
 from storage.jobs.lines import Lines
@@ -54,8 +51,6 @@ from storage.records.format_watch import FormatWatch
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
 from storage.records.lost_jobs import LostJobs
-from storage.records.stream import RecordStream
-from storage.records.usage import UsageRecords
 from workers.answer_cache import AnswerCache
 from workers.app import celery_app
 from workers.attempt_factory import AttemptFactory
@@ -73,24 +68,11 @@ from workers.task_events import TaskEvents
 from workers.team.finish import RoundEnds
 from workers.team.start import TeamStarter
 from workers.team.turn import AgentTurns
-from workers.upkeep.records import RecordWriter
-from workers.upkeep.remover import AccountRemover
+from workers.upkeep.loops import upkeep_loops
 from workers.upkeep.restoration import Restoration
 from workers.upkeep.sweeper import Sweeper
 from workers.upkeep.teams import TeamSweeper
-from workers.upkeep.titles import TitleMaker
 from workers.upkeep.waker import Waker
-
-#: The record writer waits so long for an ended job, and gathers others for so long after a batch.
-_RECORDS_WAIT_S: Final = 1.0
-_RECORDS_PAUSE_S: Final = 0.5
-_WAKE_EVERY_S: Final = 1.0
-_REMOVE_EVERY_S: Final = 2.0
-_TITLES_EVERY_S: Final = 1.0
-_SUM_UP_EVERY_S: Final = 10.0
-_DAYS_AT_ONCE: Final = 50
-#: A turn may go through all keys of Redis.
-_REMOVE_WITHIN_S: Final = 60.0
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -139,7 +121,7 @@ def _build(settings: Settings) -> Worker:
     claims, slots = Attempts(redis, lease_s=lease_s), Teams(redis, lease_s=lease_s)
     sweep, lines = Sweep(redis, lease_s=lease_s), Lines(redis, lease_s=lease_s)
     keeper, writer = LeaseKeeper(claims, renew_every_s=lease_s / 3), EventWriter(claims)
-    task_events = TaskEvents(celery_app)
+    task_events, queue = TaskEvents(celery_app), JobQueue(lines, wake_ups)
     cache, lessons = _cache(settings, metrics), Lessons(redis, catalogue.models)
     attempts = AttemptFactory(
         *(claims, keeper, writer, catalogue, task_events, lessons),
@@ -151,7 +133,6 @@ def _build(settings: Settings) -> Worker:
     ends = RoundEnds(slots, attempts, planner, answers, cache, starter)
     jobs = JobRunner(attempts, planner, answers, cache, single_flight, starter)
     records, teams = JobRecords(database), TeamSweeper(slots, attempts, turns, ends)
-    queue = JobQueue(lines, wake_ups)
     sweeper = Sweeper(
         *(sweep, Acceptance(redis), claims, EventLog(redis), records, queue),
         *(wake_ups, _restoration(redis, store, records, Ledger(database)), teams, catalogue),
@@ -160,12 +141,9 @@ def _build(settings: Settings) -> Worker:
     return Worker(
         intake=_intake(settings, lines, partial(serve, jobs=jobs, turns=turns, ends=ends)),
         sweeper=sweeper,
-        upkeep=(
-            *_timed_loops(settings, sweeper, Waker(lines, wake_ups)),
-            *_store_loops(
-                *(settings, redis, database, store, records, metrics),
-                _titles(redis, database, records, queue, catalogue, lessons),
-            ),
+        upkeep=upkeep_loops(
+            *(settings, redis, database, sweeper, Waker(lines, wake_ups)),
+            *(queue, catalogue, lessons, metrics),
         ),
         provider=provider,
         catalogue=catalogue,
@@ -194,66 +172,8 @@ def _intake(
     return Intake(lines, serve_one, name=name, threads=settings.worker_threads)
 
 
-def _timed_loops(settings: Settings, sweeper: Sweeper, waker: Waker) -> tuple[Loop, ...]:
-    return (
-        Loop("sweeper", sweeper.run, every_s=settings.sweep_interval_s),
-        Loop("waker", waker.run, every_s=_WAKE_EVERY_S),
-    )
-
-
 def _histories(redis: Redis, database: Any) -> Histories:
     return Histories(Ancestors(redis), Conversations(database), UserKeys(redis))
-
-
-def _titles(
-    redis: Redis,
-    database: Any,
-    records: JobRecords,
-    queue: JobQueue,
-    catalogue: Catalogue,
-    lessons: Lessons,
-) -> TitleMaker:
-    return TitleMaker(
-        *(Conversations(database), Acceptance(redis), records, queue, catalogue),
-        *(lambda model: lessons.of_all(model.id), UserKeys(redis)),
-    )
-
-
-def _store_loops(
-    settings: Settings,
-    redis: Redis,
-    database: Any,
-    store: JobStore,
-    records: JobRecords,
-    metrics: Metrics,
-    titles: TitleMaker,
-) -> tuple[Loop, ...]:
-    """Return the loops that write to MongoDB and remove what is to go."""
-
-    def on_written(jobs: Sequence[Job]) -> None:
-        measure_ends(metrics, jobs)
-        if settings.titles_by_model and settings.llm_provider != "embedded":
-            titles.take(jobs)
-
-    writer = RecordWriter(RecordStream(redis, store), records, on_written=on_written)
-    step = partial(writer.run, wait_s=_RECORDS_WAIT_S)
-    remover = AccountRemover(
-        *(Deletions(database), PersonalData(database), UserKeys(redis)),
-        *(store, cancellation_of(redis, lease_s=settings.lease_s), Epoch(redis)),
-    )
-    return (
-        Loop("record-writer", step, every_s=_RECORDS_PAUSE_S),
-        Loop("titles", titles.run, every_s=_TITLES_EVERY_S),
-        Loop(
-            "usage",
-            partial(UsageRecords(database).sum_up, limit=_DAYS_AT_ONCE),
-            every_s=_SUM_UP_EVERY_S,
-            stuck_after_s=_REMOVE_WITHIN_S,
-        ),
-        Loop(
-            "account-remover", remover.run, every_s=_REMOVE_EVERY_S, stuck_after_s=_REMOVE_WITHIN_S
-        ),
-    )
 
 
 def _planner(settings: Settings, catalogue: Catalogue) -> Planner:
