@@ -1,0 +1,1 @@
+"""The routes about webhooks: their secret, what was delivered, and sending it again."""
