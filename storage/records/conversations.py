@@ -182,7 +182,7 @@ class Conversations:
         emptied = {"question.message": "", "outcome.answer.text": ""}
         with store_errors():
             for path, value in emptied.items():
-                chosen = {"_id": job_id, "user_id": user_id, path: {"$type": "string"}}
+                chosen = {"_id": job_id, "user_id": user_id, path: {"$gte": ""}}
                 self._jobs.update_one(chosen, {"$set": {path: value}})
 
     def latest_message(self, user_id: str, name: str) -> Message | None:
