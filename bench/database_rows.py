@@ -13,6 +13,7 @@ from core.ids import new_job_id, new_user_id
 from core.jobs import Job, JobSpec, JobStatus, Question
 from core.outcome import WORKER_LOST, AgentReport, Answer, JobError, Outcome, Route
 from core.timing import now_ms
+from core.webhooks import message_id
 from storage.records.documents import to_document
 from storage.records.ledger import to_settlement
 from storage.records.usage import UsageRecords, UserDay
@@ -144,12 +145,33 @@ def _of_users(users: list[str]) -> dict[str, list[Row]]:
         for user in users
         for n, name in enumerate((CONVERSATION, "other", "third"))
     ]
+    rows["webhook_deliveries"] = list(_deliveries(users, now))
     rows["alerts"] = [{"_id": f"kind-{n}", "last": now, "count": 1} for n in range(5)]
     rows["set_aside"] = [
         {"_id": new_job_id(user), "user_id": user, "at": now, "error": "WriteError 1"}
         for user in users[:50]
     ]
     return rows
+
+
+def _deliveries(users: list[str], now: datetime) -> Iterator[Row]:
+    """Yield ten deliveries of each user, one of which is due and one dead."""
+    for user in users:
+        for number in range(10):
+            job_id, at = new_job_id(user), now - timedelta(hours=number + 1)
+            status = {0: "pending", 1: "dead"}.get(number, "delivered")
+            yield {
+                "_id": message_id(job_id),
+                "user_id": user,
+                "job_id": job_id,
+                "url": "https://hooks.example.com/aether",
+                "type": "job.completed",
+                "status": status,
+                "attempts": 1,
+                "created_at": at,
+                "since": at,
+                "due_at": at if status == "pending" else None,
+            }
 
 
 def _accounts(users: list[str], now: datetime) -> Iterator[Row]:

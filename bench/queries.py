@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core.errors import AetherError
 from core.jobs import JobStatus
 from core.models import Model, read_catalogue
+from core.timing import now_ms
 from storage.accounts.api_keys import ApiKeys
 from storage.accounts.audit import AuditLog
 from storage.accounts.deletions import Deletions
@@ -30,6 +31,7 @@ from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger, month_of
 from storage.records.set_aside import SetAsideRecords
 from storage.records.usage import UsageRecords
+from storage.records.webhooks import WebhookRecords
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -261,5 +263,17 @@ QUERIES: Final = (
     Query(
         *("what was set aside", "set_aside", "expiry"),
         lambda db, s: SetAsideRecords(db).list(limit=50),
+    ),
+    Query(
+        *("deliveries that are due", "webhook_deliveries", "due"),
+        lambda db, s: WebhookRecords(db).due(now_ms(), limit=500),
+    ),
+    Query(
+        *("deliveries of a user", "webhook_deliveries", "list"),
+        lambda db, s: WebhookRecords(db).list_of_user(s.user_id, limit=20),
+    ),
+    Query(
+        *("dead deliveries of a user", "webhook_deliveries", "list_by_status"),
+        lambda db, s: WebhookRecords(db).list_of_user(s.user_id, limit=20, status="dead"),
     ),
 )

@@ -134,6 +134,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         parent_id: the job that it goes on with, of the same conversation; None for a first message.
         turn: how many messages its branch of the conversation has, with it; 0 outside of one.
         retry_of: the ended job that was asked again.
+        webhook: the URL that is told of its end; None for nobody.
         title_of: the conversation that it finds a title for; nobody submitted such a job.
         api_key_id: of the key with which it was submitted.
         units: how many model calls it makes at a time; a team's agents, else 1.
@@ -156,6 +157,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     turn: int = 0
     retry_of: str | None = None
     title_of: str | None = None
+    webhook: str | None = None
     cache: CacheControl = CacheControl()
     metadata: dict[str, str] = field(default_factory=dict)
     reserved_micros: int = 0

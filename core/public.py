@@ -37,6 +37,7 @@ def to_public(job: Job, place: Place = NO_PLACE) -> dict[str, Any]:
         "history": _public_history(spec, outcome),
         "retry_of": spec.retry_of,
         "title_of": spec.title_of,
+        "webhook": spec.webhook,
         "metadata": spec.metadata,
         "degraded": outcome.degraded,
         "request": _public_request(job),

@@ -27,10 +27,11 @@ from core.forms.addresses import (
     read_host,
     read_llm_url,
     read_mongo_url,
+    read_proxy_url,
     read_public_url,
     read_redis_url,
 )
-from core.forms.networks import read_networks
+from core.forms.networks import read_hosts, read_networks
 from core.forms.numbers import read_bytes, read_count, read_port, read_seconds, read_usd
 from core.forms.origins import read_origins
 from core.forms.text import clean, is_service_link, read_key
@@ -50,6 +51,7 @@ SECRETS: Final[Mapping[str, tuple[Role, ...]]] = {
     "metrics_token": ("api",),
     "cache_secret": ("api", "worker"),
     "groq_api_key": ("worker",),
+    "webhook_proxy": ("upkeep",),
     "flower_password": ("flower",),
 }
 
@@ -139,6 +141,12 @@ class Settings(BaseSettings):
     llm_silence_s: Annotated[float, _seconds, Field(gt=0, le=600)] = 20.0
     #: Conversations get their titles from the quick tier; never from the embedded model.
     titles_by_model: bool = True
+    #: Hosts, addresses and networks that webhooks may call although they are not public.
+    webhook_allow: Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_hosts)] = ()
+    #: Authorities that sign receivers' certificates, besides the system's.
+    webhook_ca_file: FilePath | None = None
+    #: Calls to webhooks go through it; the proxies of the environment are not used for them.
+    webhook_proxy: Annotated[SecretStr, _secret(read_proxy_url)] | None = None
     #: A catalogue file to use instead of the shipped one.
     models_file: Path | None = None
     #: A data file of the router in place of the one that ships.

@@ -12,6 +12,8 @@ AetherError
 
 from __future__ import annotations
 
+from typing import Final
+
 from core.errors import AetherError, InvalidRequest, NotFound
 
 
@@ -31,6 +33,10 @@ class WebhookNotPublic(InvalidRequest):
     """`webhook` must be reachable from the internet: private addresses are not called."""
 
     code = "webhook_not_public"
+
+
+#: What is wrong with the URL of a request.
+WEBHOOK_ERRORS: Final = (InvalidWebhook, WebhookNotHttps, WebhookNotPublic)
 
 
 class DeliveryNotFound(NotFound):

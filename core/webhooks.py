@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -32,8 +32,13 @@ _EMBEDDED: Final = (
     (IPv6Network("64:ff9b:1::/48"), 0),
     (IPv6Network("2002::/16"), 80),
 )
-#: Teredo hides an IPv4 address that would have to be computed; nobody receives webhooks there.
-_NEVER: Final = (IPv6Network("2001::/32"), IPv6Network("fec0::/10"))
+#: Of protocols and relays, and Teredo's, which hides an IPv4 address.
+_NEVER: Final = (
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.88.99.0/24"),
+    IPv6Network("2001::/32"),
+    IPv6Network("fec0::/10"),
+)
 
 DeliveryStatus = Literal["pending", "delivered", "dead"]
 Address = IPv4Address | IPv6Address
@@ -122,9 +127,11 @@ class Reachable:
         parts = _split(url)
         if parts.scheme.lower() != "https":
             raise WebhookNotHttps(field="webhook")
+        if parts.port == 0 or not parts.hostname:
+            raise InvalidWebhook(field="webhook")
         if parts.username is not None or parts.password is not None:
             raise InvalidWebhook("`webhook` must not hold a user or password.", field="webhook")
-        host = (parts.hostname or "").removesuffix(".")
+        host = parts.hostname.removesuffix(".")
         address = _to_address(host)
         if address is None and not _is_name(host):
             raise InvalidWebhook(field="webhook")
@@ -152,8 +159,10 @@ def is_public(address: Address) -> bool:
         for network, shift in _EMBEDDED:
             if address in network:
                 return is_public(IPv4Address((int(address) >> shift) & 0xFFFFFFFF))
-        if address.scope_id or any(address in network for network in _NEVER):
+        if address.scope_id:
             return False
+    if any(address in network for network in _NEVER):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
@@ -171,11 +180,9 @@ def _split(url: str) -> SplitResult:
         )
     try:
         parts = urlsplit(url)
-        port = parts.port
+        _ = parts.port
     except ValueError:
         raise InvalidWebhook(field="webhook") from None
-    if port == 0 or not parts.hostname:
-        raise InvalidWebhook(field="webhook")
     return parts
 
 

@@ -125,6 +125,14 @@ DB_DURATION: Final = _histogram(
 DB_ERRORS: Final = _counter(
     "aether_db_errors_total", ("system", "operation"), "Commands that failed."
 )
+WEBHOOKS: Final = _counter(
+    "aether_webhook_attempts_total",
+    ("outcome",),
+    "Deliveries: `delivered`, `failed` for an attempt that is repeated, `dead` for the last one.",
+)
+WEBHOOK_DELAY: Final = _histogram(
+    "aether_webhook_delay_seconds", (), "From a job's end to its delivery."
+)
 FEEDBACK: Final = _counter("aether_feedback_total", ("rating",), "Ratings of jobs: up or down.")
 
 FAMILIES: Final = {
@@ -135,6 +143,6 @@ FAMILIES: Final = {
         *(JOB_ERRORS, LLM_REQUESTS, LLM_DURATION, LLM_FIRST_CHUNK, LLM_TOKENS_PER_SECOND),
         *(LLM_TOKENS, LLM_COST, LLM_SAVED, RATELIMIT_REJECTIONS),
         *(CACHE_LOOKUPS, CACHE_STORED, CACHE_STORED_BYTES, CACHE_ERRORS),
-        *(DB_DURATION, DB_ERRORS, FEEDBACK),
+        *(DB_DURATION, DB_ERRORS, FEEDBACK, WEBHOOKS, WEBHOOK_DELAY),
     )
 }

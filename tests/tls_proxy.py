@@ -1,4 +1,4 @@
-"""A server's TLS, ended in front of it, and certificates made for a test by openssl."""
+"""A server's TLS, ended in front of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -14,22 +13,14 @@ from typing import Self
 
 import pytest
 
+from ops.certificates import Certificates
 
-class Certificates:
-    """An authority and a certificate for 127.0.0.1 and localhost that it has signed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.authority = folder / "ca.pem"
-        self.own = folder / "server.pem"
-        self.key = folder / "server.key"
-        self.own_with_key = folder / "both.pem"
-        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        ca_key = folder / "ca.key"
-        _run(*make, "-subj", "/CN=Test CA", "-keyout", ca_key, "-out", self.authority)
-        names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
-        signed = ["-CA", self.authority, "-CAkey", ca_key, "-addext", names]
-        _run(*make, "-subj", "/CN=server", *signed, "-keyout", self.key, "-out", self.own)
-        self.own_with_key.write_text(self.own.read_text() + self.key.read_text())
+def make_certificates(folder: Path) -> Certificates:
+    """Make the certificates, or skip the test where there is no openssl."""
+    if shutil.which("openssl") is None and os.environ.get("CI") != "true":
+        pytest.skip("There is no openssl.")
+    return Certificates(folder)
 
 
 class TlsProxy:
@@ -78,11 +69,3 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(piece)
     with suppress(OSError):
         sink.shutdown(socket.SHUT_RDWR)
-
-
-def _run(*words: object) -> None:
-    if shutil.which("openssl") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("There is no openssl.")
-        pytest.skip("There is no openssl.")
-    subprocess.run([str(word) for word in words], check=True, capture_output=True, timeout=60)

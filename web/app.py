@@ -13,6 +13,7 @@ from cache.fingerprint import fingerprints_of
 from cache.response_cache import ResponseCache
 from core.models import read_catalogue
 from core.settings import Settings, read_settings
+from core.webhooks import Reachable
 from monitoring.job_metrics import cache_counter
 from monitoring.metrics import Metrics
 from monitoring.readings import Readings
@@ -26,6 +27,7 @@ from storage.accounts.revoked_tokens import RevokedTokens
 from storage.accounts.sessions import RefreshFamilies
 from storage.accounts.usage import PlanUses
 from storage.accounts.users import Accounts
+from storage.accounts.webhook_secrets import WebhookSecrets
 from storage.connections import (
     cache_redis_client,
     close_all,
@@ -57,6 +59,7 @@ from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
 from storage.records.lost_jobs import LostJobs
 from storage.records.usage import UsageRecords
+from storage.records.webhooks import WebhookRecords
 from web.accounts.account import account_api
 from web.accounts.auth import auth_api
 from web.accounts.key_routes import keys_api
@@ -84,6 +87,7 @@ from web.jobs.retry import retry_api
 from web.metrics import metrics_api
 from web.pages.reset_password import register_reset_page
 from web.services import APP_LOAD_ERROR, EXTENSION, WebServices
+from web.webhooks.routes import webhooks_api
 from workers.app import celery_app
 from workers.queue import JobQueue, WakeUps
 
@@ -95,7 +99,7 @@ if TYPE_CHECKING:
 BLUEPRINTS: Final = (
     *(auth_api, sessions_api, password_api, reset_api, keys_api, account_api),
     *(subscription_api, chat_api, jobs_api, feedback_api, retry_api, conversations_api),
-    *(analytics_api, admin_analytics_api, admin_api, health_api, metrics_api),
+    *(webhooks_api, analytics_api, admin_analytics_api, admin_api, health_api, metrics_api),
 )
 #: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
@@ -180,6 +184,9 @@ def _account_services(
         "throttle": Throttle(redis),
         "tokens": Tokens(app, settings),
         "user_keys": UserKeys(redis),
+        "webhook_secrets": WebhookSecrets(database),
+        "deliveries": WebhookRecords(database),
+        "reachable": Reachable(settings.webhook_allow),
     }
 
 

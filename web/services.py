@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from core.loops import Loop
     from core.models import Catalogue
     from core.settings import Settings
+    from core.webhooks import Reachable
     from monitoring.metrics import Metrics
     from monitoring.readings import Readings
     from storage.accounts.api_keys import ApiKeys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from storage.accounts.sessions import RefreshFamilies
     from storage.accounts.usage import PlanUses
     from storage.accounts.users import Accounts
+    from storage.accounts.webhook_secrets import WebhookSecrets
     from storage.events.feed import EventFeed
     from storage.events.log import EventLog
     from storage.jobs.acceptance import Acceptance
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from storage.records.jobs import JobRecords
     from storage.records.lost_jobs import LostJobs
     from storage.records.usage import UsageRecords
+    from storage.records.webhooks import WebhookRecords
     from web.accounts.passwords import Passwords
     from web.accounts.tokens import Tokens
     from web.admission import CoordinatorMemory, OpenRequests
@@ -95,6 +98,9 @@ class WebServices:
     deletions: Deletions
     personal_data: PersonalData
     user_keys: UserKeys
+    webhook_secrets: WebhookSecrets
+    deliveries: WebhookRecords
+    reachable: Reachable
     plan_uses: PlanUses
     refresh_families: RefreshFamilies
     revoked_tokens: RevokedTokens

@@ -102,6 +102,20 @@ def read_public_url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
+def read_proxy_url(text: str) -> str:
+    """Return the address of a proxy of HTTP.
+
+    Raises:
+        ValueError: it is none, with what is right.
+    """
+    parts = _split(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must begin with http:// or https:// and name a host")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must end with the host or its port, as in http://proxy:3128")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _read_server(text: str, schemes: tuple[str, ...]) -> str:
     wanted = ", ".join(f"{scheme}://" for scheme in (*schemes, "unix"))
     scheme, mark, rest = text.partition("://")

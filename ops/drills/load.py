@@ -6,7 +6,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
 from contextlib import suppress
@@ -72,6 +72,7 @@ class Load:
     says; a reader whose stream breaks resumes it behind the last number that it was given.
 
     Args:
+        fields: further fields of every submission.
         sign_in: returns the client of a fresh user.
     """
 
@@ -80,6 +81,7 @@ class Load:
         api_url: str,
         *,
         max_tokens: int,
+        fields: Mapping[str, Any] | None = None,
         sign_in: Callable[[str], ApiClient] = demo_user,
     ) -> None:
         self.run = secrets.token_hex(6)
@@ -88,6 +90,7 @@ class Load:
         self.began_s = self.fault_s = time.time()
         self._api_url = api_url
         self._max_tokens = max_tokens
+        self._fields = fields or {}
         self._sign_in = sign_in
         self._over = threading.Event()
         self._pool = ThreadPoolExecutor(_THREADS, "load")
@@ -205,6 +208,7 @@ class Load:
                     metadata={"submission": job.key},
                     # Every job has to go all the way.
                     cache={"mode": "bypass"},
+                    **self._fields,
                 )
             except (ClientError, RuntimeError):
                 self._over.wait(pause_s)

@@ -38,7 +38,7 @@ def restore_elsewhere(target: Target, load: Load, _: random.Random) -> Found:
     user = _Registered(target.api_url)
     # The load goes on while the backup is made; only what came before it has to be in it.
     before = list(load.accepted)
-    with _folder() as folder:
+    with own_folder() as folder:
         file, state = folder / "backup.tar.gz", folder / "state"
         yield _last_line(_aether("backup", str(file), state=target.directory.root))
         yield _last_line(_aether("restore", str(file), state=state))
@@ -147,7 +147,7 @@ def _last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def own_folder() -> Iterator[Path]:
     """Yield a folder whose path is short enough for a stack, and remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="aether-")).resolve()
     try:

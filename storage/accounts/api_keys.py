@@ -49,6 +49,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     Attributes:
         hint: the end of its text, by which its owner knows it again.
         plan: narrows what its account's plan allows; None for that plan itself.
+        webhook: is told of the ends of its jobs that name no other one.
         used_ms: when it was last used, to the minute; None if never.
         expires_ms: from when on it is void; None if it stays.
     """
@@ -61,6 +62,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     created_ms: int
     plan: PlanName | None = None
     limits: KeyLimits = KeyLimits()
+    webhook: str | None = None
     used_ms: int | None = None
     expires_ms: int | None = None
 
@@ -98,6 +100,7 @@ class NewKey(Struct, frozen=True, kw_only=True):
     scopes: tuple[Scope, ...]
     plan: PlanName | None = None
     limits: KeyLimits = KeyLimits()
+    webhook: str | None = None
     expires_ms: int | None = None
 
 
@@ -131,6 +134,7 @@ class ApiKeys:
             "plan": wanted.plan,
             "requests_per_minute": wanted.limits.requests_per_minute,
             "monthly_budget_micros": wanted.limits.monthly_budget_micros,
+            "webhook": wanted.webhook,
             "expires_at": _to_time(wanted.expires_ms),
         }
         present = {name: value for name, value in document.items() if value is not None}
@@ -244,6 +248,7 @@ def _to_key(document: dict[str, Any]) -> ApiKey:
             requests_per_minute=document.get("requests_per_minute"),
             monthly_budget_micros=document.get("monthly_budget_micros"),
         ),
+        webhook=document.get("webhook"),
         used_ms=_optional_ms(document.get("used_at")),
         expires_ms=_optional_ms(document.get("expires_at")),
     )

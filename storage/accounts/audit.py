@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Act = Literal[
     "key.create",
     "key.revoke",
+    "webhook_secret.rotate",
     "account.export",
     "account.delete",
     "plan.set",

@@ -85,12 +85,13 @@ def _new() -> str:
 
 def _read(document: dict[str, Any]) -> WebhookSecret:
     until = document.get("previous_until")
-    is_over = until is None or until.astimezone(UTC) <= datetime.now(UTC)
+    if until is not None and until.astimezone(UTC) <= datetime.now(UTC):
+        until = None
     return WebhookSecret(
         secret=document["secret"],
         created_ms=_to_ms(document["created_at"]),
-        previous=None if is_over else document["previous_secret"],
-        previous_until_ms=None if is_over else _to_ms(until),
+        previous=None if until is None else document["previous_secret"],
+        previous_until_ms=None if until is None else _to_ms(until),
     )
 
 

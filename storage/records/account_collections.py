@@ -113,4 +113,20 @@ _API_KEYS: Final = CollectionPlan(
     },
 )
 
-ACCOUNT_COLLECTIONS: Final = (_USERS, _AUDIT, _REFRESH_FAMILIES, _API_KEYS)
+_WEBHOOK_SECRETS: Final = CollectionPlan(
+    name="webhook_secrets",
+    indexes=(),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "secret", "created_at"],
+        "properties": {
+            "_id": USER_ID,
+            "secret": TEXT,
+            "created_at": TIME,
+            "previous_secret": TEXT,
+            "previous_until": TIME,
+        },
+    },
+)
+
+ACCOUNT_COLLECTIONS: Final = (_USERS, _AUDIT, _REFRESH_FAMILIES, _API_KEYS, _WEBHOOK_SECRETS)

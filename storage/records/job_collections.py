@@ -9,6 +9,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from core.comparisons import Verdict
 from core.jobs import JobStatus, Rating
 from core.outcome import WORKER_LOST
+from core.webhooks import MOST_URL_CHARS, DeliveryStatus
 from core.words import MOST_WORDS
 from storage.records.collection_plan import JOB_ID, TEXT, TIME, USER_ID, CollectionPlan
 
@@ -179,6 +180,40 @@ _FEEDBACK: Final = CollectionPlan(
     },
 )
 
+_DELIVERIES: Final = CollectionPlan(
+    name="webhook_deliveries",
+    indexes=(
+        IndexModel([("status", ASCENDING), ("due_at", ASCENDING)], name="due"),
+        IndexModel(
+            [("user_id", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="list"
+        ),
+        IndexModel(
+            [
+                ("user_id", ASCENDING),
+                ("status", ASCENDING),
+                ("created_at", DESCENDING),
+                ("_id", DESCENDING),
+            ],
+            name="list_by_status",
+        ),
+        IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+    ),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "user_id", "job_id", "url", "type", "status", "created_at"],
+        "properties": {
+            "_id": {"bsonType": "string", "pattern": "^msg_[0-9a-f]{32}$"},
+            "user_id": USER_ID,
+            "job_id": JOB_ID,
+            "url": {"bsonType": "string", "maxLength": MOST_URL_CHARS},
+            "type": TEXT,
+            "status": {"enum": list(get_args(DeliveryStatus))},
+            "attempts": {"bsonType": ["int", "long"], "minimum": 0},
+            "created_at": TIME,
+        },
+    },
+)
+
 #: A document for each kind of alert.
 _ALERTS: Final = CollectionPlan(
     name="alerts", indexes=(IndexModel([("last", DESCENDING)], name="time"),)
@@ -186,5 +221,5 @@ _ALERTS: Final = CollectionPlan(
 
 JOB_COLLECTIONS: Final = (
     *(_JOBS, _FEEDBACK, _CONVERSATIONS, _USAGE),
-    *(_LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS),
+    *(_LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS, _DELIVERIES),
 )

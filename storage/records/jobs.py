@@ -20,7 +20,13 @@ from core.timing import now_ms
 from storage.failures import store_errors
 from storage.jobs.fields import UnreadableEnd
 from storage.records.conversations import Conversations
-from storage.records.documents import from_document, to_document, to_time, to_unfinished
+from storage.records.documents import (
+    from_document,
+    to_document,
+    to_spec,
+    to_time,
+    to_unfinished,
+)
 from storage.records.feedback import FeedbackRecords
 from storage.records.group_commit import GroupCommit
 from storage.records.keyset import newest_behind, page, with_time
@@ -32,6 +38,7 @@ from storage.records.set_aside import (
     without_content,
 )
 from storage.records.usage import UsageRecords, UserDay, day_of
+from storage.records.webhooks import WebhookRecords
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
@@ -63,6 +70,7 @@ class JobRecords:
         self._feedback = FeedbackRecords(database)
         self._conversations = Conversations(database)
         self._usage = UsageRecords(database)
+        self._webhooks = WebhookRecords(database)
         self.set_aside = SetAsideRecords(database)
         self._inserts = GroupCommit[Job](self._insert_batch, max_batch=_BATCH)
 
@@ -103,6 +111,7 @@ class JobRecords:
         # The API does it at submit, but may have died in between.
         self._conversations.note_messages((job.spec, job.question) for job in jobs)
         self._usage.mark(day_of(job) for job in jobs)
+        self._webhooks.add(jobs)
 
     def _set_aside(self, job: Job, fault: str) -> None:
         """End the job on record without its outcome's content, and remember that."""
@@ -137,6 +146,7 @@ class JobRecords:
                 return None
             created_ms = round(found["created_at"].timestamp() * 1000)
             self._usage.mark([UserDay(found["user_id"], found["created_at"].date())])
+            self._webhooks.add([Job(spec=to_spec(found), status=end.status, finished_ms=end_ms)])
             row = settlement(job_id, found["user_id"], created_ms, end_ms, outcome)
             self._ledger.add_missing([row])
         return str(found["user_id"])

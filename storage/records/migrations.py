@@ -127,6 +127,7 @@ MIGRATIONS: Final = (
     Migration(8, "feedback, and accounts that upkeep deletes", _let_upkeep_delete_accounts),
     Migration(9, "conversations", _make_all),
     Migration(10, "what users used a day", _mark_days),
+    Migration(11, "webhooks", _make_all),
 )
 
 

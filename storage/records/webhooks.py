@@ -109,6 +109,12 @@ class WebhookRecords:
                 read, lambda one: (one.created_ms, one.id), before, newest_first=True, limit=limit
             )
 
+    def get(self, user_id: str, delivery_id: str) -> Delivery | None:
+        """Return a user's delivery."""
+        with store_errors():
+            found = self._deliveries.find_one({"_id": delivery_id, "user_id": user_id})
+        return None if found is None else _read(found)
+
     def resend(self, user_id: str, delivery_id: str) -> Delivery:
         """Have an ended delivery tried again, for another day.
 

@@ -20,6 +20,7 @@ from core.money import to_usd
 from core.plans import PLANS
 from core.scopes import DEFAULT_SCOPES, SCOPES, Scope
 from core.timing import iso_time, now_ms, unix_ms
+from core.webhook_errors import WEBHOOK_ERRORS
 from storage.accounts.api_keys import CACHE_WITHOUT_STORE_S, PREFIX, NewKey, rank_of
 from web.accounts import key_schemas as schemas
 from web.accounts.auth import current_user, require_user
@@ -43,6 +44,7 @@ keys_api.before_request(require_user)
         UnknownPlan,
         InvalidTime,
         ExpiryInPast,
+        *WEBHOOK_ERRORS,
         PlanNotAllowed,
         TrialEnded,
         TooManyApiKeys,
@@ -89,7 +91,7 @@ def _to_new_key(user: User, body: schemas.KeyRequest) -> NewKey:
     expires_ms = unix_ms(body.expires_at) if body.expires_at is not None else None
     if expires_ms is not None and expires_ms <= now_ms():
         raise ExpiryInPast(field="expires_at")
-    usd = body.monthly_budget_usd
+    usd, webhook = body.monthly_budget_usd, body.webhook
     return NewKey(
         name=body.name,
         scopes=DEFAULT_SCOPES if body.scopes is None else _to_scopes(body.scopes),
@@ -98,6 +100,7 @@ def _to_new_key(user: User, body: schemas.KeyRequest) -> NewKey:
             requests_per_minute=body.requests_per_minute,
             monthly_budget_micros=None if usd is None else max(1, int(usd * 1_000_000)),
         ),
+        webhook=None if webhook is None else current_services().reachable.check_url(webhook),
         expires_ms=expires_ms,
     )
 
@@ -128,6 +131,7 @@ def _to_public(key: ApiKey) -> dict[str, Any]:
         "plan": key.plan,
         "requests_per_minute": key.limits.requests_per_minute,
         "monthly_budget_usd": None if budget is None else to_usd(budget),
+        "webhook": key.webhook,
         "created_at": iso_time(key.created_ms),
         "last_used_at": iso_time(key.used_ms),
         "expires_at": iso_time(key.expires_ms),

@@ -32,6 +32,8 @@ class KeyRequest(RequestBody):
     """Jobs that it may submit in any minute, of those that the account may."""
     monthly_budget_usd: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
     """What its jobs may cost in a calendar month (UTC), of what the account's may."""
+    webhook: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = None
+    """An https URL that is told of the end of its jobs, where they name no other one."""
     expires_at: Moment | None = None
     """From when on it is void."""
 
@@ -47,6 +49,7 @@ class ApiKey(ResponseBody):
     plan: PlanName | None
     requests_per_minute: int | None
     monthly_budget_usd: float | None
+    webhook: str | None
     created_at: Time
     last_used_at: Time | None
     """To the minute; null if it was never used."""

@@ -38,6 +38,7 @@ from core.limit_errors import (
     TooManyStreams,
 )
 from core.public import to_public
+from core.webhook_errors import WEBHOOK_ERRORS
 from web.accounts.auth import current_key, current_user, require_user
 from web.http.context import read_headers
 from web.http.limits import add_limits
@@ -71,6 +72,7 @@ _ERRORS: Final = (
     InvalidTime,
     ExpiryInPast,
     ExpiresBeforeRun,
+    *WEBHOOK_ERRORS,
     IdempotencyConflict,
     TrialEnded,
     TooManyJobs,

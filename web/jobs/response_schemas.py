@@ -246,6 +246,8 @@ class Job(ResponseBody):
     """The ended job that this one asks again."""
     title_of: str | None
     """The conversation that this job finds a title for."""
+    webhook: str | None
+    """The URL that is told of the job's end."""
     metadata: dict[str, str]
     degraded: bool
     """Whether an agent or the synthesis failed and the answer does without."""

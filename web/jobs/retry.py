@@ -82,6 +82,7 @@ def to_request(job: Job, question: Question) -> ChatRequest | TeamChatRequest:
         "priority": spec.priority,
         "concurrency_key": spec.concurrency_key,
         "concurrency_limit": spec.concurrency_limit,
+        "webhook": spec.webhook,
         "metadata": spec.metadata,
     }
     if team is None:

@@ -128,6 +128,8 @@ class AskRequest(RequestBody):
     """Of your jobs with the same key `concurrency_limit` run at a time, in order."""
     concurrency_limit: Annotated[int, Field(ge=1, le=100)] = 1
     """How many jobs with this key run at a time."""
+    webhook: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = None
+    """An https URL that is told of the job's end; null for the API key's, if it has one."""
     metadata: Annotated[
         dict[MetadataKey, MetadataValue],
         Field(

@@ -81,6 +81,7 @@ def submit(
         TrialEnded: the account can only be read.
         UnknownAgent, UnknownModel, TierNotInPlan, CostLimitTooLow: the request cannot be met.
         ExpiryInPast, ExpiresBeforeRun, InvalidTime: its times cannot be met.
+        InvalidWebhook, WebhookNotHttps, WebhookNotPublic: its webhook will not be called.
         UnknownParent, ParentInOtherConversation, ConversationBusy, InvalidConcurrency: it does not
             fit into its conversation.
         TooManyAgents: the plan does not allow so many.
@@ -97,7 +98,7 @@ def submit(
     _refuse_unknown_agents(request)
     turn = turn_of(services, user.id, request)
     spec = _to_spec(
-        services, user, applicant, request, turn, mode, request_id, created_ms, lesson_of
+        services, user, key, applicant, request, turn, mode, request_id, created_ms, lesson_of
     )
     spec = msgspec.structs.replace(spec, retry_of=retry_of)
     question = Question(request.message)
@@ -166,6 +167,7 @@ def _refuse_unknown_agents(request: ChatRequest | TeamChatRequest) -> None:
 def _to_spec(
     services: WebServices,
     user: User,
+    key: ApiKey | None,
     who: Applicant,
     request: ChatRequest | TeamChatRequest,
     turn: Turn,
@@ -205,6 +207,7 @@ def _to_spec(
         turn=turn.number,
         cache=request.cache.to_control(),
         metadata=request.metadata,
+        webhook=_webhook_of(services, request, key),
         reserved_micros=reservation.expected_micros,
         least_micros=reservation.least_micros,
         budgets=who.budgets,
@@ -213,6 +216,15 @@ def _to_spec(
         request_id=request_id,
         cache_secret=services.cache_secrets.of(user.id, user.cache_secret),
     )
+
+
+def _webhook_of(
+    services: WebServices, request: ChatRequest | TeamChatRequest, key: ApiKey | None
+) -> str | None:
+    """Return the URL that is told of the job's end: the request's, else the API key's."""
+    if request.webhook is not None:
+        return services.reachable.check_url(request.webhook)
+    return key.webhook if key is not None else None
 
 
 def _to_claim(

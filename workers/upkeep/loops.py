@@ -12,10 +12,12 @@ from core.jobs import Job
 from core.loops import Loop
 from core.models import Catalogue
 from core.settings import Settings
+from core.webhooks import Reachable
 from monitoring.job_metrics import measure_ends
 from monitoring.metrics import Metrics
 from storage.accounts.deletions import Deletions
 from storage.accounts.personal_data import PersonalData
+from storage.accounts.webhook_secrets import WebhookSecrets
 from storage.jobs.acceptance import Acceptance
 from storage.jobs.cancellation import cancellation_of
 from storage.jobs.epoch import Epoch
@@ -26,12 +28,15 @@ from storage.records.conversations import Conversations
 from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
 from storage.records.usage import UsageRecords
+from storage.records.webhooks import WebhookRecords
 from workers.queue import JobQueue
 from workers.upkeep.records import RecordWriter
 from workers.upkeep.remover import AccountRemover
 from workers.upkeep.sweeper import Sweeper
 from workers.upkeep.titles import TitleMaker
 from workers.upkeep.waker import Waker
+from workers.webhooks.deliverer import Deliverer
+from workers.webhooks.sender import Sender
 
 #: The record writer waits so long for an ended job, and gathers others for so long after a batch.
 _RECORDS_WAIT_S: Final = 1.0
@@ -62,8 +67,11 @@ def upkeep_loops(
         *(lambda model: lessons.of_all(model.id), UserKeys(redis)),
     )
 
+    deliverer = _deliverer(settings, database, metrics)
+
     def on_written(jobs: Sequence[Job]) -> None:
         measure_ends(metrics, jobs)
+        deliverer.take(jobs)
         if settings.titles_by_model and settings.llm_provider != "embedded":
             titles.take(jobs)
 
@@ -72,6 +80,7 @@ def upkeep_loops(
         Loop("waker", waker.run, every_s=_WAKE_EVERY_S),
         _record_writer(redis, database, on_written),
         Loop("titles", titles.run, every_s=_TITLES_EVERY_S),
+        Loop("webhooks", deliverer.run),
         Loop(
             "usage",
             partial(UsageRecords(database).sum_up, limit=_DAYS_AT_ONCE),
@@ -89,6 +98,19 @@ def _record_writer(
     writer = RecordWriter(stream, JobRecords(database), on_written=on_written)
     step = partial(writer.run, wait_s=_RECORDS_WAIT_S)
     return Loop("record-writer", step, every_s=_RECORDS_PAUSE_S)
+
+
+def _deliverer(settings: Settings, database: Any, metrics: Metrics) -> Deliverer:
+    proxy = settings.webhook_proxy
+    sender = Sender(
+        Reachable(settings.webhook_allow),
+        ca_file=settings.webhook_ca_file,
+        proxy=None if proxy is None else proxy.get_secret_value(),
+    )
+    return Deliverer(
+        *(WebhookRecords(database), JobRecords(database), WebhookSecrets(database)),
+        *(sender, metrics),
+    )
 
 
 def _account_remover(settings: Settings, redis: Redis, database: Any) -> Loop:

@@ -37,11 +37,12 @@ _THREADS: Final = 64
 _AT_ONCE: Final = 500
 #: How long a turn waits for something to deliver; retries begin that late at most.
 _WAIT_S: Final = 0.5
-#: So many deliveries wait in this process for each open call of their receiver.
+#: So many deliveries wait in this process for each open call of their receiver, and in all: less
+#: than a turn reads, so that they hide no others.
 _WAITING_A_CALL: Final = 16
-#: A delivery that was taken is due again after so long, unless it ended: more than the calls last
-#: that it waits for.
-_TAKEN_FOR_MS: Final = 240_000
+_MOST_WAITING: Final = 250
+#: A delivery that is being made is due again after so long, unless it ended.
+_MADE_WITHIN_MS: Final = 30_000
 #: What waits for a receiver that has enough comes again after so long.
 _LATER_MS: Final = 5_000
 #: A longer message comes without question and answer.
@@ -71,6 +72,8 @@ class Deliverer:
         #: By the receiver's host and port.
         self._waiting: defaultdict[str, deque[Delivery]] = defaultdict(deque)
         self._open_calls: Counter[str] = Counter()
+        #: Ids of what waits for a thread or is being made here.
+        self._taken: set[str] = set()
 
     def take(self, jobs: Sequence[Job]) -> None:
         """Have the next turn come at once where one of the ended jobs has a webhook."""
@@ -85,38 +88,34 @@ class Deliverer:
         """
         self._news.clear()
         due = self._deliveries.due(now_ms(), limit=_AT_ONCE)
+        fresh = [delivery for delivery in due if delivery.id not in self._taken]
         later: dict[str, int] = {}
-        for delivery in due:
-            at_ms = self._begin(delivery)
-            if at_ms is not None:
-                later[delivery.id] = at_ms
-        paused = {key: at_ms for key, at_ms in later.items() if at_ms}
-        # What waits stays in its place, unless others that are due might stand behind it.
-        crowded = [key for key, at_ms in later.items() if not at_ms] if len(due) == _AT_ONCE else []
-        self._deliveries.postpone(paused | dict.fromkeys(crowded, now_ms() + _LATER_MS))
-        if len(later) == len(due):
+        for delivery in fresh:
+            if paused_s := self._receivers.paused_s(delivery.host):
+                later[delivery.id] = now_ms() + round(paused_s * 1000)
+            elif not self._begin(delivery) and len(due) == _AT_ONCE:
+                # Others that are due might stand behind it.
+                later[delivery.id] = now_ms() + _LATER_MS
+        self._deliveries.postpone(later)
+        if not later:
             self._news.wait(_WAIT_S)
 
-    def _begin(self, delivery: Delivery) -> int | None:
-        """Begin one; return when it comes again where that cannot be now, 0 for soon."""
+    def _begin(self, delivery: Delivery) -> bool:
+        """Have a thread make the delivery; False where its receiver, or all, have enough."""
         host = delivery.host
-        if paused_s := self._receivers.paused_s(host):
-            return now_ms() + round(paused_s * 1000)
         with self._lock:
             calls, waiting = self._open_calls[host], len(self._waiting[host])
             may_open = calls < self._receivers.most_calls(host)
             may_open &= self._open_calls.total() < _THREADS
-        if not may_open and waiting >= _WAITING_A_CALL * calls:
-            return 0
-        if not self._deliveries.claim(delivery, now_ms() + _TAKEN_FOR_MS):
-            return None
-        with self._lock:
+            has_room = waiting < _WAITING_A_CALL * calls and len(self._taken) < _MOST_WAITING
+            if not (may_open or has_room):
+                return False
+            self._taken.add(delivery.id)
             self._waiting[host].append(delivery)
-            # The last call may have ended in between.
-            if may_open or not self._open_calls[host]:
+            if may_open:
                 self._open_calls[host] += 1
                 self._pool.submit(self._serve, host)
-        return None
+        return True
 
     def _serve(self, host: str) -> None:
         """Make one receiver's calls, one after the other, as long as any waits."""
@@ -127,6 +126,8 @@ class Deliverer:
                 logger.warning("delivery comes again when the database is back", id=delivery.id)
             except Exception:
                 logger.exception("delivery failed by a bug; it comes again", id=delivery.id)
+            finally:
+                self._taken.discard(delivery.id)
         # What found no place may have one now.
         self._news.set()
 
@@ -143,6 +144,8 @@ class Deliverer:
     def _deliver(self, delivery: Delivery) -> None:
         if paused_s := self._receivers.paused_s(delivery.host):
             self._deliveries.postpone({delivery.id: now_ms() + round(paused_s * 1000)})
+            return
+        if not self._deliveries.claim(delivery, now_ms() + _MADE_WITHIN_MS):
             return
         job = self._records.get(delivery.job_id, delivery.user_id)
         if job is None:

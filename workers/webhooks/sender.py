@@ -20,7 +20,10 @@ from core.webhooks import Reachable
 
 #: For all of a call: look-up, connection, TLS, request and the head of the answer.
 CALL_WITHIN_S: Final = 10.0
-_HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "Aether-Webhooks/1"}
+_HEADERS: Final[dict[str | bytes, str | bytes]] = {
+    "Content-Type": "application/json",
+    "User-Agent": "Aether-Webhooks/1",
+}
 
 
 class NotReachable(Exception):
@@ -64,10 +67,13 @@ class Sender:
     def send(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
         """Post the body and return what came of it; raises nothing for what a receiver does."""
         until = time.monotonic() + CALL_WITHIN_S
+        request: dict[str, Any] = {
+            "headers": _HEADERS | dict(headers.items()),
+            "content": body,
+            "extensions": _timeouts(),
+        }
         try:
-            with self._pool(until) as pool, pool.stream(
-                "POST", url, headers={**_HEADERS, **headers}, content=body, extensions=_timeouts()
-            ) as response:  # fmt: skip
+            with self._pool(until) as pool, pool.stream("POST", url, **request) as response:
                 return _to_answer(response)
         except NotReachable:
             return Answer(error="address_not_public")
@@ -123,9 +129,7 @@ class _Bounded(httpcore.SyncBackend):
         return self._connect(addresses[-1], port)
 
     def _connect(self, address: str, port: int) -> httpcore.NetworkStream:
-        return _BoundedStream(
-            super().connect_tcp(address, port, _left_s(self._until)), self._until
-        )
+        return _BoundedStream(super().connect_tcp(address, port, _left_s(self._until)), self._until)
 
 
 class _BoundedStream(httpcore.NetworkStream):

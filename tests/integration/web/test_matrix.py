@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
+from core.jobs import Job, JobStatus
 from core.scopes import SCOPES
+from core.webhooks import message_id
+from tests.jobs import make_spec
 from web.accounts.scopes import SCOPE_OF
 from web.services import EXTENSION
 
@@ -38,7 +41,9 @@ ROWS = {
     "GET /api/admin/audit": Row(access="admin"),
     "PUT /api/admin/users/<string:user_id>/plan": Row(access="admin", body={"plan": "basic"}),
     "POST /api/ai/v4/chat/multi-agent": Row(body=ASK | {"agents": ["dev"]}),
-    "POST /api/ai/v4/chat/optimized": Row(body=ASK | {"agent": "dev", "concurrency_key": "k"}),
+    "POST /api/ai/v4/chat/optimized": Row(
+        body=ASK | {"agent": "dev", "concurrency_key": "k", "webhook": "https://a.example"}
+    ),
     "POST /api/ai/v4/chat/quick": Row(body=ASK | {"conversation_id": "c"}),
     "POST /api/ai/v4/chat/stream": Row(body=ASK | {"metadata": {"name": "text"}}),
     "GET /api/account/export": Row(),
@@ -53,6 +58,11 @@ ROWS = {
     ),
     "DELETE /api/ai/v4/jobs/<string:job_id>/feedback": Row(foreign=404),
     "GET /metrics": Row(access="admin"),
+    "GET /api/ai/v4/webhooks/secret": Row(),
+    "POST /api/ai/v4/webhooks/secret/rotate": Row(body={}),
+    "GET /api/ai/v4/webhooks/deliveries": Row(),
+    "GET /api/ai/v4/webhooks/deliveries/<string:delivery_id>": Row(foreign=404),
+    "POST /api/ai/v4/webhooks/deliveries/<string:delivery_id>/resend": Row(foreign=404),
     "GET /api/ai/v4/analytics/user": Row(),
     "GET /api/admin/analytics": Row(access="admin"),
     "POST /api/ai/v4/conversations": Row(body={"id": "plans", "title": "Plans"}),
@@ -125,7 +135,7 @@ def sign_in(client):
 
 
 @pytest.fixture
-def owner(client):
+def owner(app, client):
     headers, user_id = sign_in(client)
     job = client.post(
         "/api/ai/v4/chat/optimized",
@@ -134,7 +144,10 @@ def owner(client):
     ).json
     key = client.post("/api/keys", json={"name": MARK}, headers=headers).json
     (session,) = client.get("/api/auth/sessions", headers=headers).json["data"]
+    told = make_spec(user_id=user_id, webhook=f"https://hooks.example.com/{MARK}")
+    app.extensions[EXTENSION].deliveries.add([Job(spec=told, status=JobStatus.FAILED)])
     ids = {
+        "delivery_id": message_id(told.id),
         "user_id": user_id,
         "job_id": job["id"],
         "key_id": key["id"],

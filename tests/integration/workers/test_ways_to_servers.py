@@ -14,7 +14,7 @@ from ops.stack.own import Child
 from ops.stack.readiness import free_port, redis_answers
 from ops.stack.state import ROOT
 from tests.services import port_of
-from tests.tls_proxy import Certificates, TlsProxy
+from tests.tls_proxy import TlsProxy, make_certificates
 
 #: Those that wait only milliseconds, which a TLS handshake on a busy machine may exceed.
 PATIENT = ("api", "broker", "backend", "beat", "flower", "mongo")
@@ -36,12 +36,12 @@ def ways(*names, **variables):
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    return Certificates(tmp_path_factory.mktemp("certificates"))
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")
 def other_certificates(tmp_path_factory):
-    return Certificates(tmp_path_factory.mktemp("others"))
+    return make_certificates(tmp_path_factory.mktemp("others"))
 
 
 @pytest.fixture

@@ -80,7 +80,15 @@ def test_every_part_of_a_job_counts_or_is_known_not_to():
     does_not = {"id", "created_ms", "allowed_ms", "cache", "metadata", "reserved_micros"}
     does_not |= {"request_id", "plan", "is_batch", "priority", "run_at_ms", "expires_at_ms"}
     does_not |= {"concurrency_key", "concurrency_limit"}
-    does_not |= {"least_micros", "budgets", "api_key_id", "units", "retry_of", "title_of"}
+    does_not |= {
+        "least_micros",
+        "budgets",
+        "api_key_id",
+        "units",
+        "retry_of",
+        "title_of",
+        "webhook",
+    }
 
     assert set(JobSpec.__struct_fields__) == counts | by_history | does_not
 
