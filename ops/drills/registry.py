@@ -13,8 +13,8 @@ from ops.drills.hostile import face_hostile_upstream
 from ops.drills.load import Load
 from ops.drills.restoring import restore_elsewhere
 from ops.drills.target import Target
-from ops.drills.telling import tell_under_kills
 from ops.drills.turns import share_fairly
+from ops.drills.webhooks import deliver_under_kills
 from ops.stack.state import CannotRun
 
 #: How the stub upstream fails in the storm; each only at a message's first call.
@@ -103,7 +103,7 @@ DRILLS: Final = (
     Drill("rolling-restart", actions.rolling_restart, mixed, 20.0, answering=0.1),
     Drill("ledger", actions.move_money, mixed, answering=0.25, needs=("redis",)),
     Drill("slow-readers", actions.read_slowly, is_disruptive=False),
-    Drill("webhooks", tell_under_kills, mixed, 4.0, is_disruptive=False, needs_stub=True),
+    Drill("webhooks", deliver_under_kills, mixed, 4.0, is_disruptive=False, needs_stub=True),
     Drill("restore", restore_elsewhere, mixed, 4.0, is_disruptive=False, needs_stub=True),
 )
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from pymongo import ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
+from core.timing import now_ms
 from storage.failures import store_errors
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class WebhookSecrets:
         with store_errors():
             found = self._secrets.find_one({"_id": user_id})
             if found is None:
-                found = {"_id": user_id, "secret": _new(), "created_at": datetime.now(UTC)}
+                found = {"_id": user_id, "secret": _new(), "created_at": _now()}
                 try:
                     self._secrets.insert_one(found)
                 except DuplicateKeyError:
@@ -62,7 +63,7 @@ class WebhookSecrets:
 
     def rotate(self, user_id: str) -> WebhookSecret:
         """Replace the secret; the old one signs beside it for a day."""
-        old, now = self.of(user_id), datetime.now(UTC)
+        old, now = self.of(user_id), _now()
         changes = {
             "secret": _new(),
             "created_at": now,
@@ -77,6 +78,11 @@ class WebhookSecrets:
             )
         # Of two at the same time one replaces it, and both return what is stored.
         return self.of(user_id) if found is None else _read(found)
+
+
+def _now() -> datetime:
+    """Return now as MongoDB keeps it, in whole milliseconds."""
+    return datetime.fromtimestamp(now_ms() / 1000, UTC)
 
 
 def _new() -> str:

@@ -122,13 +122,15 @@ class WebhookRecords:
             DeliveryNotFound: the user has none with this id.
             DeliveryUnfinished: it is being tried.
         """
-        own, now = {"_id": delivery_id, "user_id": user_id}, to_time(now_ms())
+        own = {"_id": delivery_id, "user_id": user_id}
+        now = to_time(now_ms())
         begun = {"status": "pending", "due_at": now, "since": now, "attempts": 0, "error": None}
         gone = {"finished_at": "", "expires_at": "", "response_status": ""}
         with store_errors():
             for status in ("dead", "delivered"):
+                ended = {"_id": delivery_id, "user_id": user_id, "status": status}
                 found = self._deliveries.find_one_and_update(
-                    own | {"status": status},
+                    ended,
                     {"$set": begun, "$unset": gone},
                     return_document=ReturnDocument.AFTER,
                 )

@@ -153,7 +153,7 @@ class Person:
         return [self.id, *self.job_ids]
 
     def submit(self, *, by=None, **body):
-        body = {"message": "What is a queue?"} | body
+        body = {"message": "What is a queue?", "webhook": "https://hooks.example.com"} | body
         headers = (by or self.headers) | {"Idempotency-Key": f"key-{len(self.job_ids)}"}
         job = self._client.post("/api/ai/v4/chat/optimized", json=body, headers=headers).json
         self.job_ids.append(job["id"])
@@ -163,6 +163,7 @@ class Person:
         """Make an API key with limits of its own and return its headers."""
         wanted = {"name": "ci", "monthly_budget_usd": 5, "requests_per_minute": 50}
         key = self._client.post("/api/keys", json=wanted, headers=self.headers).json["key"]
+        self._client.get("/api/ai/v4/webhooks/secret", headers=self.headers)
         return {"Authorization": f"Bearer {key}"}
 
     def cancel(self, job_id):

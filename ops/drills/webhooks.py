@@ -1,4 +1,4 @@
-"""The drill `webhooks`: programs are killed while jobs end, and every end is told all the same."""
+"""The drill `webhooks`: programs are killed while jobs end, and every end is delivered."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from ops.stack.state import CannotRun
 _KILLS: Final = 10
 _PAUSE_S: Final = 2.0
 #: What a process that was killed had begun is due again after half a minute.
-_TOLD_WITHIN_S: Final = 120.0
+_DELIVERED_WITHIN_S: Final = 120.0
 _OPTIONS: Final = ("--workers", "2", "--no-sample", "--no-flower")
 _PROGRAMS: Final = ("upkeep", "worker-1", "upkeep", "worker-2", "upkeep", "api")
 
 
-def tell_under_kills(target: Target, load: Load, chooser: random.Random) -> Found:
-    """Kill upkeep, workers and API ten times while jobs end: each end is told, signed.
+def deliver_under_kills(target: Target, load: Load, chooser: random.Random) -> Found:
+    """Kill upkeep, workers and API ten times while jobs end: each end is delivered, signed.
 
     It runs as many jobs as the drill has on a stack of its own, whose webhooks may call this
     machine.
@@ -54,16 +54,16 @@ def tell_under_kills(target: Target, load: Load, chooser: random.Random) -> Foun
                 AETHER_WEBHOOK_ALLOW="127.0.0.1",
                 AETHER_WEBHOOK_CA_FILE=str(certificates.authority),
             ) as machine,
-            Load(machine.url, max_tokens=1024, fields={"webhook": receiver.url}) as told,
+            Load(machine.url, max_tokens=1024, fields={"webhook": receiver.url}) as hooked,
         ):
-            yield from _kill(machine, told, len(load.jobs), chooser)
-            yield from _judge(told, receiver)
+            yield from _kill(machine, hooked, len(load.jobs), chooser)
+            yield from _judge(hooked, receiver)
 
 
-def _kill(machine: OwnStack, told: Load, jobs: int, chooser: random.Random) -> Found:
+def _kill(machine: OwnStack, hooked: Load, jobs: int, chooser: random.Random) -> Found:
     scripts = (f"tokens={chooser.randint(2, 20)} gap_ms=100" for _ in range(jobs))
-    questions = [f"Question {n} of {told.run} [[stub:{s}]]" for n, s in enumerate(scripts)]
-    told.start(questions, spread_s=_KILLS * _PAUSE_S)
+    questions = [f"Question {n} of {hooked.run} [[stub:{s}]]" for n, s in enumerate(scripts)]
+    hooked.start(questions, spread_s=_KILLS * _PAUSE_S)
     kills = Counter[str]()
     for number in range(_KILLS):
         time.sleep(_PAUSE_S)
@@ -72,22 +72,22 @@ def _kill(machine: OwnStack, told: Load, jobs: int, chooser: random.Random) -> F
             signal_trees([pid], signal.SIGKILL)
             kills[name] += 1
     yield f"killed {', '.join(f'{name} {count}x' for name, count in kills.items())}"
-    told.wait_for_end()
+    hooked.wait_for_end()
 
 
-def _judge(told: Load, receiver: Receiver) -> Found:
-    ids = [job.job_id for job in told.accepted]
+def _judge(hooked: Load, receiver: Receiver) -> Found:
+    ids = [job.job_id for job in hooked.accepted]
 
-    def are_told() -> bool:
+    def are_delivered() -> bool:
         return not set(ids) - {call.message["data"]["id"] for call in receiver.calls}
 
     with suppress(CannotRun):
-        wait_until(are_told, _TOLD_WITHIN_S, "every end to be told")
+        wait_until(are_delivered, _DELIVERED_WITHIN_S, "every end to be delivered")
     if lost := set(ids) - {call.message["data"]["id"] for call in receiver.calls}:
-        yield Violation(min(lost), f"and {len(lost) - 1} more ended and were not told")
+        yield Violation(min(lost), f"and {len(lost) - 1} more ended and were not delivered")
     calls = list(receiver.calls)
-    secrets = _secrets_of(told)
-    for job in told.accepted:
+    secrets = _secrets_of(hooked)
+    for job in hooked.accepted:
         yield from _wrong_calls(
             job.job_id,
             [call for call in calls if call.message["data"]["id"] == job.job_id],
@@ -96,7 +96,7 @@ def _judge(told: Load, receiver: Receiver) -> Found:
     repeats = len(calls) - len({call.headers["webhook-id"] for call in calls})
     late = sorted(call.at_s - to_unix_s(call.message["timestamp"]) for call in calls)
     p95 = late[math.ceil(0.95 * len(late)) - 1] if late else 0.0
-    yield f"{len(ids)} ends were told, {repeats} of them again; 95 % within {p95:.1f} s of the end"
+    yield f"{len(ids)} ends were delivered, {repeats} of them again; 95 % within {p95:.1f} s"
 
 
 def _wrong_calls(job_id: str, calls: Sequence[Received], secret: str) -> Found:
@@ -104,15 +104,15 @@ def _wrong_calls(job_id: str, calls: Sequence[Received], secret: str) -> Found:
         try:
             said = Webhook(secret).verify(call.body, dict(call.headers))
         except WebhookVerificationError as error:
-            yield Violation(job_id, f"was told with a wrong signature: {error}")
+            yield Violation(job_id, f"was delivered with a wrong signature: {error}")
             continue
         if said["data"]["status"] not in TERMINAL:
-            yield Violation(job_id, f"was told as {said['data']['status']}")
+            yield Violation(job_id, f"was delivered as {said['data']['status']}")
 
 
-def _secrets_of(told: Load) -> dict[str, str]:
+def _secrets_of(hooked: Load) -> dict[str, str]:
     found = {}
-    for user in told.users:
+    for user in hooked.users:
         answer = checked(user.http.get("/api/ai/v4/webhooks/secret"))
         found[user.id] = answer["secret"]
     return found
