@@ -7,13 +7,14 @@ with its index and without.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import AetherError
-from core.jobs import JobStatus
+from core.job_filter import JobFilter
+from core.jobs import Job, JobStatus
 from core.models import Model, read_catalogue
 from core.timing import now_ms
 from storage.accounts.api_keys import ApiKeys
@@ -23,10 +24,12 @@ from storage.accounts.password_changes import PasswordChanges
 from storage.accounts.personal_data import PersonalData
 from storage.accounts.sessions import RefreshFamilies
 from storage.accounts.users import Accounts
+from storage.jobs.store import JobStore
 from storage.records.alerts import Alerts
 from storage.records.answers import CheaperAnswers
 from storage.records.comparisons import Comparisons
 from storage.records.conversations import Conversations
+from storage.records.job_search import JobSearch
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger, month_of
 from storage.records.set_aside import SetAsideRecords
@@ -99,6 +102,20 @@ def _found_reset(database: Records, sample: Sample) -> object:
         return None
 
 
+def _page(database: Records, sample: Sample, wanted: JobFilter) -> object:
+    return JobSearch(database, _NothingLive()).page(sample.user_id, wanted, limit=20)
+
+
+class _NothingLive(JobStore):
+    """A store without a Redis, in which no job is."""
+
+    def __init__(self) -> None:
+        """Connect to nothing."""
+
+    def get_many(self, job_ids: Iterable[str]) -> list[Job | None]:
+        return [None for _ in job_ids]
+
+
 QUERIES: Final = (
     Query(
         *("jobs of a user", "jobs", "list"),
@@ -109,8 +126,21 @@ QUERIES: Final = (
         lambda db, s: JobRecords(db).list_of_user(s.user_id, limit=20, before=s.before),
     ),
     Query(
-        *("jobs of a user by status", "jobs", "list_by_status"),
-        lambda db, s: JobRecords(db).list_of_user(s.user_id, limit=20, status=JobStatus.FAILED),
+        *("a page of jobs", "jobs", "list"),
+        lambda db, s: _page(db, s, JobFilter(from_ms=s.at_ms)),
+    ),
+    Query(
+        *("a page of jobs by status", "jobs", "list_by_status"),
+        lambda db, s: _page(db, s, JobFilter(status=JobStatus.FAILED, from_ms=s.at_ms)),
+    ),
+    Query(
+        *("a page of jobs by metadata", "jobs", "tags"),
+        lambda db, s: _page(db, s, JobFilter(metadata=(("ticket", "7"),), from_ms=s.at_ms)),
+    ),
+    Query(
+        *("a page of jobs by a word", "jobs", "list"),
+        lambda db, s: _page(db, s, JobFilter(words=("rare",), from_ms=s.at_ms)),
+        reads_more=True,
     ),
     Query(
         *("unfinished ids of a user", "jobs", "list_by_status"),

@@ -2,6 +2,7 @@
 
 AetherError
   InvalidRequest                 400  field and reason
+    CursorOfOtherFilter          400
     UnknownAgent                 400
     UnknownModel                 400
     CostLimitTooLow              400
@@ -59,6 +60,12 @@ class InvalidRequest(AetherError):
     def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class CursorOfOtherFilter(InvalidRequest):
+    """`cursor` comes from a list with another filter; begin this one without it."""
+
+    code = "cursor_of_other_filter"
 
 
 class UnknownAgent(InvalidRequest):

@@ -55,6 +55,7 @@ from storage.loop_reports import LoopReports
 from storage.records.conversations import Conversations
 from storage.records.feedback import FeedbackRecords
 from storage.records.format_watch import FormatWatch
+from storage.records.job_search import JobSearch
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
 from storage.records.lost_jobs import LostJobs
@@ -223,6 +224,7 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         lost_jobs=LostJobs(store, Recovery(redis), records, Ledger(database)),
         lessons=Lessons(redis, catalogue.models),
         job_records=records,
+        job_search=JobSearch(database, store),
         feedback=FeedbackRecords(database),
         conversations=Conversations(database),
         usage=UsageRecords(database),

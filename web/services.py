@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from storage.records.conversations import Conversations
     from storage.records.feedback import FeedbackRecords
     from storage.records.format_watch import FormatWatch
+    from storage.records.job_search import JobSearch
     from storage.records.jobs import JobRecords
     from storage.records.lost_jobs import LostJobs
     from storage.records.usage import UsageRecords
@@ -82,6 +83,7 @@ class WebServices:
     lessons: Lessons
     throttle: Throttle
     job_records: JobRecords
+    job_search: JobSearch
     feedback: FeedbackRecords
     conversations: Conversations
     usage: UsageRecords

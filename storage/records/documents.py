@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+import structlog
 
+from core.job_filter import tags_of
 from core.jobs import Job, JobSpec, JobStatus, Question
 from core.outcome import Outcome
+from core.words import words_of
+
+logger = structlog.get_logger(__name__)
+
+Read = TypeVar("Read")
 
 
 def to_document(job: Job) -> dict[str, Any]:
@@ -27,6 +35,9 @@ def to_document(job: Job) -> dict[str, Any]:
         "spec": msgspec.to_builtins(spec),
         "question": msgspec.to_builtins(job.question),
         "outcome": None if job.outcome is None else msgspec.to_builtins(job.outcome),
+        "tags": tags_of(job),
+        # Of an unfinished job its question is looked at.
+        "words": list(words_of(job.question.message)) if job.is_terminal and job.question else [],
     }
 
 
@@ -61,3 +72,22 @@ def to_question(document: dict[str, Any]) -> Question:
 
 def to_time(unix_ms: int) -> datetime:
     return datetime.fromtimestamp(unix_ms / 1000, UTC)
+
+
+def to_ms(at: datetime) -> int:
+    return round(at.astimezone(UTC).timestamp() * 1000)
+
+
+def readable(
+    documents: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], Read]
+) -> Iterator[Read]:
+    """Yield what can be read; of the rest a log line each names the job, never its content."""
+    for document in documents:
+        try:
+            yield read(document)
+        except (ValueError, TypeError, KeyError) as error:
+            logger.warning(
+                "record left to the version that wrote it",
+                job_id=document["_id"],
+                error=type(error).__name__,
+            )

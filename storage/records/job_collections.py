@@ -34,6 +34,16 @@ _JOBS: Final = CollectionPlan(
             name="dead_letters",
             partialFilterExpression={"outcome.error.code": WORKER_LOST},
         ),
+        # What a job is found by besides its status and time.
+        IndexModel(
+            [
+                ("user_id", ASCENDING),
+                ("tags", ASCENDING),
+                ("created_at", DESCENDING),
+                ("_id", DESCENDING),
+            ],
+            name="tags",
+        ),
         # A conversation's messages in their order.
         IndexModel(
             [

@@ -5,9 +5,9 @@ A job is inserted before its 202 and replaced once, with its outcome, after its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -22,6 +22,7 @@ from storage.jobs.fields import UnreadableEnd
 from storage.records.conversations import Conversations
 from storage.records.documents import (
     from_document,
+    readable,
     to_document,
     to_spec,
     to_time,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-Read = TypeVar("Read")
 _BATCH: Final = 64
 _DUPLICATE_KEY: Final = 11000
 #: What a dead letter looks like.
@@ -172,7 +172,7 @@ class JobRecords:
         criteria = with_time(criteria, "created_at", newest_behind(before))
         with store_errors():
             found = self._jobs.find(criteria).sort([("created_at", -1), ("_id", -1)])
-            read = _readable(found.batch_size(limit + 1), from_document)
+            read = readable(found.batch_size(limit + 1), from_document)
             jobs = page(
                 read,
                 lambda job: (job.spec.created_ms, job.id),
@@ -209,7 +209,7 @@ class JobRecords:
                 [("created_at", -1), ("_id", -1)]
             )
             # No limit in the query: unreadable ones must not take the places of others.
-            return list(islice(_readable(found, to_unfinished), limit))
+            return list(islice(readable(found, to_unfinished), limit))
 
     def unfinished_ids_of(self, user_id: str) -> list[str]:
         """Return the ids of a user's jobs whose end is not recorded, newest first."""
@@ -227,13 +227,13 @@ class JobRecords:
         }
         with store_errors():
             found = self._jobs.find(criteria, {"spec": 1, "question": 1})
-            return list(_readable(found, to_unfinished))
+            return list(readable(found, to_unfinished))
 
     def dead_letters(self, *, limit: int) -> list[Job]:
         """Return the jobs that lost their worker too often, newest first."""
         with store_errors():
             found = self._jobs.find(_DEAD).sort("created_at", -1)
-            return list(islice(_readable(found, from_document), limit))
+            return list(islice(readable(found, from_document), limit))
 
     def dead_letter(self, job_id: str) -> Job | None:
         """Return the dead letter, None if there is no such."""
@@ -262,21 +262,6 @@ def _behind(before: tuple[int, str]) -> list[dict[str, Any]]:
         {"created_at": {"$lt": created_at}},
         {"created_at": created_at, "_id": {"$lt": job_id}},
     ]
-
-
-def _readable(
-    documents: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], Read]
-) -> Iterator[Read]:
-    """Yield what can be read; of the rest a log line each names the job, never its content."""
-    for document in documents:
-        try:
-            yield read(document)
-        except (ValueError, TypeError, KeyError) as error:
-            logger.warning(
-                "record left to the version that wrote it",
-                job_id=document["_id"],
-                error=type(error).__name__,
-            )
 
 
 def _insert_missing(

@@ -13,11 +13,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from core.ids import ALL_USERS, DELETED_USER
+from core.jobs import Job
 from storage.failures import store_errors
 from storage.format import FORMAT, META, format_of, has_data, require_format, set_format
+from storage.records.documents import from_document, readable, to_document
 from storage.records.indexes import ensure_indexes, ensure_validators
 from storage.records.rebuild import count_running, forget_unfinished
 from storage.records.usage import UsageRecords, UserDay
@@ -35,6 +38,7 @@ _LOCK_FOR: Final = timedelta(minutes=10)
 _NO_USERS: Final = (None, DELETED_USER, ALL_USERS)
 _OWNERS_AT_ONCE: Final = 1_000
 _DAYS_AT_ONCE: Final = 10_000
+_JOBS_AT_ONCE: Final = 500
 
 
 class CannotMigrate(Exception):
@@ -115,6 +119,23 @@ def _mark_days(database: Database[dict[str, Any]]) -> None:
             usage.mark(page)
 
 
+def _tag_jobs(database: Database[dict[str, Any]]) -> None:
+    """Have jobs of before found by what they are found by now."""
+    _make_all(database)
+    jobs = database["jobs"]
+    with store_errors():
+        found = readable(jobs.find({"tags": {"$exists": False}}), from_document)
+        while page := list(islice(found, _JOBS_AT_ONCE)):
+            jobs.bulk_write([_tagged(job) for job in page], ordered=False)
+
+
+def _tagged(job: Job) -> UpdateOne:
+    document = to_document(job)
+    found_by = {name: document[name] for name in ("tags", "words")}
+    # One that ends meanwhile has them.
+    return UpdateOne({"_id": job.id, "tags": {"$exists": False}}, {"$set": found_by})
+
+
 #: In the order of their numbers, which are never used again.
 MIGRATIONS: Final = (
     Migration(1, "validators that leave other versions' fields alone", ensure_validators),
@@ -128,6 +149,7 @@ MIGRATIONS: Final = (
     Migration(9, "conversations", _make_all),
     Migration(10, "what users used a day", _mark_days),
     Migration(11, "webhooks", _make_all),
+    Migration(12, "what jobs are found by", _tag_jobs),
 )
 
 

@@ -8,23 +8,31 @@ import msgspec
 from flask import Response
 from msgspec import structs
 
-from core.errors import InvalidRequest, JobAlreadyFinished, JobNotFound, TooManyWaiting
+from core.errors import (
+    CursorOfOtherFilter,
+    InvalidRequest,
+    JobAlreadyFinished,
+    JobNotFound,
+    TooManyWaiting,
+)
 from core.ids import is_job_id
 from core.jobs import Job
 from core.limit_errors import TooManyStreams
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
 from web.http.context import read_headers
+from web.http.cursors import read_cursor, to_cursor
 from web.http.openapi import returns, routes
 from web.jobs.event_schemas import Event, JobOrPoll
-from web.jobs.listing import page_of_jobs
+from web.jobs.filter_schemas import JobListQuery
 from web.jobs.response_schemas import Job as JobSchema
 from web.jobs.response_schemas import JobList
-from web.jobs.schemas import JobListQuery, JobPath, JobQuery, StreamHeaders
+from web.jobs.schemas import JobPath, JobQuery, StreamHeaders
 from web.jobs.stream import MEDIA_TYPE, event_stream, is_wanted
 from web.services import current_services
 
 if TYPE_CHECKING:
+    from core.job_filter import JobFilter
     from storage.jobs.store import JobStore
     from web.services import WebServices
 
@@ -35,8 +43,6 @@ jobs_api.before_request(require_user)
 
 #: Events that one poll returns at most; the next poll goes on from its last.
 _EVENTS_PER_POLL: Final = 1_000
-#: The end of the year 9999, beyond which there are no times.
-_LATEST_MS: Final = 253_402_300_799_999
 
 
 def wait_for_end(services: WebServices, job: Job, wait_s: float) -> Job:
@@ -87,22 +93,24 @@ def get_job(path: JobPath, query: JobQuery) -> Any:
     }
 
 
-@jobs_api.get("", **returns({200: (JobList, "One page of the user's jobs.")}))
+@jobs_api.get("", **returns({200: (JobList, "One page of the user's jobs.")}, CursorOfOtherFilter))
 def list_jobs(query: JobListQuery) -> Any:
-    """Return the user's jobs, newest first; `next_cursor` leads to the next page."""
-    services, user = current_services(), current_user()
-    jobs = page_of_jobs(
-        services.job_records,
-        services.job_store,
-        user.id,
+    """Return the user's jobs that match, newest first; `next_cursor` leads to the next page.
+
+    A page may have fewer jobs than `limit`, and even none, and a next page: it ends after it has
+    looked at 4,000 jobs.
+    """
+    wanted = query.to_filter()
+    page = current_services().job_search.page(
+        current_user().id,
+        wanted,
         limit=query.limit,
-        before=_read_cursor(query.cursor),
-        status=query.status,
+        before=_read_cursor(query.cursor, wanted),
     )
     return {
         "object": "list",
-        "data": [to_public(job) for job in jobs],
-        "next_cursor": _to_cursor(jobs[-1]) if len(jobs) == query.limit else None,
+        "data": [to_public(job) for job in page.jobs],
+        "next_cursor": None if page.next_key is None else _to_cursor(page.next_key, wanted),
     }
 
 
@@ -184,17 +192,24 @@ def _with_question(store: JobStore, job: Job) -> Job:
     return structs.replace(job, question=job.question or store.question(job.id))
 
 
-def _to_cursor(job: Job) -> str:
-    return f"{job.spec.created_ms}.{job.id}"
+def _to_cursor(key: tuple[int, str], wanted: JobFilter) -> str:
+    """Return the cursor behind a job; it names the filter that it belongs to."""
+    return to_cursor(*key) + (f".{wanted.digest}" if wanted.digest else "")
 
 
-def _read_cursor(cursor: str | None) -> tuple[int, str] | None:
+def _read_cursor(cursor: str | None, wanted: JobFilter) -> tuple[int, str] | None:
+    """Return the key behind which the page goes on.
+
+    Raises:
+        InvalidRequest: no page of a list gave this cursor.
+        CursorOfOtherFilter: one with another filter did.
+    """
     if cursor is None:
         return None
-    created_ms, _, job_id = cursor.partition(".")
-    is_time = created_ms.isascii() and created_ms.isdigit() and len(created_ms) <= 15
-    if not (is_time and int(created_ms) <= _LATEST_MS and is_job_id(job_id)):
-        raise InvalidRequest(
-            "`cursor` must be the `next_cursor` of another page of this list.", field="cursor"
-        )
-    return int(created_ms), job_id
+    plain, digest = cursor, ""
+    if cursor.count(".") == 2:
+        plain, _, digest = cursor.rpartition(".")
+    key = read_cursor(plain)
+    if digest != wanted.digest:
+        raise CursorOfOtherFilter(field="cursor")
+    return key

@@ -20,7 +20,6 @@ from core.jobs import (
     GREATEST_PRIORITY,
     LEAST_PRIORITY,
     CacheControl,
-    JobStatus,
     TeamRequest,
 )
 from core.models import Tier
@@ -268,14 +267,3 @@ class JobQuery(Query):
     """How many seconds a poll waits: with `after` for a later event, without it for the end."""
     types: EventTypes | None = None
     """Types of events, separated by commas; the job's end always comes too."""
-
-
-class JobListQuery(Query):
-    """Which jobs."""
-
-    limit: Annotated[int, Field(ge=1, le=100), WHOLE_NUMBER] = 20
-    """How many jobs a page has at most."""
-    cursor: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
-    """`next_cursor` of the page before."""
-    status: JobStatus | None = None
-    """Only jobs in this state."""

@@ -28,6 +28,7 @@ NOT_REGISTERED = {
     "storage/records/answers.py:CheaperAnswers.ratings": "all feedback, for a report",
     "storage/records/migrations.py:mark_ownerless": "all documents, once",
     "storage/records/migrations.py:_mark_days": "all jobs, once",
+    "storage/records/migrations.py:_tag_jobs": "all jobs, once",
     "storage/records/rebuild.py:_unfinished": "all unfinished jobs, at an upgrade",
     "storage/records/reconciliation.py:Reconciliation._ended": "all jobs of a month, for ledger",
     "storage/accounts/users.py:Accounts.change": "by _id, with what was read",

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from web.accounts.schemas import RegisterRequest
 from web.http.errors import to_invalid_request
+from web.jobs.filter_schemas import JobListQuery
 from web.jobs.schemas import (
     ChatRequest,
-    JobListQuery,
     JobQuery,
     StreamHeaders,
     SubmitHeaders,
