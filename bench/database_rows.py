@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.queries import CONVERSATION, Sample
+from core.bulk import new_action_id
 from core.chat import Usage
 from core.ids import new_job_id, new_user_id
 from core.jobs import Job, JobSpec, JobStatus, Question
@@ -144,6 +145,22 @@ def _of_users(users: list[str]) -> dict[str, list[Row]]:
         }
         for user in users
         for n, name in enumerate((CONVERSATION, "other", "third"))
+    ]
+    rows["bulk_actions"] = [
+        {
+            "_id": new_action_id(),
+            "user_id": user,
+            "kind": "retry",
+            "filter": {"status": "failed"},
+            "status": "running" if number == 0 else "completed",
+            "created_at": now - timedelta(hours=number),
+            "due_at": now if number == 0 else None,
+            "done": 5,
+            "skipped": 0,
+            "refused": {},
+        }
+        for user in users
+        for number in range(5)
     ]
     rows["webhook_deliveries"] = list(_deliveries(users, now))
     rows["alerts"] = [{"_id": f"kind-{n}", "last": now, "count": 1} for n in range(5)]

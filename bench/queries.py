@@ -27,6 +27,7 @@ from storage.accounts.users import Accounts
 from storage.jobs.store import JobStore
 from storage.records.alerts import Alerts
 from storage.records.answers import CheaperAnswers
+from storage.records.bulk import BulkActions
 from storage.records.comparisons import Comparisons
 from storage.records.conversations import Conversations
 from storage.records.job_search import JobSearch
@@ -293,6 +294,15 @@ QUERIES: Final = (
     Query(
         *("what was set aside", "set_aside", "expiry"),
         lambda db, s: SetAsideRecords(db).list(limit=50),
+    ),
+    Query(
+        *("acts on many jobs that are due", "bulk_actions", "due"),
+        lambda db, s: BulkActions(db).claim(now_ms(), now_ms()),
+        reads_more=True,
+    ),
+    Query(
+        *("acts of a user", "bulk_actions", "list"),
+        lambda db, s: BulkActions(db).list_of_user(s.user_id, limit=20),
     ),
     Query(
         *("deliveries that are due", "webhook_deliveries", "due"),

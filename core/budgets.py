@@ -57,6 +57,24 @@ class Window(Struct, frozen=True, kw_only=True):
     left: int | None = None
 
 
+def budgets_of(
+    plan: Plan, key: KeyLimits, monthly_usd: float | None, daily_usd: float | None
+) -> tuple[Budget, ...]:
+    """Return what pays for a job of a user with this plan.
+
+    Args:
+        key: limits of the API key with which it is submitted.
+        monthly_usd, daily_usd: what the deployment may pay; None for anything.
+    """
+    limits: dict[Scope, int | None] = {
+        "user": plan.monthly_budget_micros,
+        "key": key.monthly_budget_micros,
+        "month": None if not monthly_usd else int(monthly_usd * 1_000_000),
+        "day": None if not daily_usd else int(daily_usd * 1_000_000),
+    }
+    return tuple(Budget(scope, most) for scope, most in limits.items() if most is not None)
+
+
 def windows_of(
     plan: Plan, size_bytes: int, key_id: str | None, key: KeyLimits, *, requests: int = 1
 ) -> list[Window]:

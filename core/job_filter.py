@@ -24,6 +24,7 @@ class JobFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
         model: asked for by name, or took part.
         from_ms, to_ms: submitted not before and before these times.
         metadata: names and values that the job has.
+        unfinished: that has not ended, whatever its status is.
         words: each begins a word of the question, as `core.words` writes words.
     """
 
@@ -33,13 +34,14 @@ class JobFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str | None = None
     from_ms: int | None = None
     to_ms: int | None = None
+    unfinished: bool = False
     metadata: tuple[tuple[str, str], ...] = ()
     words: tuple[str, ...] = ()
 
     @property
     def is_live(self) -> bool:
         """It asks for jobs that have not ended."""
-        return self.status is not None and self.status not in TERMINAL
+        return self.unfinished or (self.status is not None and self.status not in TERMINAL)
 
     @property
     def tags(self) -> list[str]:
@@ -59,6 +61,7 @@ class JobFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Say whether a job meets it as it stands; its question has to be loaded for words."""
         return (
             self.status in (None, job.status)
+            and not (self.unfinished and job.is_terminal)
             and (self.from_ms is None or self.from_ms <= job.spec.created_ms)
             and (self.to_ms is None or job.spec.created_ms < self.to_ms)
             and set(self.tags) <= set(tags_of(job))

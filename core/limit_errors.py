@@ -6,6 +6,7 @@ AetherError
     TooManyTries                 429  by address and account, in a moving window
     TooManyJobs                  429  unfinished ones
     TooManyStreams               429
+    TooManyActions               429
     BudgetExhausted              429  until the next month or day
     BudgetBusy                   429  until a job ends
 """
@@ -58,6 +59,12 @@ class TooManyStreams(LimitExceeded):
     """Too many streams and waiting requests of yours are open; close one."""
 
     code = "too_many_streams"
+
+
+class TooManyActions(LimitExceeded):
+    """Ten acts on many jobs of yours are running; wait for one to end."""
+
+    code = "too_many_actions"
 
 
 class BudgetExhausted(LimitExceeded):

@@ -12,6 +12,7 @@ from core.timing import iso_time
 
 #: Where jobs are found.
 JOBS_PATH: Final = "/api/ai/v4/jobs"
+ACTIONS_PATH: Final = "/api/ai/v4/actions"
 CONVERSATIONS_PATH: Final = "/api/ai/v4/conversations"
 
 

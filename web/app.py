@@ -52,6 +52,7 @@ from storage.jobs.user_keys import UserKeys
 from storage.limits.lessons import Lessons
 from storage.limits.throttle import Throttle
 from storage.loop_reports import LoopReports
+from storage.records.bulk import BulkActions
 from storage.records.conversations import Conversations
 from storage.records.feedback import FeedbackRecords
 from storage.records.format_watch import FormatWatch
@@ -81,6 +82,7 @@ from web.http.cors import allow_origins
 from web.http.errors import Problem, refuse_invalid, register_errors
 from web.http.openapi import INFO, SECURITY_SCHEMES, register_document
 from web.http.proxies import ClientAddress
+from web.jobs.bulk import bulk_api
 from web.jobs.chat import chat_api
 from web.jobs.feedback import feedback_api
 from web.jobs.jobs import jobs_api
@@ -100,7 +102,8 @@ if TYPE_CHECKING:
 BLUEPRINTS: Final = (
     *(auth_api, sessions_api, password_api, reset_api, keys_api, account_api),
     *(subscription_api, chat_api, jobs_api, feedback_api, retry_api, conversations_api),
-    *(webhooks_api, analytics_api, admin_analytics_api, admin_api, health_api, metrics_api),
+    *(bulk_api, webhooks_api, analytics_api, admin_analytics_api, admin_api),
+    *(health_api, metrics_api),
 )
 #: Refuses a submit within a second while MongoDB is away; the driver checks every half second.
 _MONGO_SELECTION_TIMEOUT_S: Final = 0.45
@@ -191,6 +194,18 @@ def _account_services(
     }
 
 
+def _record_services(database: Any, store: JobStore, records: JobRecords) -> dict[str, Any]:
+    """Return the services of what jobs leave behind, by their names in `WebServices`."""
+    return {
+        "job_records": records,
+        "job_search": JobSearch(database, store),
+        "bulk_actions": BulkActions(database),
+        "feedback": FeedbackRecords(database),
+        "conversations": Conversations(database),
+        "usage": UsageRecords(database),
+    }
+
+
 def _servers(settings: Settings, metrics: Metrics) -> tuple[Any, Redis]:
     """Return the database and the Redis that requests use, each command of which is measured."""
     observe = metrics.observe_command
@@ -223,11 +238,7 @@ def _build_services(app: Flask, settings: Settings) -> WebServices:
         acceptance=Acceptance(redis),
         lost_jobs=LostJobs(store, Recovery(redis), records, Ledger(database)),
         lessons=Lessons(redis, catalogue.models),
-        job_records=records,
-        job_search=JobSearch(database, store),
-        feedback=FeedbackRecords(database),
-        conversations=Conversations(database),
-        usage=UsageRecords(database),
+        **_record_services(database, store, records),
         live_feedback=LiveFeedback(redis),
         event_log=log,
         feed=EventFeed(hub, log),

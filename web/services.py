@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from storage.limits.lessons import Lessons
     from storage.limits.throttle import Throttle
     from storage.loop_reports import LoopReports
+    from storage.records.bulk import BulkActions
     from storage.records.conversations import Conversations
     from storage.records.feedback import FeedbackRecords
     from storage.records.format_watch import FormatWatch
@@ -84,6 +85,7 @@ class WebServices:
     throttle: Throttle
     job_records: JobRecords
     job_search: JobSearch
+    bulk_actions: BulkActions
     feedback: FeedbackRecords
     conversations: Conversations
     usage: UsageRecords

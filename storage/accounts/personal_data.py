@@ -57,6 +57,7 @@ HOLDINGS: Final = (
     # Sums stay right, and a settlement that comes late finds its `_id` taken.
     Holding(collection="ledger", kind="ledger", end="anonymise"),
     Holding(collection="audit", users_in=("user_id", "actor"), kind="audit", end="anonymise"),
+    Holding(collection="bulk_actions", kind="bulk_action"),
     Holding(collection="webhook_deliveries", kind="webhook_delivery"),
     Holding(collection="webhook_secrets", users_in=("_id",)),
     Holding(collection="alerts", users_in=(), end="own_step"),

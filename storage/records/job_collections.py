@@ -6,6 +6,7 @@ from typing import Final, get_args
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from core.bulk import BulkKind, BulkStatus
 from core.comparisons import Verdict
 from core.jobs import JobStatus, Rating
 from core.outcome import WORKER_LOST
@@ -190,6 +191,29 @@ _FEEDBACK: Final = CollectionPlan(
     },
 )
 
+_BULK_ACTIONS: Final = CollectionPlan(
+    name="bulk_actions",
+    indexes=(
+        IndexModel([("status", ASCENDING), ("due_at", ASCENDING)], name="due"),
+        IndexModel(
+            [("user_id", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="list"
+        ),
+        IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+    ),
+    schema={
+        "bsonType": "object",
+        "required": ["_id", "user_id", "kind", "filter", "status", "created_at"],
+        "properties": {
+            "_id": {"bsonType": "string", "pattern": "^act_[0-9a-f]{32}$"},
+            "user_id": USER_ID,
+            "kind": {"enum": list(get_args(BulkKind))},
+            "filter": {"bsonType": "object"},
+            "status": {"enum": list(get_args(BulkStatus))},
+            "created_at": TIME,
+        },
+    },
+)
+
 _DELIVERIES: Final = CollectionPlan(
     name="webhook_deliveries",
     indexes=(
@@ -231,5 +255,5 @@ _ALERTS: Final = CollectionPlan(
 
 JOB_COLLECTIONS: Final = (
     *(_JOBS, _FEEDBACK, _CONVERSATIONS, _USAGE),
-    *(_LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS, _DELIVERIES),
+    *(_LEDGER, _SET_ASIDE, _COMPARISONS, _ALERTS, _DELIVERIES, _BULK_ACTIONS),
 )

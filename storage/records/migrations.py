@@ -149,7 +149,7 @@ MIGRATIONS: Final = (
     Migration(9, "conversations", _make_all),
     Migration(10, "what users used a day", _mark_days),
     Migration(11, "webhooks", _make_all),
-    Migration(12, "what jobs are found by", _tag_jobs),
+    Migration(12, "what jobs are found by, and acts on many", _tag_jobs),
 )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from core.account_errors import TooManyAgents
-from core.budgets import Budget, KeyLimits, Scope
+from core.budgets import KeyLimits, budgets_of
 from core.jobs import Mode
 from core.lessons import to_lesson
 from core.reservation import Ask, LessonOf, units_of
@@ -47,29 +46,13 @@ def applicant_of(
     return Applicant(
         user_id=user.id,
         plan=plan,
-        budgets=(
-            Budget("user", plan.monthly_budget_micros),
-            *_of_key(limits),
-            *_of_deployment(services),
+        budgets=budgets_of(
+            plan, limits, services.settings.monthly_budget_usd, services.settings.daily_budget_usd
         ),
         key_id=key.id if key else None,
         key_limits=limits,
         units=units,
     )
-
-
-def _of_key(limits: KeyLimits) -> Sequence[Budget]:
-    most = limits.monthly_budget_micros
-    return [] if most is None else [Budget("key", most)]
-
-
-def _of_deployment(services: WebServices) -> Sequence[Budget]:
-    settings = services.settings
-    found: dict[Scope, float | None] = {
-        "month": settings.monthly_budget_usd,
-        "day": settings.daily_budget_usd,
-    }
-    return [Budget(scope, int(usd * 1_000_000)) for scope, usd in found.items() if usd]
 
 
 def admit(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from core.job_filter import JobFilter
 from core.jobs import JobStatus, Mode
 from core.timing import unix_ms
 from core.words import words_of
-from web.http.schemas import Moment, Query
+from web.http.schemas import Documented, Moment, Query, RequestBody
 from web.jobs.schemas import WHOLE_NUMBER, Identifier
 
 #: More pairs of metadata than these are not asked for at once.
@@ -41,14 +41,10 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class JobListQuery(Query):
-    """Which jobs: those that meet all that is named."""
+class _Filter(Documented):
+    """What jobs have to meet: all that is named."""
 
-    limit: Annotated[int, Field(ge=1, le=100), WHOLE_NUMBER] = 20
-    """How many jobs a page has at most."""
-    cursor: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
-    """`next_cursor` of the page before, of the same filter."""
-    status: JobStatus | None = None
+    status: Annotated[JobStatus, Field(strict=False)] | None = None
     """Only jobs in this state, as they stand now."""
     mode: Mode | None = None
     """Only jobs that were submitted on this route."""
@@ -79,3 +75,25 @@ class JobListQuery(Query):
             metadata=tuple(sorted((name, value) for name, _, value in pairs)),
             words=words_of(self.text) if self.text else (),
         )
+
+
+class JobListQuery(_Filter, Query):
+    """Which jobs: those that meet all that is named."""
+
+    limit: Annotated[int, Field(ge=1, le=100), WHOLE_NUMBER] = 20
+    """How many jobs a page has at most."""
+    cursor: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    """`next_cursor` of the page before, of the same filter."""
+
+
+class BulkRequest(_Filter, RequestBody):
+    """Which jobs: those that meet all that is named, of those submitted until now."""
+
+    all: bool = False
+    """Has to be true where nothing else is named."""
+
+    @model_validator(mode="after")
+    def _refuse_nothing(self) -> Self:
+        if not (self.all or self.to_filter().digest):
+            raise ValueError('Name what the jobs have to meet, or send `"all": true`')
+        return self

@@ -15,21 +15,30 @@ from core.settings import Settings
 from core.webhooks import Reachable
 from monitoring.job_metrics import measure_ends
 from monitoring.metrics import Metrics
+from storage.accounts.cache_secrets import CacheSecrets
 from storage.accounts.deletions import Deletions
 from storage.accounts.personal_data import PersonalData
+from storage.accounts.users import Accounts
 from storage.accounts.webhook_secrets import WebhookSecrets
 from storage.jobs.acceptance import Acceptance
 from storage.jobs.cancellation import cancellation_of
 from storage.jobs.epoch import Epoch
+from storage.jobs.recovery import Recovery
 from storage.jobs.store import JobStore
 from storage.jobs.user_keys import UserKeys
 from storage.limits.lessons import Lessons
+from storage.records.bulk import BulkActions
 from storage.records.conversations import Conversations
+from storage.records.job_search import JobSearch
 from storage.records.jobs import JobRecords
+from storage.records.ledger import Ledger
+from storage.records.lost_jobs import LostJobs
 from storage.records.stream import RecordStream
 from storage.records.usage import UsageRecords
 from storage.records.webhooks import WebhookRecords
 from workers.queue import JobQueue
+from workers.resubmission import Resubmission
+from workers.upkeep.bulk import BulkRunner
 from workers.upkeep.records import RecordWriter
 from workers.upkeep.remover import AccountRemover
 from workers.upkeep.sweeper import Sweeper
@@ -44,6 +53,7 @@ _RECORDS_PAUSE_S: Final = 0.5
 _WAKE_EVERY_S: Final = 1.0
 _REMOVE_EVERY_S: Final = 2.0
 _TITLES_EVERY_S: Final = 1.0
+_BULK_EVERY_S: Final = 0.5
 _SUM_UP_EVERY_S: Final = 10.0
 _DAYS_AT_ONCE: Final = 50
 #: A turn may go through all keys of Redis.
@@ -68,6 +78,7 @@ def upkeep_loops(
     )
 
     deliverer = _deliverer(settings, database, metrics)
+    bulk = _bulk_runner(settings, redis, database, queue, catalogue, lessons)
 
     def on_written(jobs: Sequence[Job]) -> None:
         measure_ends(metrics, jobs)
@@ -81,6 +92,7 @@ def upkeep_loops(
         _record_writer(redis, database, on_written),
         Loop("titles", titles.run, every_s=_TITLES_EVERY_S),
         Loop("webhooks", deliverer.run),
+        Loop("bulk", bulk.run, every_s=_BULK_EVERY_S),
         Loop(
             "usage",
             partial(UsageRecords(database).sum_up, limit=_DAYS_AT_ONCE),
@@ -110,6 +122,26 @@ def _deliverer(settings: Settings, database: Any, metrics: Metrics) -> Deliverer
     return Deliverer(
         *(WebhookRecords(database), JobRecords(database), WebhookSecrets(database)),
         *(sender, metrics),
+    )
+
+
+def _bulk_runner(
+    settings: Settings,
+    redis: Redis,
+    database: Any,
+    queue: JobQueue,
+    catalogue: Catalogue,
+    lessons: Lessons,
+) -> BulkRunner:
+    store, records = JobStore(redis), JobRecords(database)
+    resubmission = Resubmission(
+        *(settings, Accounts(database), CacheSecrets(database), Acceptance(redis)),
+        LostJobs(store, Recovery(redis), records, Ledger(database)),
+        *(records, catalogue, lambda model: lessons.of_all(model.id), queue.submit),
+    )
+    return BulkRunner(
+        *(BulkActions(database), JobSearch(database, store)),
+        *(cancellation_of(redis, lease_s=settings.lease_s), resubmission),
     )
 
 

@@ -164,6 +164,8 @@ class Person:
         wanted = {"name": "ci", "monthly_budget_usd": 5, "requests_per_minute": 50}
         key = self._client.post("/api/keys", json=wanted, headers=self.headers).json["key"]
         self._client.get("/api/ai/v4/webhooks/secret", headers=self.headers)
+        wanted = {"status": "failed"}
+        self._client.post("/api/ai/v4/jobs/retry", json=wanted, headers=self.headers)
         return {"Authorization": f"Bearer {key}"}
 
     def cancel(self, job_id):

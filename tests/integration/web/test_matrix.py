@@ -58,6 +58,10 @@ ROWS = {
     ),
     "DELETE /api/ai/v4/jobs/<string:job_id>/feedback": Row(foreign=404),
     "GET /metrics": Row(access="admin"),
+    "POST /api/ai/v4/jobs/cancel": Row(body={"agent": "dev", "metadata": ["a=b"], "text": "word"}),
+    "POST /api/ai/v4/jobs/retry": Row(body={"status": "failed", "from": "2026-11-01T00:00:00Z"}),
+    "GET /api/ai/v4/actions": Row(),
+    "GET /api/ai/v4/actions/<string:action_id>": Row(foreign=404),
     "GET /api/ai/v4/webhooks/secret": Row(),
     "POST /api/ai/v4/webhooks/secret/rotate": Row(body={}),
     "GET /api/ai/v4/webhooks/deliveries": Row(),
@@ -146,7 +150,10 @@ def owner(app, client):
     (session,) = client.get("/api/auth/sessions", headers=headers).json["data"]
     told = make_spec(user_id=user_id, webhook=f"https://hooks.example.com/{MARK}")
     app.extensions[EXTENSION].deliveries.add([Job(spec=told, status=JobStatus.FAILED)])
+    wanted = {"status": "failed", "text": MARK}
+    action = client.post("/api/ai/v4/jobs/retry", json=wanted, headers=headers).json
     ids = {
+        "action_id": action["id"],
         "delivery_id": message_id(told.id),
         "user_id": user_id,
         "job_id": job["id"],
