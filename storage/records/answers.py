@@ -77,6 +77,8 @@ def _below(deep: Model, since_ms: int) -> dict[str, Any]:
         "status": JobStatus.COMPLETED.value,
         "created_at": {"$gte": datetime.fromtimestamp(since_ms / 1000, UTC)},
         "spec.conversation_id": None,
+        # Nobody asked for a title, and its question is removed.
+        "spec.title_of": None,
         "outcome.route.tier": {"$in": ["quick", "standard"]},
         "outcome.route.model": {"$ne": deep.id},
         "outcome.agents": {"$size": 1},

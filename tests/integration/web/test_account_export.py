@@ -77,7 +77,8 @@ def account(client, register, ask, mongo_database, redis_client, services):
     """The headers and the id of a user of whom there is something of every kind."""
     headers, user_id = register("ann@example.com")
     first = ask(headers, "What is a queue?", conversation_id="talk")
-    ask(headers, "And a stack?", conversation_id="talk")
+    ask(headers, "And a stack?", conversation_id="talk", webhook="https://hooks.example.com")
+    client.post("/api/ai/v4/jobs/retry", json={"text": "queue"}, headers=headers)
     kept = msgspec.json.encode(Exchange("Of old?", "words"))
     redis_client.rpush(keys.conversation(user_id, "talk"), kept)
     rating = {"rating": "down", "comment": "too short"}
@@ -124,6 +125,8 @@ def test_an_export_holds_all_that_is_held_of_the_account(client, account):
     assert [entry["name"] for entry in found["api_key"]] == ["ci"]
     assert [entry["act"] for entry in found["audit"]] == ["account.export"]
     assert len(found["session"]) == len(found["set_aside"]) == 1
+    assert found["webhook_delivery"][0]["url"] == "https://hooks.example.com"
+    assert found["bulk_action"][0]["filter"] == {"status": "failed", "words": ["queue"]}
     assert {holding.kind for holding in HOLDINGS if holding.kind} <= found.keys()
     lines = response.get_data(as_text=True).splitlines()
     assert json.loads(lines[-1]) == {"type": "end", "data": {"lines": len(lines) - 1}}
