@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
 #: A page ends when so many jobs were looked at, with what it has found.
 MOST_LOOKED_AT: Final = 4_000
-_FIRST_SPAN_MS: Final = 6 * 3600 * 1000
+_FIRST_SPAN_MS: Final = 300_000
 _GROWTH: Final = 8
+#: What a client gets at a time of what matches in a span.
+_BATCH: Final = 200
+#: So much later than this one another process's clock may be.
+_AHEAD_MS: Final = 60_000
 #: No job is older: the first of January 2020.
 _BEGINNING_MS: Final = 1_577_836_800_000
-_SEEN: Final = {"created_at": 1, "status": 1, "tags": 1, "words": 1}
+_SEEN: Final = {"created_at": 1, "status": 1}
 
 
 class JobPage(Struct, frozen=True):
@@ -84,7 +88,7 @@ class JobSearch:
     def _walk(self, user_id: str, wanted: JobFilter, before: Key | None) -> Iterator[_Seen]:
         chosen = _chosen_by_index(user_id, wanted)
         # Nothing is of the future, but for clocks that differ.
-        top = before[0] + 1 if before else now_ms() + _FIRST_SPAN_MS
+        top = before[0] + 1 if before else now_ms() + _AHEAD_MS
         if wanted.to_ms is not None:
             top = min(top, wanted.to_ms)
         bottom, span = max(_BEGINNING_MS, wanted.from_ms or 0), _FIRST_SPAN_MS
@@ -101,7 +105,8 @@ class JobSearch:
         # Bounds that are themselves outside: the embedded server is not exact about equal ones.
         time = {"$gt": to_time(low_ms - 1), "$lt": to_time(top_ms)}
         with store_errors():
-            found = self._jobs.find(chosen | {"created_at": time}, _SEEN)
+            fields = _SEEN | dict.fromkeys(_looked_at(wanted), 1)
+            found = self._jobs.find(chosen | {"created_at": time}, fields).batch_size(_BATCH)
             for document in found.sort([("created_at", -1), ("_id", -1)]):
                 key = to_ms(document["created_at"]), document["_id"]
                 yield _Seen(key, _may(document, wanted))
@@ -139,6 +144,11 @@ def _chosen_by_index(user_id: str, wanted: JobFilter) -> dict[str, Any]:
     if wanted.tags:
         return own | {"tags": wanted.tags[0]}
     return own if wanted.status is None else own | {"status": wanted.status.value}
+
+
+def _looked_at(wanted: JobFilter) -> list[str]:
+    """Return the fields besides time and status by which a record is looked at."""
+    return ["tags"] * bool(wanted.tags) + ["words"] * bool(wanted.words)
 
 
 def _may(document: dict[str, Any], wanted: JobFilter) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from functools import partial
+from typing import Final, Literal
 
 import structlog
 from msgspec.structs import replace
@@ -21,12 +23,12 @@ from workers.resubmission import Resubmission
 
 logger = structlog.get_logger(__name__)
 
-_JOBS_AT_ONCE: Final = 200
-_THREADS: Final = 8
+_JOBS_AT_ONCE: Final = 1_000
+_THREADS: Final = 16
 #: Who dies at it leaves it to others after so long.
 _TAKEN_FOR_MS: Final = 30_000
 #: How long one action has the loop before the next one's turn.
-_TURN_S: Final = 2.0
+_TURN_S: Final = 6.0
 #: How long it waits for a limit to leave room.
 _LIMITED_FOR_MS: Final = 2_000
 
@@ -103,22 +105,45 @@ class BulkRunner:
         return True
 
     def _retry(self, action: BulkAction, jobs: list[Job]) -> BulkAction:
-        for job in jobs:
-            if job.spec.title_of is not None:
-                action = replace(action, skipped=action.skipped + 1)
-            else:
-                try:
-                    once = f"{action.id}-{job.id}"
-                    self._resubmission.again(job, once, retry_of=job.id)
-                    action = replace(action, done=action.done + 1)
-                except ServiceUnavailable:
-                    raise
-                except LimitExceeded as limit:
-                    return replace(action, waits_for=limit.code)
-                except AetherError as error:
-                    action = replace(action, refused=_counted(action.refused, error.code))
-            action = replace(action, after=(job.spec.created_ms, job.id))
+        for some in batched(jobs, _THREADS):
+            results = list(self._pool.map(partial(self._asked_again, action), some))
+            for job, result in zip(some, results, strict=True):
+                if isinstance(result, LimitExceeded):
+                    # Those behind it that were done are done again, which makes no further job.
+                    return replace(action, waits_for=result.code)
+                action = replace(_with(action, result), after=(job.spec.created_ms, job.id))
         return action
+
+    def _asked_again(self, action: BulkAction, job: Job) -> AetherError | Literal["skipped"] | None:
+        """Submit a job again; return why that is not possible, if it is not.
+
+        Raises:
+            ServiceUnavailable: Redis or MongoDB is away.
+        """
+        if job.spec.title_of is not None:
+            return "skipped"
+        try:
+            self._resubmission.again(job, f"{action.id}-{job.id}", retry_of=job.id)
+        except ServiceUnavailable:
+            raise
+        except AetherError as error:
+            return error
+        return None
+
+
+def batched(jobs: list[Job], size: int) -> Iterator[list[Job]]:
+    """Yield the jobs, so many at a time."""
+    for start in range(0, len(jobs), size):
+        yield jobs[start : start + size]
+
+
+def _with(action: BulkAction, result: AetherError | Literal["skipped"] | None) -> BulkAction:
+    """Count what came of one job."""
+    if result is None:
+        return replace(action, done=action.done + 1)
+    if result == "skipped":
+        return replace(action, skipped=action.skipped + 1)
+    return replace(action, refused=_counted(action.refused, result.code))
 
 
 def _counted(refused: dict[str, int], code: str) -> dict[str, int]:
