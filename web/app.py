@@ -56,6 +56,7 @@ from storage.records.bulk import BulkActions
 from storage.records.conversations import Conversations
 from storage.records.feedback import FeedbackRecords
 from storage.records.format_watch import FormatWatch
+from storage.records.job_logs import JobLogs
 from storage.records.job_search import JobSearch
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
@@ -198,6 +199,7 @@ def _record_services(database: Any, store: JobStore, records: JobRecords) -> dic
     """Return the services of what jobs leave behind, by their names in `WebServices`."""
     return {
         "job_records": records,
+        "job_logs": JobLogs(database),
         "job_search": JobSearch(database, store),
         "bulk_actions": BulkActions(database),
         "feedback": FeedbackRecords(database),

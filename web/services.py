@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from storage.records.conversations import Conversations
     from storage.records.feedback import FeedbackRecords
     from storage.records.format_watch import FormatWatch
+    from storage.records.job_logs import JobLogs
     from storage.records.job_search import JobSearch
     from storage.records.jobs import JobRecords
     from storage.records.lost_jobs import LostJobs
@@ -84,6 +85,7 @@ class WebServices:
     lessons: Lessons
     throttle: Throttle
     job_records: JobRecords
+    job_logs: JobLogs
     job_search: JobSearch
     bulk_actions: BulkActions
     feedback: FeedbackRecords

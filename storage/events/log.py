@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.events import Event
 from storage import keys
+from storage.event_rows import from_entries, from_lines
 from storage.failures import coordinator_errors
 
 if TYPE_CHECKING:
@@ -28,14 +29,7 @@ class EventLog:
             rows: Any = self._redis.xrange(
                 keys.events(job_id), min=f"{after + 1}-0", max="+", count=limit
             )
-        return [
-            Event(
-                sequence=int(entry_id.partition(b"-")[0]),
-                type=fields[b"t"].decode(),
-                body=fields[b"b"],
-            )
-            for entry_id, fields in rows
-        ]
+        return from_entries(rows)
 
     @staticmethod
     def channel(job_id: str) -> str:
@@ -45,15 +39,10 @@ class EventLog:
     @staticmethod
     def parse_published(message: bytes) -> list[Event]:
         """Read a message: each line is an event, `<sequence> <type> <body>`."""
-        return [_parse_line(line) for line in message.split(b"\n")]
+        return from_lines(message)
 
     @staticmethod
     def type_of_last(message: bytes) -> str:
         """Return the type of a message's last event; an empty one when it cannot be told."""
         words = message[message.rfind(b"\n") + 1 :].split(b" ", 2)
         return words[1].decode(errors="replace") if len(words) == 3 else ""
-
-
-def _parse_line(line: bytes) -> Event:
-    sequence, event_type, body = line.split(b" ", 2)
-    return Event(sequence=int(sequence), type=event_type.decode(), body=body)

@@ -19,6 +19,7 @@ from storage.failures import store_errors
 from storage.jobs.store import JobStore
 from storage.records.documents import from_document, readable, to_ms, to_time
 from storage.records.feedback import FeedbackRecords
+from storage.records.job_logs import WITHOUT_LOG
 from storage.records.keyset import Key
 
 if TYPE_CHECKING:
@@ -117,7 +118,9 @@ class JobSearch:
             return []
         with store_errors():
             chosen = {"_id": {"$in": job_ids}, "user_id": user_id}
-            recorded = {job.id: job for job in readable(self._jobs.find(chosen), from_document)}
+            recorded = {
+                job.id: job for job in readable(self._jobs.find(chosen, WITHOUT_LOG), from_document)
+            }
         unfinished = [job.id for job in recorded.values() if not job.is_terminal]
         for job in self._store.get_many(unfinished) if unfinished else ():
             if job is not None and job.id in recorded:

@@ -5,7 +5,7 @@ A job is inserted before its 202 and replaced once, with its outcome, after its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ import structlog
 from pymongo import ReplaceOne, WriteConcern
 from pymongo.errors import BulkWriteError
 
+from core.events import Event
 from core.jobs import Job, JobSpec, JobStatus, Question
 from core.outcome import WORKER_LOST, Outcome
 from core.timing import now_ms
@@ -30,6 +31,7 @@ from storage.records.documents import (
 )
 from storage.records.feedback import FeedbackRecords
 from storage.records.group_commit import GroupCommit
+from storage.records.job_logs import NO_LOGS, WITHOUT_LOG, packed
 from storage.records.keyset import newest_behind, page, with_time
 from storage.records.ledger import Ledger, settlement, to_settlement
 from storage.records.set_aside import (
@@ -83,26 +85,29 @@ class JobRecords:
         with store_errors(within_s=self._insert_s), document_faults():
             _insert_missing(self._jobs, [to_document(job) for job in jobs])
 
-    def write_finished(self, jobs: Sequence[Job]) -> None:
-        """Store ended jobs and their settlements; a repeat changes nothing.
+    def write_finished(
+        self, jobs: Sequence[Job], logs: Mapping[str, Sequence[Event]] = NO_LOGS
+    ) -> None:
+        """Store ended jobs, their logs and settlements; a repeat changes nothing.
 
         A job that MongoDB will never take is set aside and the others are stored.
         """
         try:
-            self._write_batch(jobs)
+            self._write_batch(jobs, logs)
         except UnstorableDocument as fault:
             if len(jobs) == 1:
                 self._set_aside(jobs[0], str(fault))
                 return
             # Halving finds the few bad ones of a batch in a few writes.
             middle = len(jobs) // 2
-            self.write_finished(jobs[:middle])
-            self.write_finished(jobs[middle:])
+            self.write_finished(jobs[:middle], logs)
+            self.write_finished(jobs[middle:], logs)
 
-    def _write_batch(self, jobs: Sequence[Job]) -> None:
+    def _write_batch(self, jobs: Sequence[Job], logs: Mapping[str, Sequence[Event]]) -> None:
         with store_errors(), document_faults():
-            unrecorded = [to_document(job) for job in jobs if _was_accepted_answered(job)]
-            others = [_replace(to_document(job)) for job in jobs if not _was_accepted_answered(job)]
+            documents = [(job, to_document(job) | packed(logs, job)) for job in jobs]
+            unrecorded = [document for job, document in documents if _was_accepted_answered(job)]
+            others = [_replace(one) for job, one in documents if not _was_accepted_answered(job)]
             self._ledger.add([to_settlement(job) for job in jobs])
             if unrecorded:
                 _insert_missing(self._jobs, unrecorded)
@@ -117,7 +122,7 @@ class JobRecords:
         """End the job on record without its outcome's content, and remember that."""
         outcome = without_content(job.outcome or Outcome())
         try:
-            self._write_batch([msgspec.structs.replace(job, outcome=outcome)])
+            self._write_batch([msgspec.structs.replace(job, outcome=outcome)], NO_LOGS)
         except UnstorableDocument:
             end = UnreadableEnd(status=job.status, finished_ms=job.finished_ms, cost_micros=0)
             self._end(job.id, end)
@@ -154,7 +159,7 @@ class JobRecords:
     def get(self, job_id: str, user_id: str) -> Job | None:
         """Return the job as it was last recorded; None also for another owner's."""
         with store_errors():
-            found = self._jobs.find_one({"_id": job_id, "user_id": user_id})
+            found = self._jobs.find_one({"_id": job_id, "user_id": user_id}, WITHOUT_LOG)
         return None if found is None else self._with_feedback(user_id, [from_document(found)])[0]
 
     def list_of_user(
@@ -171,7 +176,7 @@ class JobRecords:
             criteria["status"] = status.value
         criteria = with_time(criteria, "created_at", newest_behind(before))
         with store_errors():
-            found = self._jobs.find(criteria).sort([("created_at", -1), ("_id", -1)])
+            found = self._jobs.find(criteria, WITHOUT_LOG).sort([("created_at", -1), ("_id", -1)])
             read = readable(found.batch_size(limit + 1), from_document)
             jobs = page(
                 read,
@@ -232,13 +237,13 @@ class JobRecords:
     def dead_letters(self, *, limit: int) -> list[Job]:
         """Return the jobs that lost their worker too often, newest first."""
         with store_errors():
-            found = self._jobs.find(_DEAD).sort("created_at", -1)
+            found = self._jobs.find(_DEAD, WITHOUT_LOG).sort("created_at", -1)
             return list(islice(readable(found, from_document), limit))
 
     def dead_letter(self, job_id: str) -> Job | None:
         """Return the dead letter, None if there is no such."""
         with store_errors():
-            found = self._jobs.find_one({"_id": job_id, **_DEAD})
+            found = self._jobs.find_one({"_id": job_id, **_DEAD}, WITHOUT_LOG)
         return None if found is None else from_document(found)
 
     def existing(self, job_ids: Iterable[str]) -> set[str]:

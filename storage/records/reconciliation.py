@@ -14,6 +14,7 @@ from core.jobs import TERMINAL
 from storage import keys
 from storage.failures import coordinator_errors, store_errors
 from storage.records.documents import from_document
+from storage.records.job_logs import WITHOUT_LOG
 from storage.records.ledger import SETTLEMENT, Ledger, to_settlement
 from storage.scripts import WITH_LINES, Script
 
@@ -140,7 +141,7 @@ class Reconciliation:
         if user_id is not None:
             chosen = {"user_id": user_id} | chosen
         with store_errors():
-            for document in self._jobs.find(chosen):
+            for document in self._jobs.find(chosen, WITHOUT_LOG):
                 yield from_document(document)
 
     def _of_records(self, jobs: Sequence[Job]) -> Iterator[Difference]:

@@ -5,14 +5,17 @@ An entry is removed only after its job is written, so a job may be written twice
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
+from core.events import Event
 from core.ids import SHARDS, is_job_id
 from core.jobs import Job
 from storage import keys
+from storage.event_rows import from_entries
 from storage.failures import coordinator_errors
 from storage.jobs.fields import UnreadableEnd
 from storage.jobs.store import JobStore
@@ -32,12 +35,14 @@ class Entry(Struct, frozen=True):
 
     Attributes:
         job: what is left of one that this version cannot read; None when its hash is gone.
+        log: its events.
     """
 
     shard: str
     entry_id: bytes
     job_id: str
     job: Job | UnreadableEnd | None
+    log: Sequence[Event] = ()
 
 
 class RecordStream:
@@ -57,7 +62,8 @@ class RecordStream:
         # An entry that names no job is let go with the others.
         job_ids = [job_id for _, _, job_id in found if is_job_id(job_id)]
         jobs = dict(zip(job_ids, self._store.get_whole(job_ids), strict=True)) if job_ids else {}
-        return [Entry(*row, jobs.get(row[2])) for row in found]
+        logs = self._logs(job_ids)
+        return [Entry(*row, jobs.get(row[2]), logs.get(row[2], ())) for row in found]
 
     def let_go(self, entries: list[Entry]) -> None:
         """Remove written entries and let their jobs expire."""
@@ -70,6 +76,14 @@ class RecordStream:
                     pipe.expire(keys.job(entry.job_id), _KEPT_AFTER_END_S)
                     pipe.expire(keys.events(entry.job_id), _KEPT_AFTER_END_S)
             pipe.execute()
+
+    def _logs(self, job_ids: Sequence[str]) -> dict[str, list[Event]]:
+        """Return the logs of many jobs in one round trip; an empty one of a job without."""
+        with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.xrange(keys.events(job_id))
+            logs = pipe.execute()
+        return {one: from_entries(entries) for one, entries in zip(job_ids, logs, strict=True)}
 
     def _entries(
         self, start: str, per_shard: int, wait_s: float = 0.0

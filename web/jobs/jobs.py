@@ -15,8 +15,9 @@ from core.errors import (
     JobNotFound,
     TooManyWaiting,
 )
+from core.events import Event as LoggedEvent
 from core.ids import is_job_id
-from core.jobs import Job
+from core.jobs import Job, Question
 from core.limit_errors import TooManyStreams
 from core.public import to_public
 from web.accounts.auth import current_user, require_user
@@ -86,7 +87,8 @@ def get_job(path: JobPath, query: JobQuery) -> Any:
         )
     if query.after == job.cursor:
         job = _wait_for_news(services, job, query.wait)
-    events = services.event_log.read(job.id, after=query.after, limit=_EVENTS_PER_POLL)
+    events = _events_after(services, job, query.after)
+    job = structs.replace(job, question=Question(""))
     return to_public(job, services.queue.place_of(job)) | {
         "events": [msgspec.Raw(event.body) for event in events if is_wanted(event, query.types)],
         "next_after": events[-1].sequence if events else query.after,
@@ -180,6 +182,14 @@ def _wait_for_news(services: WebServices, job: Job, wait_s: float) -> Job:
     with services.open_requests.held(job.spec.user_id):
         next(services.feed.follow(job.id, after=job.cursor, heartbeat_s=wait_s), None)
     return _latest(services.job_store, job)
+
+
+def _events_after(services: WebServices, job: Job, after: int) -> list[LoggedEvent]:
+    """Return the next events, of an ended job that Redis has let go those on record."""
+    events = services.event_log.read(job.id, after=after, limit=_EVENTS_PER_POLL)
+    if events or not job.is_terminal or after == job.cursor:
+        return events
+    return services.job_logs.after(job, after)[:_EVENTS_PER_POLL]
 
 
 def _latest(store: JobStore, job: Job) -> Job:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
 from flask import Response
 
-from core.errors import CoordinatorUnavailable
+from core.errors import CoordinatorUnavailable, StoreUnavailable
 from core.events import JOB_POSITION, JOB_SNAPSHOT, Event
 from core.jobs import NO_PLACE, Job, Place
 from core.public import to_public
@@ -57,8 +57,8 @@ def event_stream(
     Raises:
         TooManyStreams, TooManyWaiting: too much is open already.
 
-    Where the log does not hold the event after `after` (any more), the stream begins with one
-    `job.snapshot` and goes on from its number.
+    Of an ended job that Redis has let go, the events come from its record. Where neither holds the
+    event after `after`, the stream begins with one `job.snapshot` and goes on from its number.
     """
     if job.is_terminal and after == job.cursor:
         return Response(status=204)
@@ -67,6 +67,7 @@ def event_stream(
         *(services.feed, services.event_log, services.job_store, job, types),
         is_session_over=session_check(),
         place_of=services.queue.place_of,
+        recorded=services.job_logs.after,
     )
     response = Response(stream.frames(after), mimetype=MEDIA_TYPE, headers=_HEADERS)
     # Also for a client that goes before the first frame.
@@ -87,6 +88,7 @@ class JobStream:
         types: those that the reader wants; None for all.
         is_session_over: says whether the reader has logged out; asked every few seconds.
         place_of: says where a job stands; asked as often.
+        recorded: reads the events of an ended job above a number from its record.
     """
 
     def __init__(
@@ -98,9 +100,11 @@ class JobStream:
         types: frozenset[str] | None = None,
         is_session_over: Callable[[], bool] = lambda: False,
         place_of: Callable[[Job], Place] = lambda _: NO_PLACE,
+        recorded: Callable[[Job, int], Sequence[Event]] = lambda _, __: (),
     ) -> None:
         self._is_session_over = is_session_over
         self._place_of = place_of
+        self._recorded = recorded
         self._place = NO_PLACE
         self._feed = feed
         self._log = log
@@ -113,9 +117,10 @@ class JobStream:
         yield b"retry: 1000\n\n"
         try:
             if self._is_out_of_reach(after):
-                yield _snapshot_frame(self._job)
                 if self._job.is_terminal:
+                    yield from self._frames_on_record(after)
                     return
+                yield _snapshot_frame(self._job)
                 after = self._job.cursor
             for said in self._until_late(after):
                 if isinstance(said, bytes):
@@ -125,10 +130,20 @@ class JobStream:
                     yield to_frame(said)
                 if said.is_terminal:
                     return
-        except CoordinatorUnavailable:
-            logger.warning("stream ends without Redis, client will resume", job_id=self._job.id)
-        # The server stops, time or session is over, or Redis is away; the status line is sent.
+        except (CoordinatorUnavailable, StoreUnavailable) as error:
+            away = type(error).__name__
+            logger.warning("stream ends, client will resume", job_id=self._job.id, error=away)
+        # The server stops, time or session is over, or a store is away; the status line is sent.
         yield _RESUME
+
+    def _frames_on_record(self, after: int) -> Iterator[bytes]:
+        """Yield the events of an ended job as its record has them, else a snapshot."""
+        events = self._recorded(self._job, after)
+        if not events:
+            yield _snapshot_frame(self._job)
+        for event in events:
+            if is_wanted(event, self._types):
+                yield to_frame(event)
 
     def _until_late(self, after: int) -> Iterator[Event | bytes]:
         """Yield events, and frames in between, until the job's end, the session's, or a new log."""

@@ -46,7 +46,7 @@ class RecordWriter:
             wait_s = 0.0
             jobs = [entry.job for entry in entries if isinstance(entry.job, Job)]
             if jobs:
-                self._records.write_finished(jobs)
+                self._records.write_finished(jobs, {one.job_id: one.log for one in entries})
             for entry in entries:
                 if isinstance(entry.job, UnreadableEnd):
                     self._records.set_unreadable_aside(entry.job_id, entry.job)
