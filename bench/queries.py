@@ -33,6 +33,7 @@ from storage.records.conversations import Conversations
 from storage.records.job_search import JobSearch
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger, month_of
+from storage.records.retention import JobContent
 from storage.records.set_aside import SetAsideRecords
 from storage.records.usage import UsageRecords
 from storage.records.webhooks import WebhookRecords
@@ -294,6 +295,10 @@ QUERIES: Final = (
     Query(
         *("what was set aside", "set_aside", "expiry"),
         lambda db, s: SetAsideRecords(db).list(limit=50),
+    ),
+    Query(
+        *("jobs whose content is to go", "jobs", "content"),
+        lambda db, s: JobContent(db).remove_due(limit=100),
     ),
     Query(
         *("acts on many jobs that are due", "bulk_actions", "due"),

@@ -220,6 +220,7 @@ class Job(Struct, frozen=True, kw_only=True):
         cursor: the number of its latest event.
         question: None where it was not loaded.
         feedback: the user's latest; None where there is none.
+        content_removed_ms: since when its texts are not kept any more; None while they are.
     """
 
     spec: JobSpec
@@ -231,6 +232,7 @@ class Job(Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     question: Question | None = None
     feedback: Feedback | None = None
+    content_removed_ms: int | None = None
 
     @property
     def id(self) -> str:

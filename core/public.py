@@ -43,7 +43,7 @@ def to_public(job: Job, place: Place = NO_PLACE) -> dict[str, Any]:
         "degraded": outcome.degraded,
         "request": _public_request(job),
         "schedule": _public_schedule(spec),
-        "answer": outcome.answer,
+        "answer": None if job.content_removed_ms else outcome.answer,
         "agents": [_public_report(report) for report in outcome.agents],
         "synthesis": _public_report(outcome.synthesis) if outcome.synthesis else None,
         "usage": public_usage(outcome.usage),
@@ -58,6 +58,7 @@ def to_public(job: Job, place: Place = NO_PLACE) -> dict[str, Any]:
         "queue": place,
         "error": outcome.error,
         "feedback": public_feedback(job.feedback) if job.feedback else None,
+        "content_removed_at": iso_time(job.content_removed_ms),
         "links": _links(f"{JOBS_PATH}/{job.id}"),
     }
 
@@ -128,7 +129,7 @@ def _public_cost(spec: JobSpec, outcome: Outcome) -> dict[str, Any]:
 
 
 def _public_request(job: Job) -> dict[str, Any]:
-    spec, message = job.spec, job.question.message if job.question else None
+    spec, message = job.spec, (job.question.message or None) if job.question else None
     asked = {"message": message, "agents": [spec.agent] if spec.agent else None}
     bounds = {"max_tokens": spec.max_tokens, "temperature": spec.temperature}
     if spec.team is None:

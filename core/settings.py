@@ -31,10 +31,12 @@ from core.forms.addresses import (
     read_public_url,
     read_redis_url,
 )
+from core.forms.days import read_days_by_plan
 from core.forms.networks import read_hosts, read_networks
 from core.forms.numbers import read_bytes, read_count, read_port, read_seconds, read_usd
 from core.forms.origins import read_origins
 from core.forms.text import clean, is_service_link, read_key
+from core.plans import PLANS
 from core.problems import SettingsError, sentences_of
 
 #: What a process of Aether is there for.
@@ -80,6 +82,9 @@ _count = BeforeValidator(read_count)
 _seconds = BeforeValidator(read_seconds)
 _usd = BeforeValidator(read_usd)
 _bytes = BeforeValidator(read_bytes)
+_Days = Annotated[
+    dict[str, int], NoDecode, BeforeValidator(lambda given: read_days_by_plan(given, PLANS))
+]
 _lower = BeforeValidator(lambda given: given.lower() if isinstance(given, str) else given)
 
 
@@ -184,6 +189,9 @@ class Settings(BaseSettings):
     flower_user: Annotated[str, Field(pattern=r"^[^:\s]{1,100}$")] = "operator"
     flower_password: SecretStr = SecretStr("")
     flower_port: Port = 5555
+    #: Days after a job's end until its texts, or its record, are removed; by the plan.
+    keep_content_days: _Days = {}
+    keep_records_days: _Days = {}
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _lower] = "info"
 
     @model_validator(mode="before")

@@ -177,14 +177,6 @@ class Conversations:
         with store_errors():
             return self._conversations.delete_one({"_id": _key(user_id, name)}).deleted_count == 1
 
-    def remove_quotation(self, user_id: str, job_id: str) -> None:
-        """Remove question and answer from the record of a job that was to find a title."""
-        emptied = {"question.message": "", "outcome.answer.text": ""}
-        with store_errors():
-            for path, value in emptied.items():
-                chosen = {"_id": job_id, "user_id": user_id, path: {"$gte": ""}}
-                self._jobs.update_one(chosen, {"$set": {path: value}})
-
     def latest_message(self, user_id: str, name: str) -> Message | None:
         """Return the message that was accepted last; None where there is none."""
         return next(iter(self.messages_before(user_id, name, limit=1)), None)

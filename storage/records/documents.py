@@ -53,7 +53,13 @@ def from_document(document: dict[str, Any]) -> Job:
         if document["outcome"] is None
         else msgspec.convert(document["outcome"], Outcome),
         question=to_question(document),
+        content_removed_ms=_optional(document.get("content_removed_ms")),
     )
+
+
+def _optional(number: int | None) -> int | None:
+    """Return a whole number without the driver's own type for those of 64 bits."""
+    return None if number is None else int(number)
 
 
 def to_unfinished(document: dict[str, Any]) -> tuple[JobSpec, Question]:

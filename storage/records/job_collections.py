@@ -45,6 +45,9 @@ _JOBS: Final = CollectionPlan(
             ],
             name="tags",
         ),
+        # Of those alone whose time was set when they ended.
+        IndexModel([("content_until", ASCENDING)], name="content", sparse=True),
+        IndexModel([("expires_at", ASCENDING)], name="expiry", sparse=True, expireAfterSeconds=0),
         # A conversation's messages in their order.
         IndexModel(
             [

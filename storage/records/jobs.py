@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import structlog
 from pymongo import ReplaceOne, WriteConcern
-from pymongo.errors import BulkWriteError
 
 from core.events import Event
 from core.jobs import Job, JobSpec, JobStatus, Question
 from core.outcome import WORKER_LOST, Outcome
+from core.retention import KEEP_ALL, Retention
 from core.timing import now_ms
 from storage.failures import store_errors
 from storage.jobs.fields import UnreadableEnd
@@ -31,9 +31,11 @@ from storage.records.documents import (
 )
 from storage.records.feedback import FeedbackRecords
 from storage.records.group_commit import GroupCommit
+from storage.records.inserts import insert_missing
 from storage.records.job_logs import NO_LOGS, WITHOUT_LOG, packed
 from storage.records.keyset import newest_behind, page, with_time
 from storage.records.ledger import Ledger, settlement, to_settlement
+from storage.records.retention import kept_until
 from storage.records.set_aside import (
     SetAsideRecords,
     UnstorableDocument,
@@ -44,13 +46,11 @@ from storage.records.usage import UsageRecords, UserDay, day_of
 from storage.records.webhooks import WebhookRecords
 
 if TYPE_CHECKING:
-    from pymongo.collection import Collection
     from pymongo.database import Database
 
 logger = structlog.get_logger(__name__)
 
 _BATCH: Final = 64
-_DUPLICATE_KEY: Final = 11000
 #: What a dead letter looks like.
 _DEAD: Final = {"status": JobStatus.FAILED.value, "outcome.error.code": WORKER_LOST}
 #: How long a submit waits for its record: with what else it does, it answers within a second.
@@ -62,9 +62,17 @@ class JobRecords:
 
     Args:
         insert_s: how long an insert may take, a lost answer's repeat included.
+        retention: how long what is written of ended jobs is kept.
     """
 
-    def __init__(self, database: Database[dict[str, Any]], *, insert_s: float = _INSERT_S) -> None:
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        *,
+        insert_s: float = _INSERT_S,
+        retention: Retention = KEEP_ALL,
+    ) -> None:
+        self._retention = retention
         majority = WriteConcern("majority")
         self._jobs = database.get_collection("jobs", write_concern=majority)
         self._insert_s = insert_s
@@ -83,7 +91,7 @@ class JobRecords:
     def _insert_batch(self, jobs: Sequence[Job]) -> None:
         # The driver repeats a write whose answer was lost, and then finds its document there.
         with store_errors(within_s=self._insert_s), document_faults():
-            _insert_missing(self._jobs, [to_document(job) for job in jobs])
+            insert_missing(self._jobs, [to_document(job) for job in jobs])
 
     def write_finished(
         self, jobs: Sequence[Job], logs: Mapping[str, Sequence[Event]] = NO_LOGS
@@ -105,18 +113,22 @@ class JobRecords:
 
     def _write_batch(self, jobs: Sequence[Job], logs: Mapping[str, Sequence[Event]]) -> None:
         with store_errors(), document_faults():
-            documents = [(job, to_document(job) | packed(logs, job)) for job in jobs]
+            documents = [(job, self._document(job, logs)) for job in jobs]
             unrecorded = [document for job, document in documents if _was_accepted_answered(job)]
             others = [_replace(one) for job, one in documents if not _was_accepted_answered(job)]
             self._ledger.add([to_settlement(job) for job in jobs])
             if unrecorded:
-                _insert_missing(self._jobs, unrecorded)
+                insert_missing(self._jobs, unrecorded)
             if others:
                 self._jobs.bulk_write(others, ordered=False)
         # The API does it at submit, but may have died in between.
         self._conversations.note_messages((job.spec, job.question) for job in jobs)
         self._usage.mark(day_of(job) for job in jobs)
         self._webhooks.add(jobs)
+
+    def _document(self, job: Job, logs: Mapping[str, Sequence[Event]]) -> dict[str, Any]:
+        """Return the record of an ended job."""
+        return to_document(job) | packed(logs, job) | kept_until(self._retention, job)
 
     def _set_aside(self, job: Job, fault: str) -> None:
         """End the job on record without its outcome's content, and remember that."""
@@ -267,17 +279,6 @@ def _behind(before: tuple[int, str]) -> list[dict[str, Any]]:
         {"created_at": {"$lt": created_at}},
         {"created_at": created_at, "_id": {"$lt": job_id}},
     ]
-
-
-def _insert_missing(
-    collection: Collection[dict[str, Any]], documents: list[dict[str, Any]]
-) -> None:
-    """Insert the documents whose ids are not there yet."""
-    try:
-        collection.insert_many(documents, ordered=False)
-    except BulkWriteError as error:
-        if any(failure["code"] != _DUPLICATE_KEY for failure in error.details["writeErrors"]):
-            raise
 
 
 def _was_accepted_answered(job: Job) -> bool:

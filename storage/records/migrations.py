@@ -150,6 +150,7 @@ MIGRATIONS: Final = (
     Migration(10, "what users used a day", _mark_days),
     Migration(11, "webhooks", _make_all),
     Migration(12, "what jobs are found by, and acts on many", _tag_jobs),
+    Migration(13, "how long jobs are kept", ensure_indexes),
 )
 
 

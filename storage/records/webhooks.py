@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import ReturnDocument, UpdateOne, WriteConcern
-from pymongo.errors import BulkWriteError
 
 from core.jobs import Job
 from core.timing import now_ms
@@ -15,12 +14,12 @@ from core.webhook_errors import DeliveryNotFound, DeliveryUnfinished
 from core.webhooks import Delivery, DeliveryStatus, event_of, message_id
 from storage.failures import store_errors
 from storage.records.documents import to_time
+from storage.records.inserts import insert_missing
 from storage.records.keyset import newest_behind, page, with_time
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-_DUPLICATE_KEY: Final = 11000
 #: How long an ended delivery is known.
 _KEPT: Final = timedelta(days=30)
 
@@ -39,12 +38,7 @@ class WebhookRecords:
         if not documents:
             return
         with store_errors():
-            try:
-                self._deliveries.insert_many(documents, ordered=False)
-            except BulkWriteError as error:
-                failures = error.details["writeErrors"]
-                if any(failure["code"] != _DUPLICATE_KEY for failure in failures):
-                    raise
+            insert_missing(self._deliveries, documents)
 
     def due(self, at_ms: int, *, limit: int) -> list[Delivery]:
         """Return deliveries that are to be tried now, those that have waited longest first."""

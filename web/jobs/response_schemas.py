@@ -272,6 +272,8 @@ class Job(ResponseBody):
     """Why the job did not complete."""
     feedback: Feedback | None
     """The latest; null where there is none."""
+    content_removed_at: Time | None
+    """Since when its question, answer and events are not kept any more."""
     links: Links
 
 

@@ -50,7 +50,7 @@ def retry_job(path: JobPath) -> Any:
         raise JobNotFinished("The job has not ended; there is nothing to try again yet.")
     services = current_services()
     question = job.question or services.job_store.question(job.id)
-    if question is None or not question.message:
+    if question is None or not question.message or job.content_removed_ms:
         raise ContentGone
     submitted = submit_request(
         read_headers(SubmitHeaders), to_request(job, question), job.spec.mode, retry_of=job.id

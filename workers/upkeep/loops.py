@@ -11,6 +11,7 @@ from redis import Redis
 from core.jobs import Job
 from core.loops import Loop
 from core.models import Catalogue
+from core.retention import Retention
 from core.settings import Settings
 from core.webhooks import Reachable
 from monitoring.job_metrics import measure_ends
@@ -33,6 +34,7 @@ from storage.records.job_search import JobSearch
 from storage.records.jobs import JobRecords
 from storage.records.ledger import Ledger
 from storage.records.lost_jobs import LostJobs
+from storage.records.retention import JobContent
 from storage.records.stream import RecordStream
 from storage.records.usage import UsageRecords
 from storage.records.webhooks import WebhookRecords
@@ -54,6 +56,8 @@ _WAKE_EVERY_S: Final = 1.0
 _REMOVE_EVERY_S: Final = 2.0
 _TITLES_EVERY_S: Final = 1.0
 _BULK_EVERY_S: Final = 0.5
+_RETENTION_EVERY_S: Final = 10.0
+_REMOVED_AT_ONCE: Final = 500
 _SUM_UP_EVERY_S: Final = 10.0
 _DAYS_AT_ONCE: Final = 50
 #: A turn may go through all keys of Redis.
@@ -74,7 +78,7 @@ def upkeep_loops(
     """Return the loops, none of them started."""
     titles = TitleMaker(
         *(Conversations(database), Acceptance(redis), JobRecords(database), queue, catalogue),
-        *(lambda model: lessons.of_all(model.id), UserKeys(redis)),
+        *(lambda model: lessons.of_all(model.id), UserKeys(redis), JobContent(database)),
     )
 
     deliverer = _deliverer(settings, database, metrics)
@@ -89,9 +93,10 @@ def upkeep_loops(
     return (
         Loop("sweeper", sweeper.run, every_s=settings.sweep_interval_s),
         Loop("waker", waker.run, every_s=_WAKE_EVERY_S),
-        _record_writer(redis, database, on_written),
+        _record_writer(settings, redis, database, on_written),
         Loop("titles", titles.run, every_s=_TITLES_EVERY_S),
         Loop("webhooks", deliverer.run),
+        *_retention_loops(settings, database),
         Loop("bulk", bulk.run, every_s=_BULK_EVERY_S),
         Loop(
             "usage",
@@ -104,12 +109,21 @@ def upkeep_loops(
 
 
 def _record_writer(
-    redis: Redis, database: Any, on_written: Callable[[Sequence[Job]], None]
+    settings: Settings, redis: Redis, database: Any, on_written: Callable[[Sequence[Job]], None]
 ) -> Loop:
+    retention = Retention(content=settings.keep_content_days, records=settings.keep_records_days)
     stream = RecordStream(redis, JobStore(redis))
-    writer = RecordWriter(stream, JobRecords(database), on_written=on_written)
+    writer = RecordWriter(stream, JobRecords(database, retention=retention), on_written=on_written)
     step = partial(writer.run, wait_s=_RECORDS_WAIT_S)
     return Loop("record-writer", step, every_s=_RECORDS_PAUSE_S)
+
+
+def _retention_loops(settings: Settings, database: Any) -> tuple[Loop, ...]:
+    """Return the loop that removes content, where any is to be removed."""
+    if not settings.keep_content_days:
+        return ()
+    step = partial(JobContent(database).remove_due, limit=_REMOVED_AT_ONCE)
+    return (Loop("retention", step, every_s=_RETENTION_EVERY_S),)
 
 
 def _deliverer(settings: Settings, database: Any, metrics: Metrics) -> Deliverer:

@@ -26,6 +26,7 @@ from storage.jobs.acceptance import Acceptance, IdempotencyClaim
 from storage.jobs.user_keys import UserKeys
 from storage.records.conversations import Conversations
 from storage.records.jobs import JobRecords
+from storage.records.retention import JobContent
 from workers.queue import JobQueue
 
 logger = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class TitleMaker:
         catalogue: Catalogue,
         lesson_of: Callable[[Model], Lesson],
         user_keys: UserKeys,
+        content: JobContent,
     ) -> None:
         self._conversations = conversations
         self._acceptance = acceptance
@@ -56,6 +58,7 @@ class TitleMaker:
         self._catalogue = catalogue
         self._lesson_of = lesson_of
         self._user_keys = user_keys
+        self._content = content
         self._waiting: deque[Job] = deque(maxlen=_MOST_WAITING)
 
     def take(self, jobs: Sequence[Job]) -> None:
@@ -82,7 +85,7 @@ class TitleMaker:
         if title is not None:
             self._conversations.rename(user_id, conversation, title, by="model")
         # What it quotes would outlive its conversation.
-        self._conversations.remove_quotation(user_id, job.id)
+        self._content.remove([job.id])
         self._user_keys.forget_jobs(user_id, [job.id], ())
 
     def _ask(self, first: Job, conversation: str) -> None:

@@ -16,6 +16,7 @@ from storage.jobs.lines import Lines
 from storage.jobs.user_keys import UserKeys
 from storage.records.conversations import Conversations
 from storage.records.jobs import JobRecords
+from storage.records.retention import JobContent
 from storage.records.stream import RecordStream
 from tests.acceptance import AcceptingStore
 from tests.claims import LEASE_S, ClaimingAttempts
@@ -41,6 +42,7 @@ def runtime(redis_client, mongo_database):
         CATALOGUE,
         lambda _: NOTHING_LEARNED,
         user_keys,
+        JobContent(mongo_database),
     )
     stream = RecordStream(redis_client, store)
     return SimpleNamespace(
@@ -112,6 +114,7 @@ def test_the_answer_becomes_the_title_and_its_quotation_goes(runtime, begin, red
     (kept,) = title_jobs(runtime, first)
     assert (kept.question.message, kept.outcome.answer.text) == ("", "")
     assert (kept.status, kept.outcome.cost_micros) == (JobStatus.COMPLETED, 3)
+    assert kept.content_removed_ms is not None
     assert not redis_client.exists(*keys.of_script(asked.id))
     # The words of the question still find it, and those of the title do.
     for text in ("sleep", "places"):
