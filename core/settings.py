@@ -168,6 +168,8 @@ class Settings(BaseSettings):
     refresh_token_s: Annotated[int, _seconds, Field(ge=3600)] = 14 * 24 * 3600
     job_deadline_s: Annotated[int, _seconds, Field(ge=5, le=140)] = 120
     lease_s: Annotated[int, _seconds, Field(ge=3, le=60)] = 15
+    #: How long Redis keeps an ended job after MongoDB has it.
+    ended_job_kept_s: Annotated[int, _seconds, Field(ge=30, le=24 * 3600)] = 300
     sweep_interval_s: Annotated[int, _seconds, Field(ge=1, le=60)] = 5
     max_body_bytes: Annotated[int, _bytes, Field(ge=1024, le=64 << 20)] = 256 * 1024
     max_message_chars: Annotated[int, _count, Field(ge=1, le=16_000_000)] = 32_000

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 _GROUP: Final = "upkeep"
 #: One name for all readers: the next reader reads the entries of one that died again.
 _CONSUMER: Final = "upkeep"
-#: How long an ended job stays in Redis for its readers after it is in MongoDB, in seconds.
-_KEPT_AFTER_END_S: Final = 3600
+_KEPT_S: Final = 300
 
 
 class Entry(Struct, frozen=True):
@@ -46,9 +45,14 @@ class Entry(Struct, frozen=True):
 
 
 class RecordStream:
-    """Reads ended jobs in batches and removes those that are written."""
+    """Reads ended jobs in batches and removes those that are written.
 
-    def __init__(self, redis: Redis, store: JobStore) -> None:
+    Args:
+        kept_s: how long a written job stays in Redis for its readers.
+    """
+
+    def __init__(self, redis: Redis, store: JobStore, *, kept_s: int = _KEPT_S) -> None:
+        self._kept_s = kept_s
         self._redis = redis
         self._store = store
 
@@ -73,8 +77,8 @@ class RecordStream:
                 pipe.xack(stream, _GROUP, entry.entry_id)
                 pipe.xdel(stream, entry.entry_id)
                 if is_job_id(entry.job_id):
-                    pipe.expire(keys.job(entry.job_id), _KEPT_AFTER_END_S)
-                    pipe.expire(keys.events(entry.job_id), _KEPT_AFTER_END_S)
+                    pipe.expire(keys.job(entry.job_id), self._kept_s)
+                    pipe.expire(keys.events(entry.job_id), self._kept_s)
             pipe.execute()
 
     def _logs(self, job_ids: Sequence[str]) -> dict[str, list[Event]]:

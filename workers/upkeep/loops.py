@@ -112,7 +112,7 @@ def _record_writer(
     settings: Settings, redis: Redis, database: Any, on_written: Callable[[Sequence[Job]], None]
 ) -> Loop:
     retention = Retention(content=settings.keep_content_days, records=settings.keep_records_days)
-    stream = RecordStream(redis, JobStore(redis))
+    stream = RecordStream(redis, JobStore(redis), kept_s=settings.ended_job_kept_s)
     writer = RecordWriter(stream, JobRecords(database, retention=retention), on_written=on_written)
     step = partial(writer.run, wait_s=_RECORDS_WAIT_S)
     return Loop("record-writer", step, every_s=_RECORDS_PAUSE_S)

@@ -63,7 +63,8 @@ def test_jobs_are_read_again_when_their_reader_died(stream, redis_client, end_jo
     assert stream.read(per_shard=100) == []
 
 
-def test_job_stays_for_its_readers_an_hour_when_it_is_let_go(stream, redis_client, end_jobs):
+def test_job_stays_some_minutes_for_its_readers_when_it_is_let_go(redis_client, end_jobs):
+    stream = RecordStream(redis_client, AcceptingStore(redis_client), kept_s=120)
     (job_id,) = end_jobs(1)
     before = redis_client.ttl(keys.job(job_id))
 
@@ -71,7 +72,7 @@ def test_job_stays_for_its_readers_an_hour_when_it_is_let_go(stream, redis_clien
 
     assert before == -1
     for key in (keys.job(job_id), keys.events(job_id)):
-        assert 0 < redis_client.ttl(key) <= 3600
+        assert 0 < redis_client.ttl(key) <= 120
 
 
 def test_jobs_are_read_when_redis_was_wiped_before_they_ended(stream, redis_client, end_jobs):

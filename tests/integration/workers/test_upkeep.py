@@ -341,7 +341,7 @@ def assert_recorded_once(mongo_database, redis_client, job_ids):
     settled = [entry["job_id"] for entry in mongo_database["ledger"].find()]
     assert sorted(settled) == sorted(job_ids)
     assert sum(redis_client.xlen(keys.records(job_id[4])) for job_id in job_ids) == 0
-    assert all(0 < redis_client.ttl(keys.job(job_id)) <= 3600 for job_id in job_ids)
+    assert all(0 < redis_client.ttl(keys.job(job_id)) <= 300 for job_id in job_ids)
 
 
 def test_ended_jobs_are_recorded_once_when_they_are_written_again_and_again(
