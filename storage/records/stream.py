@@ -34,14 +34,12 @@ class Entry(Struct, frozen=True):
 
     Attributes:
         job: what is left of one that this version cannot read; None when its hash is gone.
-        log: its events.
     """
 
     shard: str
     entry_id: bytes
     job_id: str
     job: Job | UnreadableEnd | None
-    log: Sequence[Event] = ()
 
 
 class RecordStream:
@@ -66,8 +64,7 @@ class RecordStream:
         # An entry that names no job is let go with the others.
         job_ids = [job_id for _, _, job_id in found if is_job_id(job_id)]
         jobs = dict(zip(job_ids, self._store.get_whole(job_ids), strict=True)) if job_ids else {}
-        logs = self._logs(job_ids)
-        return [Entry(*row, jobs.get(row[2]), logs.get(row[2], ())) for row in found]
+        return [Entry(*row, jobs.get(row[2])) for row in found]
 
     def let_go(self, entries: list[Entry]) -> None:
         """Remove written entries and let their jobs expire."""
@@ -81,7 +78,7 @@ class RecordStream:
                     pipe.expire(keys.events(entry.job_id), self._kept_s)
             pipe.execute()
 
-    def _logs(self, job_ids: Sequence[str]) -> dict[str, list[Event]]:
+    def logs(self, job_ids: Sequence[str]) -> dict[str, list[Event]]:
         """Return the logs of many jobs in one round trip; an empty one of a job without."""
         with coordinator_errors(), self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:

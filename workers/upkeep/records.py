@@ -11,6 +11,8 @@ from storage.records.jobs import JobRecords
 from storage.records.stream import RecordStream
 
 _PER_SHARD: Final = 100
+#: Jobs whose events are in memory at a time; those of a very long answer take megabytes.
+_AT_ONCE: Final = 64
 
 
 class RecordWriter:
@@ -45,8 +47,9 @@ class RecordWriter:
         while entries := self._stream.read(per_shard=_PER_SHARD, wait_s=wait_s):
             wait_s = 0.0
             jobs = [entry.job for entry in entries if isinstance(entry.job, Job)]
-            if jobs:
-                self._records.write_finished(jobs, {one.job_id: one.log for one in entries})
+            for start in range(0, len(jobs), _AT_ONCE):
+                some = jobs[start : start + _AT_ONCE]
+                self._records.write_finished(some, self._stream.logs([job.id for job in some]))
             for entry in entries:
                 if isinstance(entry.job, UnreadableEnd):
                     self._records.set_unreadable_aside(entry.job_id, entry.job)
