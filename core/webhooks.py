@@ -15,7 +15,7 @@ from core.jobs import JobStatus
 from core.webhook_errors import InvalidWebhook, WebhookNotHttps, WebhookNotPublic
 
 MOST_URL_CHARS: Final = 2_048
-HTTPS_PORT: Final = 443
+_HTTPS_PORT: Final = 443
 #: A delivery that nobody took within so long is dead.
 TRIED_FOR_MS: Final = 24 * 3600 * 1000
 #: Seconds before the second, third, … attempt; the last one stands for all further ones.
@@ -72,8 +72,9 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
     @property
     def host(self) -> str:
-        """The receiver: its name and port."""
-        return urlsplit(self.url).netloc
+        """The receiver: its name and port, however the URL spells them."""
+        parts = urlsplit(self.url)
+        return f"{(parts.hostname or '').removesuffix('.')}:{parts.port or _HTTPS_PORT}"
 
 
 def event_of(status: JobStatus) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import structlog
 from redis.exceptions import ConnectionError, TimeoutError
 
 from core.errors import CoordinatorUnavailable
@@ -23,8 +22,6 @@ from storage.failures import coordinator_errors
 if TYPE_CHECKING:
     from redis import Redis
     from redis.client import PubSub
-
-logger = structlog.get_logger(__name__)
 
 _CONFIRM_TIMEOUT_S: Final = 3.0
 _RECONNECT_S: Final = 0.5

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import structlog
 from pymongo import ReplaceOne, WriteConcern
 
 from core.events import Event
@@ -47,8 +46,6 @@ from storage.records.webhooks import WebhookRecords
 
 if TYPE_CHECKING:
     from pymongo.database import Database
-
-logger = structlog.get_logger(__name__)
 
 _BATCH: Final = 64
 #: What a dead letter looks like.

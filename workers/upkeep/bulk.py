@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, Literal
 
-import structlog
 from msgspec.structs import replace
 
 from core.bulk import EXPIRES_AFTER_MS, BulkAction
@@ -20,8 +19,6 @@ from storage.jobs.cancellation import Cancellation
 from storage.records.bulk import BulkActions
 from storage.records.job_search import JobSearch
 from workers.resubmission import Resubmission
-
-logger = structlog.get_logger(__name__)
 
 _JOBS_AT_ONCE: Final = 1_000
 _THREADS: Final = 16

@@ -72,12 +72,18 @@ class TitleMaker:
             ServiceUnavailable: Redis or MongoDB is away; the next run goes on where this one ended.
         """
         while self._waiting:
-            job = self._waiting[0]
-            if job.spec.title_of is not None:
-                self._give(job, job.spec.title_of)
-            elif job.spec.conversation_id is not None:
-                self._ask(job, job.spec.conversation_id)
-            self._waiting.popleft()
+            job = self._waiting.popleft()
+            try:
+                self._look_at(job)
+            except ServiceUnavailable:
+                self._waiting.appendleft(job)
+                raise
+
+    def _look_at(self, job: Job) -> None:
+        if job.spec.title_of is not None:
+            self._give(job, job.spec.title_of)
+        elif job.spec.conversation_id is not None:
+            self._ask(job, job.spec.conversation_id)
 
     def _give(self, job: Job, conversation: str) -> None:
         user_id = job.spec.user_id

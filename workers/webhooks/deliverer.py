@@ -11,6 +11,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -165,8 +166,10 @@ class Deliverer:
             self._deliveries.note_delivered(delivery)
             self._count("delivered", delivery)
             return
-        # 410: the receiver says that nobody wants this any more.
-        at_ms = None if answer.status == 410 else _next_ms(delivery, answer)
+        # Gone: the receiver says that nobody wants this any more.
+        at_ms = None
+        if answer.status != HTTPStatus.GONE:
+            at_ms = next_try_ms(delivery, now_ms(), asked_s=answer.retry_after_s)
         if at_ms is None:
             self._deliveries.give_up(delivery, answer.error)
             self._count("dead", delivery)
@@ -208,7 +211,3 @@ def message_of(job: Job, delivery: Delivery) -> bytes:
     data["answer"] = None
     data["agents"] = [report | {"text": None} for report in data["agents"]]
     return msgspec.json.encode(said | {"is_shortened": True})
-
-
-def _next_ms(delivery: Delivery, answer: Answer) -> int | None:
-    return next_try_ms(delivery, now_ms(), asked_s=answer.retry_after_s)

@@ -175,3 +175,10 @@ def test_a_message_is_named_after_its_job():
         "job.cancelled",
     ]
     assert delivery().host == "hooks.example.com:8443"
+
+
+@pytest.mark.parametrize(
+    "spelling", ["hooks.example.com", "HOOKS.example.com.", "hooks.example.com:443"]
+)
+def test_a_receiver_is_one_however_its_url_is_spelt(spelling):
+    assert delivery(url=f"https://{spelling}/x").host == "hooks.example.com:443"
